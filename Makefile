@@ -1,0 +1,37 @@
+# make sr | pct | bypass: a sweep on real images, its figures and its report. make test: all checks.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.complete
+
+.PHONY: setup sr pct bypass test lint format clean
+
+setup: $(SETUP)
+
+# constraints.txt holds the versions that the results were made with.
+$(SETUP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[notebooks,dev]' --constraint constraints.txt
+	touch $@
+
+sr: EXPERIMENT = sr
+pct: EXPERIMENT = pct_3x3
+bypass: EXPERIMENT = bypass
+sr pct bypass: $(SETUP)
+	$(BIN)/python -m sweep experiment=$(EXPERIMENT)
+	$(BIN)/python -m analysis results --out report
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(SETUP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(SETUP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) *.egg-info

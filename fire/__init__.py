@@ -1,0 +1,1 @@
+"""The SqueezeNet design space: metaparameters, costs, networks, data, training."""

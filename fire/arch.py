@@ -1,0 +1,312 @@
+"""Metaparameters of SqueezeNet and AlexNet, and their expansion into a plan of layers. Standard library only.
+
+Iandola et al. 2016, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size",
+arXiv:1602.07360, sections 3 (Fire modules), 5.1 (metaparameters), 6 (bypass).
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fire.errors import SpecError, require
+
+BYPASSES = ("none", "simple", "complex")
+NORMS = ("none", "batch")
+
+
+# The layers a plan is made of. Sizes are channels; kernels, strides and paddings are pixels. A layer with `norm`
+# is followed by batch normalisation while it trains; the exported network has it folded into the convolution.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conv:
+    name: str
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int = 1
+    pad: int = 0
+    groups: int = 1
+    relu: bool = True
+    norm: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fire:
+    """Squeeze to s1x1 channels, expand to e1x1 + e3x3; a branch with 0 filters is absent.
+
+    bypass: "none"; "identity" adds the module's input to its output; "conv" adds a 1x1 convolution of it.
+    """
+
+    name: str
+    inputs: int
+    s1x1: int
+    e1x1: int
+    e3x3: int
+    bypass: str = "none"
+    norm: bool = False
+
+    @property
+    def outputs(self) -> int:
+        return self.e1x1 + self.e3x3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MaxPool:
+    """Sizes are rounded up, as in the Caffe release."""
+
+    name: str
+    kernel: int = 3
+    stride: int = 2
+    relu: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalResponseNorm:
+    """Across 5 channels, alpha 1e-4, beta 0.75: Krizhevsky et al. 2012, section 3.3."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AveragePool:
+    """To size x size pixels, whatever comes in; size 1 is the global average pool."""
+
+    name: str
+    size: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dropout:
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Linear:
+    name: str
+    inputs: int
+    outputs: int
+    relu: bool = True
+
+
+Block = Conv | Fire | MaxPool | LocalResponseNorm | AveragePool | Dropout | Linear
+Plan = tuple[Block, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MacroArchitecture:
+    """What surrounds the Fire modules: conv1's filters, kernel, stride and pad, and where the max pools lie.
+
+    pools: after how many Fire modules a pool follows; 0 is the pool after conv1.
+    """
+
+    conv1: int
+    kernel: int
+    stride: int
+    pad: int
+    pools: tuple[int, ...]
+
+
+SQUEEZENETS = {
+    "1.0": MacroArchitecture(conv1=96, kernel=7, stride=2, pad=0, pools=(0, 3, 7)),
+    "1.1": MacroArchitecture(conv1=64, kernel=3, stride=2, pad=0, pools=(0, 2, 4)),
+    # For images of about 28 to 64 pixels; the places of the pools were measured, see docs/log.md.
+    "small": MacroArchitecture(conv1=64, kernel=3, stride=1, pad=1, pools=(0, 2, 4)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqueezeNetSpec:
+    """One point of the design space. With i counting Fire modules from 0 (fire2 is i = 0), section 5.1:
+
+    e_i = base_e + incr_e * floor(i / freq);  e3x3 = pct_3x3 * e_i;  e1x1 = e_i - e3x3;  s1x1 = sr * e_i.
+    The paper states no rounding: e3x3 and s1x1 are rounded to the nearest (halves to even), s1x1 to at least 1.
+
+    The defaults are the paper's SqueezeNet, 1,248,424 parameters. A value outside its range raises SpecError.
+    """
+
+    base_e: int = 128
+    incr_e: int = 128
+    freq: int = 2
+    pct_3x3: float = 0.5
+    sr: float = 0.125
+    bypass: str = "none"  # none | simple | complex
+    version: str = "1.0"  # the macro-architecture: 1.0 | 1.1 | small
+    fires: int = 8  # number of Fire modules
+    conv1: int = 0  # filters of conv1; 0: as the version has it
+    conv10_pad: int = 0  # the Caffe release of v1.0 has 1, torchvision's port 0
+    classes: int = 1000
+    norm: str = "none"  # none | batch: batch normalisation while training, folded at export
+    final_relu: bool = True  # ReLU between conv10 and the global average pool
+    dropout: float = 0.5  # before conv10
+
+    def __post_init__(self) -> None:
+        require(self.base_e >= 1, "base_e", "at least 1", self.base_e)
+        require(self.incr_e >= 0, "incr_e", "at least 0", self.incr_e)
+        require(self.freq >= 1, "freq", "at least 1", self.freq)
+        require(0 <= self.pct_3x3 <= 1, "pct_3x3", "in [0, 1]", self.pct_3x3)
+        require(0 < self.sr <= 1, "sr", "in (0, 1]", self.sr)
+        require(self.bypass in BYPASSES, "bypass", "one of " + ", ".join(BYPASSES), self.bypass)
+        require(self.version in SQUEEZENETS, "version", "one of " + ", ".join(SQUEEZENETS), self.version)
+        require(self.fires >= 1, "fires", "at least 1", self.fires)
+        require(self.conv1 >= 0, "conv1", "at least 0", self.conv1)
+        require(self.conv10_pad >= 0, "conv10_pad", "at least 0", self.conv10_pad)
+        _require_head(self.classes, self.dropout)
+        require(self.norm in NORMS, "norm", "one of " + ", ".join(NORMS), self.norm)
+        if self.bypass == "simple" and all(fire.bypass == "none" for fire in self._fires()):
+            # Silently the same network as bypass=none would put one network into a comparison twice.
+            raise SpecError(
+                "bypass must not be 'simple' where no Fire module has as many inputs as outputs: "
+                f"got freq={self.freq}, incr_e={self.incr_e}, fires={self.fires}"
+            )
+
+    @property
+    def macro(self) -> MacroArchitecture:
+        """The version's macro-architecture."""
+        return SQUEEZENETS[self.version]
+
+    @property
+    def conv1_filters(self) -> int:
+        """Output channels of conv1."""
+        return self.conv1 or self.macro.conv1
+
+    def _fires(self) -> Iterator[Fire]:
+        inputs = self.conv1_filters
+        for i in range(self.fires):
+            e = self.base_e + self.incr_e * (i // self.freq)
+            e3x3 = round(self.pct_3x3 * e)
+            if self.bypass != "none" and inputs == e:
+                bypass = "identity"
+            else:
+                bypass = "conv" if self.bypass == "complex" else "none"
+            yield Fire(
+                name=f"fire{i + 2}",
+                inputs=inputs,
+                s1x1=max(1, round(self.sr * e)),
+                e1x1=e - e3x3,
+                e3x3=e3x3,
+                bypass=bypass,
+                norm=self.norm == "batch",
+            )
+            inputs = e
+
+    def plan(self, channels: int = 3) -> Plan:
+        """The layers, first to last, for images of so many channels."""
+        macro = self.macro
+        blocks: list[Block] = [
+            Conv(
+                name="conv1",
+                inputs=channels,
+                outputs=self.conv1_filters,
+                kernel=macro.kernel,
+                stride=macro.stride,
+                pad=macro.pad,
+                norm=self.norm == "batch",
+            )
+        ]
+        if 0 in macro.pools:
+            blocks.append(MaxPool(name="pool1"))
+        outputs = self.conv1_filters
+        for i, fire in enumerate(self._fires(), start=1):
+            blocks.append(fire)
+            outputs = fire.outputs
+            if i in macro.pools:
+                blocks.append(MaxPool(name=f"pool{i + 1}"))
+        last = self.fires + 2  # conv10 in the paper, whose Fire modules end with fire9
+        if self.dropout:
+            blocks.append(Dropout(name=f"drop{last - 1}", probability=self.dropout))
+        blocks.append(
+            Conv(
+                name=f"conv{last}",
+                inputs=outputs,
+                outputs=self.classes,
+                kernel=1,
+                pad=self.conv10_pad,
+                relu=self.final_relu,
+            )
+        )
+        blocks.append(AveragePool(name=f"pool{last}"))
+        return tuple(blocks)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlexNetMacro:
+    """Kernel, stride and pad of conv1; the side in pixels of the map that enters fc6."""
+
+    kernel: int
+    stride: int
+    pad: int
+    map_size: int
+
+
+ALEXNETS = {
+    "caffe": AlexNetMacro(kernel=11, stride=4, pad=0, map_size=6),
+    "small": AlexNetMacro(kernel=5, stride=1, pad=2, map_size=3),
+}
+ALEXNET_NORMS = ("response", "batch", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlexNetSpec:
+    """AlexNet as the paper's baseline: Caffe's grouped network, 60,965,224 parameters at 1000 classes.
+
+    version "small" keeps the filters, groups and fully connected layers and changes conv1 and the pools for images
+    of about 28 to 64 pixels. A value outside its range raises SpecError.
+    """
+
+    version: str = "caffe"  # caffe | small
+    fc: int = 4096  # outputs of fc6 and of fc7
+    classes: int = 1000
+    norm: str = "response"  # response (Krizhevsky's, without parameters) | batch (folded at export) | none
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(self.version in ALEXNETS, "version", "one of " + ", ".join(ALEXNETS), self.version)
+        require(self.fc >= 1, "fc", "at least 1", self.fc)
+        require(self.norm in ALEXNET_NORMS, "norm", "one of " + ", ".join(ALEXNET_NORMS), self.norm)
+        _require_head(self.classes, self.dropout)
+
+    def plan(self, channels: int = 3) -> Plan:
+        """The layers, first to last, for images of so many channels."""
+        macro = ALEXNETS[self.version]
+        batch = self.norm == "batch"
+        response = self.norm == "response"
+        blocks: list[Block] = [
+            Conv(
+                name="conv1",
+                inputs=channels,
+                outputs=96,
+                kernel=macro.kernel,
+                stride=macro.stride,
+                pad=macro.pad,
+                norm=batch,
+            )
+        ]
+        if response:
+            blocks.append(LocalResponseNorm(name="norm1"))
+        blocks.append(MaxPool(name="pool1"))
+        blocks.append(Conv(name="conv2", inputs=96, outputs=256, kernel=5, pad=2, groups=2, norm=batch))
+        if response:
+            blocks.append(LocalResponseNorm(name="norm2"))
+        blocks += [
+            MaxPool(name="pool2"),
+            Conv(name="conv3", inputs=256, outputs=384, kernel=3, pad=1, norm=batch),
+            Conv(name="conv4", inputs=384, outputs=384, kernel=3, pad=1, groups=2, norm=batch),
+            Conv(name="conv5", inputs=384, outputs=256, kernel=3, pad=1, groups=2, norm=batch),
+            MaxPool(name="pool5"),
+            # The identity at the sizes the network was made for (227 pixels; 28 pixels for "small").
+            AveragePool(name="resize5", size=macro.map_size),
+            Linear(name="fc6", inputs=256 * macro.map_size**2, outputs=self.fc),
+            Dropout(name="drop6", probability=self.dropout),
+            Linear(name="fc7", inputs=self.fc, outputs=self.fc),
+            Dropout(name="drop7", probability=self.dropout),
+            Linear(name="fc8", inputs=self.fc, outputs=self.classes, relu=False),
+        ]
+        return tuple(blocks)
+
+
+ArchSpec = SqueezeNetSpec | AlexNetSpec
+
+
+def _require_head(classes: int, dropout: float) -> None:
+    require(classes >= 2, "classes", "at least 2", classes)
+    require(0 <= dropout < 1 and math.isfinite(dropout), "dropout", "in [0, 1)", dropout)

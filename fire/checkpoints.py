@@ -1,0 +1,69 @@
+"""The state of an unfinished run on disk, whole or absent."""
+
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from fire.files import replacing
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A run after some whole epochs: a row of curve for each, the states of what changes, and what `auto` chose."""
+
+    network: dict[str, Any]
+    optimizer: dict[str, Any]
+    average: dict[str, Any] | None
+    curve: tuple[dict[str, Any], ...]
+    precision: str
+    threads: int
+
+    def restore(self, network: nn.Module, optimizer: Optimizer, average: nn.Module | None) -> None:
+        """Put the states back."""
+        network.load_state_dict(self.network)
+        optimizer.load_state_dict(self.optimizer)
+        if average is not None and self.average is not None:
+            average.load_state_dict(self.average)
+
+
+def write(
+    path: Path,
+    network: nn.Module,
+    optimizer: Optimizer,
+    average: nn.Module | None,
+    curve: tuple[dict[str, Any], ...],
+    precision: str,
+) -> None:
+    """Write the checkpoint; a process killed meanwhile leaves the former one."""
+    state = {
+        "format": FORMAT,
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "average": None if average is None else average.state_dict(),
+        "curve": list(curve),
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+    }
+    with replacing(path) as file:
+        torch.save(state, file)
+
+
+def read(path: Path) -> Checkpoint | None:
+    """The checkpoint, or None if there is none or it is of another format or damaged: then the run starts anew."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state.pop("format") != FORMAT:
+            return None
+        return Checkpoint(**{**state, "curve": tuple(state["curve"])})
+    except FileNotFoundError:
+        return None
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,84 @@
+"""What a network is trained on and how: specifications of data and training. Standard library only."""
+
+from dataclasses import dataclass
+
+from fire.errors import require
+
+DATA_SETS = ("fashion_mnist", "cifar10", "cifar100", "digits", "image_folder")
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """A data set of square images, and how the images are stored and seen. Sizes are pixels a side.
+
+    The training, validation and test sets are disjoint. Validation is a fixed random part of the data set's training
+    images; choices are made on it. A value outside its range raises SpecError.
+    """
+
+    name: str = "fashion_mnist"  # fashion_mnist | cifar10 | cifar100 | digits | image_folder
+    root: str | None = None  # where the files lie; none: the known places, then a download
+    channels: int = 1
+    classes: int = 10
+    stored_size: int = 28  # of the decoded images: shorter side resized to it, then the central square
+    image_size: int = 28  # of what the network sees: a random crop in training, the central one elsewhere
+    mirror: bool = True  # a mirror image keeps its class (digits and letters: no)
+    validation: int = 5000  # images of the training set that are set aside
+    limit: int = 0  # use at most so many images of each of the three sets; 0: all
+    on_corrupt: str = "error"  # error | skip: what to do about an image that cannot be decoded
+    fingerprint: str = ""  # of an image folder's file names and sizes, filled in when the configuration is loaded
+
+    def __post_init__(self) -> None:
+        require(self.name in DATA_SETS, "data.name", "one of " + ", ".join(DATA_SETS), self.name)
+        require(self.name != "image_folder" or bool(self.root), "data.root", "a folder for image_folder", self.root)
+        require(self.channels in (1, 3), "data.channels", "1 or 3", self.channels)
+        require(self.classes >= 2, "data.classes", "at least 2", self.classes)
+        require(self.stored_size >= 1, "data.stored_size", "at least 1", self.stored_size)
+        require(
+            1 <= self.image_size <= self.stored_size, "data.image_size", "in [1, data.stored_size]", self.image_size
+        )
+        require(self.validation >= 1, "data.validation", "at least 1", self.validation)
+        require(self.limit >= 0, "data.limit", "at least 0", self.limit)
+        require(self.on_corrupt in ("error", "skip"), "data.on_corrupt", "one of error, skip", self.on_corrupt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSpec:
+    """Stochastic gradient descent with momentum, its schedule and augmentation. Raises SpecError on bad values."""
+
+    epochs: int = 5
+    batch_size: int = 128
+    lr: float = 0.2  # at the peak of the schedule
+    schedule: str = "onecycle"  # onecycle: up to lr, then down to 0, both linearly | linear: from lr down to 0
+    warmup: float = 0.2  # part of a one-cycle schedule that goes up
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4  # on the weights of convolutions and linear layers
+    clip: float = 0.0  # gradients are scaled down to this norm; 0: never
+    label_smoothing: float = 0.0
+    ema: float = 0.0  # decay a step of the averaged weights that are then evaluated and kept; 0: none
+    init: str = "he"  # he (He et al. 2015) | xavier (Caffe's filler); conv10 is Gaussian, std 0.01, with both
+    inputs: str = "standard"  # standard: mean 0, variance 1 a channel | mean: only the mean taken off, in 0..255
+    mirror: bool = True  # mirror half of the images, where the data set allows it
+    shift: int = 0  # random shifts of up to so many pixels, the border filled with zeros
+    erase: float = 0.0  # a random square of the image with this part of its side is erased; 0: none
+    precision: str = "auto"  # auto: the faster, measured on a few steps | fp32 | bf16
+    channels_last: bool = True
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, "train.epochs", "at least 1", self.epochs)
+        require(self.batch_size >= 1, "train.batch_size", "at least 1", self.batch_size)
+        require(0 < self.lr < float("inf"), "train.lr", "above 0 and finite", self.lr)
+        require(self.schedule in ("onecycle", "linear"), "train.schedule", "one of onecycle, linear", self.schedule)
+        require(0 <= self.warmup <= 1, "train.warmup", "in [0, 1]", self.warmup)
+        require(0 <= self.momentum < 1, "train.momentum", "in [0, 1)", self.momentum)
+        require(not self.nesterov or self.momentum > 0, "train.nesterov", "false without momentum", self.nesterov)
+        require(self.weight_decay >= 0, "train.weight_decay", "at least 0", self.weight_decay)
+        require(self.clip >= 0, "train.clip", "at least 0", self.clip)
+        require(0 <= self.label_smoothing < 1, "train.label_smoothing", "in [0, 1)", self.label_smoothing)
+        require(0 <= self.ema < 1, "train.ema", "in [0, 1)", self.ema)
+        require(self.init in ("he", "xavier"), "train.init", "one of he, xavier", self.init)
+        require(self.inputs in ("standard", "mean"), "train.inputs", "one of standard, mean", self.inputs)
+        require(self.shift >= 0, "train.shift", "at least 0", self.shift)
+        require(0 <= self.erase < 1, "train.erase", "in [0, 1)", self.erase)
+        require(self.precision in PRECISIONS, "train.precision", "one of " + ", ".join(PRECISIONS), self.precision)

@@ -1,0 +1,236 @@
+"""Where data sets come from, and how their files become uint8 arrays (N, C, S, S). No torch; torchvision to download.
+
+Fashion-MNIST: Xiao et al. 2017, arXiv:1708.07747. CIFAR: Krizhevsky 2009. Digits: scikit-learn's bundled images.
+"""
+
+import gzip
+import shutil
+import socket
+import subprocess
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fire import folders
+from fire.errors import DataError
+from fire.recipe import DataSpec
+
+DEBIAN = Path("usr/share/datasets/fashion-mnist")  # below /, or below a folder into which the package was unpacked
+IDX_FILES = {
+    "train_images": "train-images-idx3-ubyte",
+    "train_labels": "train-labels-idx1-ubyte",
+    "test_images": "t10k-images-idx3-ubyte",
+    "test_labels": "t10k-labels-idx1-ubyte",
+}
+FASHION_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+class Decoded(NamedTuple):
+    """train_images, train_labels, test_images, test_labels; the classes by label; how many images were left out."""
+
+    arrays: dict[str, NDArray[Any]]
+    class_names: tuple[str, ...]
+    skipped: int = 0
+
+
+def check_root(spec: DataSpec) -> None:
+    """Raise DataError if a root is configured that is no folder."""
+    if spec.root is not None and not Path(spec.root).is_dir():
+        raise DataError(f"data.root must be an existing folder, got {spec.root!r}")
+
+
+def decode(spec: DataSpec, data_dir: Path, out: Path) -> Decoded:
+    """Find the data set, downloading it into data_dir if need be, and decode it. Large arrays are .npy maps in out.
+
+    Raises DataError if it cannot be found, read, or does not fit the specification.
+    """
+    readers: dict[str, Callable[[], Decoded]] = {
+        "fashion_mnist": lambda: _fashion_mnist(spec, data_dir),
+        "cifar10": lambda: _cifar(spec, data_dir),
+        "cifar100": lambda: _cifar(spec, data_dir),
+        "digits": _digits,
+        "image_folder": lambda: _image_folder(spec, out),
+    }
+    decoded = readers[spec.name]()
+    shape = decoded.arrays["train_images"].shape[1:]
+    if shape != (spec.channels, spec.stored_size, spec.stored_size):
+        raise DataError(
+            f"data.channels and data.stored_size must be {shape[0]} and {shape[1]} for {spec.name}, "
+            f"got {spec.channels} and {spec.stored_size}"
+        )
+    if len(decoded.class_names) != spec.classes:
+        raise DataError(f"data.classes must be {len(decoded.class_names)} for {spec.name}, got {spec.classes}")
+    return decoded
+
+
+def _fashion_mnist(spec: DataSpec, data_dir: Path) -> Decoded:
+    folder = _find_fashion_mnist(spec, data_dir)
+    arrays = {name: _read_idx(folder, file) for name, file in IDX_FILES.items()}
+    for part, images in (("train", 60_000), ("test", 10_000)):
+        if arrays[f"{part}_images"].shape != (images, 28, 28) or arrays[f"{part}_labels"].shape != (images,):
+            raise DataError(f"Fashion-MNIST must have {images} {part} images of 28x28 pixels, not so in {folder}")
+        arrays[f"{part}_images"] = arrays[f"{part}_images"][:, None]
+        arrays[f"{part}_labels"] = arrays[f"{part}_labels"].astype(np.int64)
+    return Decoded(arrays, FASHION_CLASSES)
+
+
+def _find_fashion_mnist(spec: DataSpec, data_dir: Path) -> Path:
+    """The folder with the four IDX files: the configured root, Debian's package, torchvision's or apt's download."""
+    home = data_dir / "fashion_mnist"
+    torchvision_folder = home / "FashionMNIST" / "raw"
+    debian_folder = home / "debian"
+    root = [] if spec.root is None else [Path(spec.root), Path(spec.root) / "FashionMNIST" / "raw"]
+    known = [*root, "/" / DEBIAN, torchvision_folder, debian_folder / DEBIAN]
+    for folder in known:
+        if _has_idx_files(folder):
+            return folder
+    tried = [f"no files in {', '.join(str(folder) for folder in known)}"]
+    downloads: list[tuple[str, Callable[[], None], Path]] = [
+        ("torchvision's download", lambda: _download_by_torchvision(home), torchvision_folder),
+        ("apt-get download", lambda: _download_by_apt(debian_folder), debian_folder / DEBIAN),
+    ]
+    for name, fetch, folder in downloads:
+        try:
+            fetch()
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            tried.append(f"{name}: {_first_line(error)}")
+        else:
+            if _has_idx_files(folder):
+                return folder
+            tried.append(f"{name}: left no files in {folder}")
+    raise DataError(
+        f"Fashion-MNIST cannot be had ({'; '.join(tried)}). Install Debian's package dataset-fashion-mnist, or set "
+        f"data.root to a folder with {', '.join(IDX_FILES.values())} (plain or .gz), or use data=digits"
+    )
+
+
+def _has_idx_files(folder: Path) -> bool:
+    return all((folder / name).is_file() or (folder / f"{name}.gz").is_file() for name in IDX_FILES.values())
+
+
+def _download_by_torchvision(home: Path) -> None:
+    from torchvision.datasets import FashionMNIST
+
+    with _socket_timeout(20):
+        FashionMNIST(str(home), download=True)
+
+
+def _download_by_apt(target: Path) -> None:
+    """Unpack Debian's package dataset-fashion-mnist below target, without being root."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise OSError("this system has no apt-get")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        _run(["apt-get", "download", "dataset-fashion-mnist"], temporary)
+        packages = sorted(Path(temporary).glob("*.deb"))
+        if not packages:
+            raise OSError("apt-get left no package")
+        unpacked = Path(temporary) / "unpacked"
+        _run(["dpkg-deb", "-x", str(packages[0]), str(unpacked)], temporary)
+        shutil.rmtree(target, ignore_errors=True)
+        unpacked.rename(target)
+
+
+def _run(command: list[str], folder: str) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode:
+        raise OSError(_first_line(done.stderr) or f"{command[0]} ended with {done.returncode}")
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    # Where a firewall drops packets, a download without a timeout would wait for ever.
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
+    """One IDX file of unsigned bytes, plain or gzipped: 0, 0, 8, dimensions; sizes as big-endian uint32; bytes."""
+    path = folder / name if (folder / name).is_file() else folder / f"{name}.gz"
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if content[:3] != b"\0\0\x08":
+            raise ValueError("no IDX file of unsigned bytes")
+        dimensions = content[3]
+        shape = np.frombuffer(content, ">u4", dimensions, offset=4).astype(np.int64)
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
+        raise DataError(f"{path} is corrupt: {_first_line(error)}") from error
+
+
+def _cifar(spec: DataSpec, data_dir: Path) -> Decoded:
+    from torchvision import datasets
+
+    reader = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[spec.name]
+    home = data_dir / spec.name if spec.root is None else Path(spec.root)
+    arrays: dict[str, NDArray[Any]] = {}
+    try:
+        for part, train in (("train", True), ("test", False)):
+            with _socket_timeout(20):
+                stored = reader(str(home), train=train, download=True)
+            arrays[f"{part}_images"] = np.ascontiguousarray(stored.data.transpose(0, 3, 1, 2))
+            arrays[f"{part}_labels"] = np.asarray(stored.targets, np.int64)
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise DataError(
+            f"{spec.name} cannot be had ({_first_line(error)}). Put its unpacked python version into {home}, "
+            "or use data=digits"
+        ) from error
+    return Decoded(arrays, tuple(stored.classes))
+
+
+def _digits() -> Decoded:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.round(digits.images[:, None] * (255 / 16)).astype(np.uint8)  # 17 grey levels
+    labels = digits.target.astype(np.int64)
+    # The file is ordered by writer; the test set is a fixed random fifth.
+    order = np.random.default_rng(0).permutation(len(labels))
+    test, train = order[: len(order) // 5], order[len(order) // 5 :]
+    arrays = {
+        "train_images": images[train],
+        "train_labels": labels[train],
+        "test_images": images[test],
+        "test_labels": labels[test],
+    }
+    return Decoded(arrays, tuple(str(name) for name in digits.target_names))
+
+
+def _image_folder(spec: DataSpec, out: Path) -> Decoded:
+    assert spec.root is not None  # DataSpec requires it
+    listing = folders.scan(Path(spec.root))
+    arrays: dict[str, NDArray[Any]] = {}
+    skipped = 0
+    for part, files in (("train", listing.train), ("test", listing.test)):
+        path = out / f"{part}_images.npy"
+        kept = folders.decode(files, path, spec.channels, spec.stored_size, skip_corrupt=spec.on_corrupt == "skip")
+        arrays[f"{part}_images"] = np.load(path, mmap_mode="r")
+        arrays[f"{part}_labels"] = np.array([files[i].label for i in kept], np.int64)
+        skipped += len(files) - len(kept)
+    return Decoded(arrays, listing.class_names, skipped)
+
+
+def _first_line(error: object) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,248 @@
+"""Training and evaluation: one loop for every network, data set and device.
+
+On the CPU the same seed, threads and precision give the same weights, bit for bit, also when the run was killed and
+went on from its checkpoint: each epoch draws from generators of its own, seeded by the run's seed and the epoch.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from fire import checkpoints
+from fire.augment import Batches
+from fire.data import DataSet
+from fire.errors import TrainingError
+from fire.model import Network
+from fire.precision import autocast, faster_precision
+from fire.recipe import TrainSpec
+
+EVALUATION_BATCH = 500
+REPORT_SECONDS = 1.0
+
+
+class Scores(NamedTuple):
+    """Accuracies as fractions of 1, and the mean cross-entropy in nats, over a set of images."""
+
+    top1: float
+    top5: float
+    loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """A row of the training curve: losses in nats, top1 as a fraction of 1, seconds of work since the run began."""
+
+    epoch: int
+    lr: float
+    train_loss: float
+    validation_loss: float
+    validation_top1: float
+    train_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands. epochs_done may have a fraction; loss is the mean since the epoch began."""
+
+    epochs_done: float
+    epochs: int
+    loss: float
+    images_per_second: float
+    curve: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trained network (with its averaged weights, if the recipe averages) and how it came about."""
+
+    network: Network
+    curve: tuple[Epoch, ...]
+    precision: str
+    threads: int
+    images_per_second: float
+
+
+def train(
+    network: Network,
+    data: DataSet,
+    spec: TrainSpec,
+    *,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Trained:
+    """Train the network on data.train, watching data.validation after every epoch; the test set is not touched.
+
+    checkpoint: a file that is written after each epoch and gone on from if it exists.
+    Raises TrainingError if the loss is no longer finite or the network is stuck at chance.
+    """
+    clock = time.perf_counter
+    started = clock()
+    saved = None if checkpoint is None else checkpoints.read(checkpoint)
+    if saved is not None:
+        torch.set_num_threads(saved.threads)  # another number of threads sums in another order
+    layout = torch.channels_last if spec.channels_last else torch.contiguous_format
+    network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    batches = Batches(data.train, data, spec, device)
+    validation = Batches(data.validation, data, spec, device)
+    optimizer = _optimizer(network, spec)
+    average = (
+        AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(spec.ema), use_buffers=True) if spec.ema else None
+    )
+    curve: list[Epoch] = []
+    precision = spec.precision
+    if saved is not None:
+        saved.restore(network, optimizer, average)
+        curve = [Epoch(**row) for row in saved.curve]
+        precision = saved.precision
+    elif precision == "auto":
+        precision = faster_precision(network, batches, spec, device)
+
+    steps = batches.steps(spec.batch_size)
+    chance = math.log(len(data.class_names))
+    seconds_before = curve[-1].seconds if curve else 0.0
+    train_seconds = curve[-1].train_seconds if curve else 0.0
+    for epoch in range(len(curve), spec.epochs):
+        began = reported = clock()
+        losses: list[Tensor] = []
+        lr = spec.lr
+        network.train()
+        with _epoch_randomness(seed, epoch, device) as generator:
+            for step, (images, labels) in enumerate(batches.shuffled(spec.batch_size, generator)):
+                lr = learning_rate(spec, epoch * steps + step, spec.epochs * steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
+                with autocast(device, precision):
+                    logits = network(images)
+                loss = F.cross_entropy(logits.float(), labels, label_smoothing=spec.label_smoothing)
+                loss.backward()
+                if spec.clip:
+                    nn.utils.clip_grad_norm_(network.parameters(), spec.clip)
+                optimizer.step()
+                optimizer.zero_grad()
+                if average is not None:
+                    average.update_parameters(network)
+                losses.append(loss.detach())
+                if clock() - reported > REPORT_SECONDS:
+                    reported = clock()
+                    done = epoch + (step + 1) / steps
+                    report(_progress(spec, done, losses, curve, reported - began))
+        train_loss = float(torch.stack(losses).mean())
+        train_seconds += clock() - began
+        if not math.isfinite(train_loss):
+            raise TrainingError(f"diverged: the loss is {train_loss} in epoch {epoch + 1}; lower train.lr={spec.lr:g}")
+        kept = network if average is None else cast(Network, average.module)
+        scores, alive = _evaluate(kept, validation.in_order(EVALUATION_BATCH), device, precision)
+        if not alive:
+            raise TrainingError(
+                f"stuck at chance since epoch {epoch + 1}: the logits are the same for every image, the loss is "
+                f"{scores.loss:.4f} where ln {len(data.class_names)} = {chance:.4f}, and the gradient is 0; "
+                f"lower train.lr={spec.lr:g}, or set arch.norm=batch or arch.final_relu=false"
+            )
+        curve.append(
+            Epoch(
+                epoch=epoch + 1,
+                lr=lr,
+                train_loss=train_loss,
+                validation_loss=scores.loss,
+                validation_top1=scores.top1,
+                train_seconds=train_seconds,
+                seconds=seconds_before + clock() - started,
+            )
+        )
+        if checkpoint is not None:
+            rows = tuple(asdict(row) for row in curve)
+            checkpoints.write(checkpoint, network, optimizer, average, rows, precision)
+        report(_progress(spec, epoch + 1, losses, curve, clock() - began))
+
+    if min(curve[-1].train_loss, curve[-1].validation_loss) > 0.99 * chance:
+        raise TrainingError(
+            f"stuck at chance: after {spec.epochs} epochs the loss is {curve[-1].validation_loss:.4f} where "
+            f"ln {len(data.class_names)} = {chance:.4f}; change train.lr={spec.lr:g}, or set arch.norm=batch"
+        )
+    return Trained(
+        network=network if average is None else cast(Network, average.module),
+        curve=tuple(curve),
+        precision=precision,
+        threads=torch.get_num_threads(),
+        images_per_second=spec.epochs * steps * min(spec.batch_size, len(batches)) / train_seconds,
+    )
+
+
+def learning_rate(spec: TrainSpec, step: int, steps: int) -> float:
+    """The learning rate of one of `steps` steps, counted from 0."""
+    if spec.schedule == "linear":
+        return spec.lr * (1 - step / steps)
+    peak = spec.warmup * steps
+    return spec.lr * ((step + 1) / (peak + 1) if step < peak else (steps - step) / (steps - peak))
+
+
+def evaluate(network: nn.Module, batches: Batches, device: torch.device, precision: str = "fp32") -> Scores:
+    """Scores of a network, which is left in evaluation mode, over all images of the batches."""
+    scores, _ = _evaluate(network, batches.in_order(EVALUATION_BATCH), device, precision)
+    return scores
+
+
+@torch.inference_mode()
+def _evaluate(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device, precision: str
+) -> tuple[Scores, bool]:
+    """Scores, and whether the logits differ between any two images (in a dead network they don't)."""
+    network.eval()
+    totals = torch.zeros(3, dtype=torch.float64, device=device)
+    count = 0
+    first: Tensor | None = None
+    alive = False
+    for images, labels in batches:
+        with autocast(device, precision):
+            logits = network(images)
+        logits = logits.float()
+        best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        totals += torch.stack([best[:, 0].sum(), best.sum(), loss]).double()
+        count += len(labels)
+        first = logits[:1].clone() if first is None else first
+        alive = alive or bool((logits != first).any())
+    top1, top5, loss = (totals / count).tolist()
+    return Scores(top1, top5, loss), alive or count == 1
+
+
+def _optimizer(network: nn.Module, spec: TrainSpec) -> torch.optim.SGD:
+    # Biases and normalisation have one dimension; decaying them only holds back the fit.
+    parameters = list(network.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": spec.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
+
+
+@contextmanager
+def _epoch_randomness(seed: int, epoch: int, device: torch.device) -> Iterator[torch.Generator]:
+    """A generator for one epoch; torch's global ones, which dropout draws from, are seeded for it and restored."""
+    for_batches, for_dropout = np.random.SeedSequence([seed, epoch]).generate_state(2).tolist()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(for_dropout)
+        yield torch.Generator().manual_seed(for_batches)
+
+
+def _progress(spec: TrainSpec, done: float, losses: list[Tensor], curve: list[Epoch], seconds: float) -> Progress:
+    return Progress(
+        epochs_done=done,
+        epochs=spec.epochs,
+        loss=float(torch.stack(losses).mean()),
+        images_per_second=len(losses) * spec.batch_size / seconds,
+        curve=tuple(curve),
+    )

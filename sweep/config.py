@@ -1,0 +1,139 @@
+"""RunConfig: all that a run depends on, its schema for Hydra, and its identity. No torch."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf.errors import OmegaConfBaseException
+
+from fire import folders
+from fire.arch import AlexNetSpec, ArchSpec, SqueezeNetSpec
+from fire.cost import Cost, count
+from fire.errors import InputError, require
+from fire.recipe import DataSpec, TrainSpec
+
+FAMILIES: dict[str, type[Any]] = {"squeezenet": SqueezeNetSpec, "alexnet": AlexNetSpec}
+CONF = Path(__file__).parents[1] / "conf"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The seed, and where and how fast to run."""
+
+    seed: int = 0
+    device: str = "auto"  # auto | cpu | cuda | cuda:0 ...
+    threads: int = 0  # of a run; 0: the cores, divided among the workers
+    workers: int = 0  # runs at a time in a sweep; 0: one a core
+    results_dir: str = "results"
+    data_dir: str = "data"  # downloads and decoded images
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, "seed", "at least 0", self.seed)
+        known = self.device in ("auto", "cpu", "cuda") or self.device.startswith("cuda:")
+        require(known, "device", "one of auto, cpu, cuda, cuda:N", self.device)
+        require(self.threads >= 0, "threads", "at least 0", self.threads)
+        require(self.workers >= 0, "workers", "at least 0", self.workers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(RunOptions):
+    """All that a run depends on: the network, the data, the recipe, and the options."""
+
+    arch: ArchSpec
+    data: DataSpec
+    train: TrainSpec
+
+    @property
+    def family(self) -> str:
+        """squeezenet or alexnet."""
+        return next(name for name, cls in FAMILIES.items() if isinstance(self.arch, cls))
+
+    @property
+    def cost(self) -> Cost:
+        """Cost of the network on this data; raises SpecError if the images are too small for it."""
+        return count(self.arch, self.data.image_size, self.data.channels)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Family, metaparameters, data, recipe and seed; not where the data lies, nor how and where to run.
+
+        Values equal to their defaults are left out, so that a field that is added later, with what was done before
+        as its default, leaves the keys of finished runs as they are.
+        """
+        return {
+            "family": self.family,
+            "arch": _differing(self.arch),
+            "data": {name: value for name, value in _differing(self.data).items() if name != "root"},
+            "train": _differing(self.train),
+            "seed": self.seed,
+        }
+
+    @property
+    def key(self) -> str:
+        """The name of the run: 16 hexadecimal digits, a hash of its identity."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _differing(spec: Any) -> dict[str, Any]:
+    return {
+        field.name: getattr(spec, field.name)
+        for field in dataclasses.fields(spec)
+        if getattr(spec, field.name) != field.default
+    }
+
+
+def register_schema() -> None:
+    """Make the dataclasses known to Hydra as the bases that the YAML files of conf/ fill in."""
+    store = ConfigStore.instance()
+    for name, family in FAMILIES.items():
+        store.store(group="arch", name=f"{name}_schema", node=_schema(family))
+    store.store(group="data", name="schema", node=_schema(DataSpec))
+    store.store(group="train", name="schema", node=_schema(TrainSpec))
+    store.store(name="schema", node=dataclasses.asdict(RunOptions()))
+
+
+def _schema(cls: type[Any]) -> DictConfig:
+    node: DictConfig = OmegaConf.structured(cls)
+    OmegaConf.set_readonly(node, None)  # frozen dataclasses come read-only, and YAML could not be merged over them
+    return node
+
+
+def load(cfg: DictConfig) -> RunConfig:
+    """The typed configuration of a composed one. Raises InputError where a value breaks its rule."""
+    try:
+        cfg = cfg.copy()
+        with flag_override(cfg, ["readonly", "struct"], [False, False]):
+            if cfg.data.name == "image_folder":
+                _describe_folder(cfg.data)
+        parts: dict[str, Any] = {name: OmegaConf.to_object(cfg[name]) for name in ("arch", "data", "train")}
+        given = {field.name: cfg[field.name] for field in dataclasses.fields(RunOptions)}
+        options: Any = OmegaConf.to_object(OmegaConf.merge(_schema(RunOptions), given))
+        return RunConfig(**parts, **dataclasses.asdict(options))
+    except OmegaConfBaseException as error:
+        raise InputError(one_line(error)) from error
+
+
+def _describe_folder(data: DictConfig) -> None:
+    """Count the classes of an image folder, and tell it from others."""
+    if data.root is not None:
+        listing = folders.scan(Path(data.root))
+        data.classes = len(listing.class_names)
+        data.fingerprint = listing.fingerprint
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error of Hydra or OmegaConf, with its cause, on one line."""
+    messages = []
+    current: BaseException | None = error
+    while current is not None:
+        text = " ".join(line.strip() for line in str(current).splitlines() if not line.startswith("    "))
+        if text and text not in messages:
+            messages.append(text)
+        current = current.__cause__
+    return ": ".join(messages)

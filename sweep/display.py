@@ -1,0 +1,171 @@
+"""What a person sees while runs train, and at the end: a live table on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sweep.plan import Point, labels
+from sweep.store import Record, Store
+
+if TYPE_CHECKING:  # only the type: the process that shows progress need not import torch
+    from fire.train import Progress
+
+
+def console() -> Console:
+    """The standard output; lines are not broken where it is no terminal."""
+    terminal = Console(highlight=False, markup=False)
+    return terminal if terminal.is_terminal else Console(highlight=False, markup=False, width=200)
+
+
+class Display:
+    """The progress of some runs. A context; `started`, `progress` and `ended` are told what happens."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        self._console = console()
+        self._points = {point.key: point for point in points}
+        self._labels = labels(points)
+        self._running: dict[str, tuple[float, Progress | None]] = {}
+        self._ended: list[str] = []
+        self._began = time.monotonic()
+        self._done_before: dict[str, float] = {}  # epochs done when a run went on from its checkpoint
+        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> "Display":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def started(self, key: str) -> None:
+        """A run has been started."""
+        self._running[key] = (time.monotonic(), None)
+        if not self._console.is_terminal:
+            self._console.print(f"{self._labels[key]}: started")
+
+    def progress(self, key: str, progress: "Progress") -> None:
+        """News from a running run."""
+        started, _ = self._running[key]
+        whole = progress.epochs_done == int(progress.epochs_done)
+        self._done_before.setdefault(key, len(progress.curve) - (1 if whole else 0))
+        self._running[key] = (started, progress)
+        if whole and not self._console.is_terminal:
+            top1 = progress.curve[-1].validation_top1
+            self._console.print(
+                f"{self._labels[key]}: epoch {int(progress.epochs_done)}/{progress.epochs}, "
+                f"loss {progress.loss:.4f}, validation top-1 {100 * top1:.2f} %, "
+                f"{progress.images_per_second:,.0f} images/s, {duration(self._seconds_left(key))} left"
+            )
+
+    def ended(self, key: str, record: Record | None, message: str = "") -> None:
+        """A run has ended, with this record or, if it left none, for this reason."""
+        started, _ = self._running.pop(key)
+        self._ended.append(key)
+        label, took = self._labels[key], duration(time.monotonic() - started)
+        if record is not None and record.status == "finished":
+            scores = f"test top-1 {percent(record.top1)}, validation {percent(record.validation_top1)}"
+            self._console.print(Text.assemble(("finished ", "green"), f"{label}: {scores}, {took}"))
+        else:
+            reason = message if record is None else record.error
+            self._console.print(Text.assemble(("failed ", "red"), f"{label}: {reason}, after {took}"))
+
+    def _seconds_left(self, key: str) -> float | None:
+        """Of one run, at the speed it has had."""
+        started, progress = self._running[key]
+        if progress is None:
+            return None
+        gained = progress.epochs_done - self._done_before[key]
+        if gained <= 0:
+            return None
+        return (time.monotonic() - started) * (progress.epochs - progress.epochs_done) / gained
+
+    def _sweep_seconds_left(self) -> float | None:
+        """Of all runs, at the rate of multiply-accumulates since the start."""
+        total = sum(point.work for point in self._points.values())
+        gained = sum(self._points[key].work for key in self._ended)
+        at_hand = gained
+        for key, (_, progress) in self._running.items():
+            if progress is not None:
+                share = self._points[key].work / progress.epochs
+                gained += int(share * (progress.epochs_done - self._done_before[key]))
+                at_hand += int(share * progress.epochs_done)
+        return (time.monotonic() - self._began) * (total - at_hand) / gained if gained else None
+
+    def _render(self) -> Group:
+        waiting = len(self._points) - len(self._ended) - len(self._running)
+        head = (
+            f"{len(self._ended)} done, {len(self._running)} running, {waiting} to come, "
+            f"{duration(time.monotonic() - self._began)} so far, {duration(self._sweep_seconds_left())} left"
+        )
+        table = Table(box=None, pad_edge=False)
+        for name in ("run", "", "epoch", "loss", "validation", "images/s", "left"):
+            table.add_column(name, justify="left" if name in ("run", "") else "right")
+        for key, (_, progress) in self._running.items():
+            label = self._labels[key]
+            if progress is None:
+                table.add_row(label, ProgressBar(total=1, completed=0, width=20), "starting")
+                continue
+            table.add_row(
+                label,
+                ProgressBar(total=progress.epochs, completed=progress.epochs_done, width=20),
+                f"{progress.epochs_done:.1f}/{progress.epochs}",
+                f"{progress.loss:.4f}",
+                percent(progress.curve[-1].validation_top1 if progress.curve else None),
+                f"{progress.images_per_second:,.0f}",
+                duration(self._seconds_left(key)),
+            )
+        return Group(Text(head, style="bold"), table)
+
+
+def print_summary(store: Store, points: Sequence[Point]) -> bool:
+    """Print a table of the points' results, and one of failures if there are any; whether all have finished."""
+    out = console()
+    table = Table(title=f"results in {store.root}/")
+    table.add_column("point")
+    for name in ("MiB", "MMACs", "validation top-1", "test top-1", "training"):
+        table.add_column(name, justify="right")
+    failures = Table(title="failures", title_style="bold red")
+    for name in ("point", "key", "reason"):
+        failures.add_column(name, overflow="fold")
+    names = labels(points)
+    for point in points:
+        record = store.read(point.key)
+        if record is not None and record.status == "finished":
+            table.add_row(
+                names[point.key],
+                f"{point.cost.size_mib:.3f}",
+                f"{point.cost.macs / 1e6:,.1f}",
+                percent(record.validation_top1),
+                percent(record.top1),
+                duration(record.train_seconds),
+            )
+        else:
+            failures.add_row(names[point.key], point.key, "ended without a record" if record is None else record.error)
+    out.print(table)
+    if failures.row_count:
+        out.print(failures)
+    return failures.row_count == 0
+
+
+def percent(value: float | None) -> str:
+    """A fraction of 1 as a percentage; a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as 4:05 or 1:02:03; a dash where there is none."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

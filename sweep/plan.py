@@ -1,0 +1,120 @@
+"""From override strings to points: configurations with their keys and costs, before anything trains. No torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from rich.table import Table
+
+from fire.cost import Cost
+from fire.errors import InputError
+from sweep.config import RunConfig, load, one_line
+
+# What says only where and how fast to run, and so does not tell sweeps apart.
+EXECUTION = ("device", "threads", "workers", "results_dir", "data_dir", "data.root", "dry_run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One run to be: the overrides that lead to it from the sweep's configuration, and what is known beforehand."""
+
+    overrides: tuple[str, ...]
+    config: RunConfig
+    key: str
+    cost: Cost
+
+    @property
+    def work(self) -> int:
+        """Multiply-accumulates of the forward passes in training, to compare how long points take."""
+        return self.cost.macs * self.config.train.epochs
+
+
+def labels(points: Sequence[Point]) -> dict[str, str]:
+    """A short name for each key: the overrides in which the points differ, arch.sr=0.25 as sr=0.25."""
+    telling = [
+        [override for override in point.overrides if override.partition("=")[0] not in (*EXECUTION, "experiment")]
+        for point in points
+    ]
+    common = set.intersection(*map(set, telling)) if len(points) > 1 else set()
+    names = {}
+    for point, overrides in zip(points, telling, strict=True):
+        pairs = [override.partition("=") for override in overrides if override not in common]
+        names[point.key] = " ".join(f"{name.rpartition('.')[2]}={value}" for name, _, value in pairs) or point.key
+    return names
+
+
+class Planner:
+    """Composes points on top of a sweep's configuration.
+
+    Hydra takes 35 to 90 ms to compose a configuration. Here it composes one for each choice of groups; overrides of
+    values are then applied to a copy, as Hydra itself does it, in about a millisecond.
+    """
+
+    def __init__(self, loader: ConfigLoader, sweep: DictConfig) -> None:
+        self._loader = loader
+        self._sweep = sweep
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._parser = OverridesParser.create(config_loader=loader)
+
+    def point(self, overrides: list[str]) -> Point:
+        """The point of these overrides. Raises InputError naming the overrides if it is not valid."""
+        try:
+            config = load(self._compose(overrides))
+            return Point(overrides=tuple(overrides), config=config, key=config.key, cost=config.cost)
+        except InputError as error:
+            raise InputError(f"{' '.join(overrides)}: {error}" if overrides else str(error)) from error
+        except (HydraException, OmegaConfBaseException) as error:
+            raise InputError(f"{' '.join(overrides)}: {one_line(error)}") from error
+
+    def _compose(self, overrides: list[str]) -> DictConfig:
+        parsed: list[Override] = self._parser.parse_overrides(overrides)
+        values = [override for override in parsed if self._is_value(override)]
+        others = tuple(override.input_line or "" for override in parsed if not self._is_value(override))
+        if others not in self._bases:
+            base = self._loader.load_sweep_config(self._sweep, list(others))
+            with open_dict(base):
+                del base["hydra"]
+            self._bases[others] = base
+        cfg = self._bases[others].copy()
+        for override in values:
+            OmegaConf.update(cfg, override.key_or_group, _plain(override.value()), merge=True)
+        return cfg
+
+    def _is_value(self, override: Override) -> bool:
+        """Whether it sets an existing value, rather than choosing from a group, adding or deleting."""
+        plain = not (override.is_add() or override.is_delete() or override.is_sweep_override())
+        return plain and not self._loader.get_group_options(override.key_or_group)
+
+
+def _plain(value: Any) -> Any:
+    # Quoted strings keep their quotes in an object of Hydra's grammar.
+    return value.text if hasattr(value, "text") and hasattr(value, "quote") else value
+
+
+def dry_run_table(points: list[Point], done: set[str]) -> Table:
+    """The points with their costs: macs and activations per image, sizes of fp32 parameters."""
+    table = Table(title=f"{len(points)} points; nothing is trained")
+    for name in ("point", "key"):
+        table.add_column(name, overflow="fold")
+    for name in ("parameters", "MMACs", "activations", "MiB"):
+        table.add_column(name, justify="right")
+    table.add_column("state")
+    names = labels(points)
+    for point in points:
+        cost = point.cost
+        table.add_row(
+            names[point.key],
+            point.key,
+            f"{cost.parameters:,}",
+            f"{cost.macs / 1e6:,.1f}",
+            f"{cost.activations:,}",
+            f"{cost.size_mib:.3f}",
+            "finished" if point.key in done else "to do",
+        )
+    return table

@@ -1,0 +1,170 @@
+"""The store of results: a directory a run, on any file system, without server or daemon. Standard library only.
+
+results/<key>/   config.yaml, record.json, curve.csv, weights.safetensors, log; checkpoint.pt while it trains
+results/sweeps/  <name>.json for each launched sweep: what varied, and the keys of its points
+
+record.json is written last and at once: a run is done if and only if it is there and says so.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fire.errors import InputError
+from fire.files import write
+
+FORMAT = 1
+Status = Literal["finished", "failed"]
+
+
+class StoreError(InputError):
+    """The results directory cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One run. What is not known is None, never 0. Accuracies are fractions of 1, losses nats; sizes are of fp32.
+
+    top1, top5 and loss are of the test set; validation_top1 and validation_loss of the validation set.
+    """
+
+    key: str
+    status: Status
+    arch: dict[str, Any]  # every metaparameter, and the family: squeezenet | alexnet
+    data: dict[str, Any]
+    train: dict[str, Any]
+    seed: int
+    parameters: int
+    macs: int  # per image
+    activations: int  # per image
+    size_bytes: int
+    error: str | None = None
+    traceback: str | None = None
+    top1: float | None = None
+    top5: float | None = None
+    loss: float | None = None
+    validation_top1: float | None = None
+    validation_loss: float | None = None
+    train_loss: float | None = None
+    epochs: int | None = None
+    train_seconds: float | None = None  # of training steps, over all attempts
+    images_per_second: float | None = None
+    images_skipped: int | None = None
+    weights_bytes: int | None = None  # size of weights.safetensors
+    precision: str | None = None  # what `auto` chose
+    threads: int | None = None
+    device: str | None = None
+    host: str | None = None
+    torch: str | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    start: str | None = None  # ISO 8601, UTC
+    end: str | None = None
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A launched sweep: the overrides that varied, and for each point its overrides and its run's key."""
+
+    name: str
+    varied: tuple[str, ...]
+    points: tuple[tuple[dict[str, str], str], ...]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of its runs, in the order of the points."""
+        return tuple(key for _, key in self.points)
+
+
+class Store:
+    """The results below one directory; it is made when something is written."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def check_writable(self) -> None:
+        """Raise StoreError unless files can be written."""
+        probe = self.root / ".writable"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"")
+            probe.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"results_dir must be a writable directory, got {str(self.root)!r} ({error.strerror})"
+            ) from error
+
+    def folder(self, key: str) -> Path:
+        """Where the run's files are."""
+        return self.root / key
+
+    def write(self, record: Record) -> None:
+        """Make the record the run's: after this it is done, or has failed."""
+        folder = self.folder(record.key)
+        folder.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False)
+        write(folder / "record.json", content + "\n")
+
+    def read(self, key: str) -> Record | None:
+        """The run's record; None if there is none, or if the file is damaged (see `damaged`)."""
+        try:
+            content = json.loads((self.folder(key) / "record.json").read_bytes())
+            record = Record(**content)
+        except (OSError, ValueError, TypeError):
+            return None
+        return record if record.key == key and record.format == FORMAT else None
+
+    def is_done(self, key: str) -> bool:
+        """Whether the run has finished."""
+        record = self.read(key)
+        return record is not None and record.status == "finished"
+
+    def is_damaged(self, key: str) -> bool:
+        """Whether there is a record.json that cannot be read; such a run counts as not done."""
+        return (self.folder(key) / "record.json").exists() and self.read(key) is None
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all runs that have a record, readable or not, sorted."""
+        if self.root.is_dir():
+            for folder in sorted(self.root.iterdir()):
+                if (folder / "record.json").exists():
+                    yield folder.name
+
+    def records(self) -> Iterator[Record]:
+        """All readable records, sorted by key."""
+        for key in self.keys():
+            record = self.read(key)
+            if record is not None:
+                yield record
+
+    def write_sweep(self, sweep: Sweep) -> Path:
+        """Write the sweep's manifest; it replaces the one of the same name."""
+        path = self.root / "sweeps" / f"{sweep.name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        points = [{"overrides": overrides, "key": key} for overrides, key in sweep.points]
+        content = {"format": FORMAT, "name": sweep.name, "varied": list(sweep.varied), "points": points}
+        write(path, json.dumps(content, indent=1) + "\n")
+        return path
+
+    def sweeps(self) -> Iterator[Sweep]:
+        """All readable manifests, sorted by name."""
+        for path in sorted((self.root / "sweeps").glob("*.json")):
+            try:
+                content = json.loads(path.read_bytes())
+                yield Sweep(
+                    name=content["name"],
+                    varied=tuple(content["varied"]),
+                    points=tuple((dict(point["overrides"]), point["key"]) for point in content["points"]),
+                )
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+
+
+def curve_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The training curve as CSV, a row an epoch."""
+    header = ",".join(rows[0]) + "\n" if rows else ""
+    return header + "".join(",".join(repr(value) for value in row.values()) + "\n" for row in rows)

@@ -1,0 +1,113 @@
+"""The sweeper: plans every point before any trains, skips what has finished, launches the rest, reports failures.
+
+Unlike Hydra's basic sweeper it knows the store, so a sweep that is launched again goes on where it ended.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from fire import data
+from sweep.display import console, print_summary
+from sweep.plan import EXECUTION, Planner, Point, dry_run_table
+from sweep.store import Store, Sweep
+
+
+class SweepFailedError(Exception):
+    """Some runs of a sweep did not finish; what and why has been printed."""
+
+
+class StoreSweeper(Sweeper):
+    """Hydra's sweeper for grids of overrides: hydra/sweeper=store."""
+
+    def __init__(self, params: dict[str, Any] | None) -> None:
+        self.params = params or {}
+        self.launcher: Launcher | None = None
+        self.planner: Planner | None = None
+        self.config: DictConfig | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra hands over, and make the launcher."""
+        self.config = config
+        self.planner = Planner(hydra_context.config_loader, config)
+        self.parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run all points of the grid. Raises InputError before anything trains, SweepFailedError in the end."""
+        assert self.config is not None
+        assert self.planner is not None
+        assert self.launcher is not None
+        given = [f"{name}={value}" for name, value in self.params.items()]
+        overrides = self.parser.parse_overrides(given + list(arguments))
+        (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+        points = _distinct([self.planner.point(combination) for combination in grid])
+        todo = unfinished(points)
+        if todo is None:
+            return
+        store = Store(points[0].config.results_dir)
+        manifest = store.write_sweep(_manifest(self.config, overrides, points))
+        console().print(f"{len(points)} runs, {len(points) - len(todo)} finished before; {manifest}")
+        if todo:
+            self.launcher.launch([list(point.overrides) for point in todo], initial_job_idx=0)
+        if not print_summary(store, points):
+            raise SweepFailedError
+
+
+def unfinished(points: list[Point]) -> list[Point] | None:
+    """The points that are still to be run, with results and data ready for them; None if it was a dry run.
+
+    Raises StoreError or DataError if runs could not be stored, or have no data: before anything trains.
+    """
+    store = Store(points[0].config.results_dir)
+    todo = [point for point in points if not store.is_done(point.key)]
+    if points[0].config.dry_run:
+        console().print(dry_run_table(points, {point.key for point in points} - {point.key for point in todo}))
+        return None
+    store.check_writable()
+    for point in todo:
+        if store.is_damaged(point.key):
+            path = store.folder(point.key) / "record.json"
+            console().print(f"damaged: {path} cannot be read; its run counts as not done")
+    for spec, data_dir in {(point.config.data, point.config.data_dir) for point in todo}:
+        data.prepare(spec, Path(data_dir))  # once, rather than by every worker
+    return todo
+
+
+def _distinct(points: list[Point]) -> list[Point]:
+    """Points that are the same run, once."""
+    return list({point.key: point for point in reversed(points)}.values())[::-1]
+
+
+def _manifest(config: DictConfig, overrides: list[Override], points: list[Point]) -> Sweep:
+    last_of_each = {override.get_key_element(): override for override in overrides}
+    names = [name for name, override in last_of_each.items() if override.is_sweep_override()]
+    experiment = OmegaConf.select(config, "hydra.runtime.choices.experiment")
+    # The command line, without what says only where and how to run, tells launches of one experiment apart.
+    task: list[str] = list(config.hydra.overrides.task)
+    lines = [line for line in task if line.partition("=")[0] not in (*EXECUTION, "experiment")]
+    return Sweep(
+        name=_file_name(([experiment] if experiment else []) + lines),
+        varied=tuple(names),
+        points=tuple(
+            ({k: v for k, _, v in (o.partition("=") for o in point.overrides) if k in names}, point.key)
+            for point in points
+        ),
+    )
+
+
+def _file_name(parts: list[str]) -> str:
+    name = re.sub(r"[^\w.,=+-]", "_", " ".join(parts)).replace(" ", "_") or "runs"
+    return name if len(name) <= 80 else f"{name[:70]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
