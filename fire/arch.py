@@ -110,7 +110,7 @@ SQUEEZENETS = {
     "1.0": MacroArchitecture(conv1=96, kernel=7, stride=2, pad=0, pools=(0, 3, 7)),
     "1.1": MacroArchitecture(conv1=64, kernel=3, stride=2, pad=0, pools=(0, 2, 4)),
     # For images of about 28 to 64 pixels; the places of the pools were measured, see docs/log.md.
-    "small": MacroArchitecture(conv1=64, kernel=3, stride=1, pad=1, pools=(0, 2, 4)),
+    "small": MacroArchitecture(conv1=64, kernel=3, stride=1, pad=1, pools=(0, 3, 7)),
 }
 
 

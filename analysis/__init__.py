@@ -1,0 +1,1 @@
+"""Tables, figures and a report from the store of results; nothing is trained or changed."""

@@ -1,0 +1,177 @@
+"""The report: every figure and table of a store, and a page that shows them."""
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import figures, paper, tables
+from fire.errors import InputError
+from sweep.store import Sweep
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><style>
+body {{ font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
+h1 {{ font-size: 1.6rem; }}
+h2 {{ font-size: 1.2rem; margin-top: 2.5rem; border-top: 1px solid #ddd; padding-top: 1rem; }}
+img {{ max-width: 100%; height: auto; }} .scroll {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.9rem; }}
+th, td {{ padding: 0.2rem 0.7rem; text-align: right; border-bottom: 1px solid #e5e5e5; white-space: nowrap; }}
+th {{ background: #f6f6f6; }} th:first-child, td:first-child {{ text-align: left; }}
+.note {{ color: #666; font-size: 0.9rem; }} code {{ background: #f4f4f4; padding: 0 0.2rem; }}
+</style></head><body>
+<h1>{title}</h1>
+<p>{summary}</p>
+{sections}
+</body></html>
+"""
+TITLES = {"sr": "Squeeze ratio", "pct_3x3": "Percentage of 3x3 filters", "bypass": "Bypass"}
+OVERVIEW = ("data", "family", "sr", "pct_3x3", "bypass", "base_e", "incr_e", "freq", "train.epochs", "seed")
+RESULTS = ("parameters", "size_mib", "macs", "top1", "top5", "validation_top1", "train_seconds")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: its figures (names, with what they show) and its tables, by name."""
+
+    title: str
+    figures: tuple[tuple[str, str], ...]
+    tables: tuple[tuple[str, pd.DataFrame], ...]
+    note: str = ""
+
+
+def write(results_dir: Path, out: Path) -> Path:
+    """Write all figures, tables and index.html into the folder `out`; the path of the page.
+
+    Raises InputError if the results are no directory, hold no finished run, or `out` cannot be written.
+    """
+    runs = tables.load(results_dir)
+    if not (runs["status"] == "finished").any():
+        raise InputError(f"the results must hold a finished run, got none in {str(results_dir)!r}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with figures.style():
+            sections = list(_sections(results_dir, runs, out))
+        for section in sections:
+            for name, frame in section.tables:
+                tables.write(frame, out / "tables", name)
+        page = out / "index.html"
+        page.write_text(_page(runs, sections))
+    except OSError as error:
+        raise InputError(f"the report must go to a writable directory, got {str(out)!r} ({error.strerror})") from error
+    return page
+
+
+def _sections(results_dir: Path, runs: pd.DataFrame, out: Path) -> Iterator[Section]:
+    for sweep in tables.sweeps(results_dir):
+        part = tables.of_sweep(runs, sweep)
+        if (part["status"] == "finished").any():
+            yield _sweep_section(results_dir, part, sweep, out / "figures")
+    yield from _overview(runs, out / "figures")
+    failed = runs[runs["status"] == "failed"]
+    if len(failed):
+        yield Section("Failed runs", (), (("failed", failed[["key", "error", "host", "end"]]),))
+
+
+def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: Path) -> Section:
+    columns = [tables.column_of(name) for name in sweep.varied]
+    along = [name for name in columns if name != "seed"]
+    name = sweep.name
+    shown: list[tuple[str, str]] = []
+    if len(along) == 1 and pd.api.types.is_numeric_dtype(runs[along[0]]):
+        draw_sweep_curve(runs, along[0], folder, name)
+        shown.append((name, f"Accuracy over size along {figures.NAMES.get(along[0], along[0])}"))
+    elif along == ["bypass"]:
+        draw_sweep_bypass(runs, folder, name)
+        shown.append((name, "Accuracy of the kinds of bypass"))
+    elif along:
+        figure, (ax,) = figures.new_figure(width=6.5)
+        figures.draw_pareto(figures.pareto_info(runs, along, group=along[0]), ax, group=along[0])
+        figures.save(figure, folder, name)
+        shown.append((name, "Accuracy over size"))
+    labels = {
+        str(row["key"]): ", ".join(f"{column.removeprefix('train.')} {row[column]}" for column in columns) or row["key"]
+        for _, row in runs.iterrows()
+    }
+    curves = tables.curves(results_dir, list(labels))
+    if curves:
+        figure, axes = figures.new_figure(columns=2)
+        figures.draw_training(figures.training_info(labels, curves), *axes)
+        figures.save(figure, folder, f"{name}-training")
+        shown.append((f"{name}-training", "Training curves"))
+    finished = int((runs["status"] == "finished").sum())
+    note = f"{finished} of {len(sweep.keys)} runs finished. The mean over seeds has its 95 % interval (Student's t)."
+    by = along or ["key"]
+    title = TITLES.get(along[0], along[0]) if len(along) == 1 else name
+    return Section(f"{title} ({name})", tuple(shown), ((name, tables.over_seeds(runs, by)),), note)
+
+
+def draw_sweep_curve(runs: pd.DataFrame, metaparameter: str, folder: Path, name: str) -> None:
+    """The size-versus-accuracy figure of a sweep, with the paper's points in a panel of their own where it has some."""
+    published = metaparameter in paper.FIGURE_3
+    figure, axes = figures.new_figure(columns=2 if published else 1)
+    figures.draw_curve(figures.curve_info(runs, metaparameter), axes[0])
+    if published:
+        figures.draw_curve(figures.paper_curve_info(metaparameter), axes[1], color=figures.ORANGE)
+    figures.save(figure, folder, name)
+
+
+def draw_sweep_bypass(runs: pd.DataFrame, folder: Path, name: str) -> None:
+    """The comparison of the kinds of bypass, beside the paper's table 3."""
+    figure, axes = figures.new_figure(columns=2, width=4.6, height=3.6)
+    figures.draw_bypass(figures.bypass_info(runs), axes[0])
+    figures.draw_bypass(figures.paper_bypass_info(), axes[1])
+    figures.save(figure, folder, name)
+
+
+def _overview(runs: pd.DataFrame, folder: Path) -> Iterator[Section]:
+    """For each data set all networks with the Pareto front, and the table of all finished runs."""
+    for data, part in runs[runs["status"] == "finished"].groupby("data"):
+        by = [name for name in OVERVIEW if name in part and name not in ("data", "seed")]
+        by += [name for name in ("fires", "conv1", "version", "norm", "train.lr") if name in part]
+        figure, (ax,) = figures.new_figure(width=6.5)
+        group = "bypass" if part.get("bypass", pd.Series(dtype=object)).notna().all() else "family"
+        figures.draw_pareto(figures.pareto_info(part, by, group), ax, group)
+        name = f"pareto-{data}"
+        figures.save(figure, folder, name)
+        columns = [column for column in (*OVERVIEW, *RESULTS) if column in part]
+        table = part.sort_values(["size_mib", "seed"])[columns]
+        yield Section(
+            f"All networks: {figures.DATA_NAMES.get(str(data), str(data))}",
+            ((name, "All networks and the Pareto front"),),
+            ((f"runs-{data}", table),),
+        )
+
+
+def _page(runs: pd.DataFrame, sections: list[Section]) -> str:
+    finished = runs[runs["status"] == "finished"]
+    origin = "; ".join(
+        f"{label} {', '.join(sorted({str(value) for value in finished[column] if value is not None}))}"
+        for label, column in (("torch", "torch"), ("precision", "precision"), ("on", "host"), ("commit", "git_commit"))
+    )
+    title = "SqueezeNet design space: results"
+    summary = (
+        f"{len(finished)} finished runs. Accuracies are of the test set; nothing was chosen on it. "
+        f"Sizes are of fp32 parameters in MiB (2<sup>20</sup> bytes). {html.escape(origin)}."
+    )
+    return PAGE.format(title=title, summary=summary, sections="\n".join(_section_html(part) for part in sections))
+
+
+def _section_html(section: Section) -> str:
+    parts = [f"<h2>{html.escape(section.title)}</h2>"]
+    for name, alt in section.figures:
+        source = html.escape(f"figures/{name}")
+        parts.append(f'<p><a href="{source}.png"><img src="{source}.svg" alt="{html.escape(alt)}"></a></p>')
+    if section.note:
+        parts.append(f'<p class="note">{html.escape(section.note)}</p>')
+    for name, frame in section.tables:
+        rows = tables.readable(frame).to_html(index=False, border=0)
+        link = html.escape(f"tables/{name}")
+        parts.append(f'<div class="scroll">{rows}</div>')
+        parts.append(
+            f'<p class="note">This table as <a href="{link}.csv">CSV</a>, <a href="{link}.md">Markdown</a></p>'
+        )
+    return "\n".join(parts)

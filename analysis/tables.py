@@ -1,0 +1,136 @@
+"""From the store to DataFrames, and on to CSV and Markdown."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.stats import mean_interval
+from fire.errors import InputError
+from sweep.store import Record, Store, Sweep
+
+MIB = 2**20
+NESTED = ("arch", "data", "train")
+COLUMNS = [field.name for field in dataclasses.fields(Record) if field.name not in NESTED]
+
+
+def load(results_dir: Path | str) -> pd.DataFrame:
+    """All runs of a store, a row a run, finished or failed.
+
+    Columns: those of sweep.store.Record; the metaparameters under their own names (family, sr, pct_3x3, ...); data, the
+    name of the data set; data.* and train.*; size_mib. What a run does not have is missing (NaN or None).
+    Raises InputError if the directory does not exist.
+    """
+    store = _store(results_dir)
+    rows = [_row(record) for record in store.records()]
+    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*COLUMNS, "data"])
+    return frame.assign(size_mib=frame["size_bytes"].astype(float) / MIB)
+
+
+def sweeps(results_dir: Path | str) -> list[Sweep]:
+    """The sweeps that were launched into a store. Raises InputError if the directory does not exist."""
+    return list(_store(results_dir).sweeps())
+
+
+def of_sweep(runs: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
+    """The runs of a sweep in the order of its points; points without a record have no row."""
+    order = {key: position for position, key in enumerate(sweep.keys)}
+    part = runs[runs["key"].isin(list(order))]
+    return part.sort_values("key", key=lambda keys: keys.map(order)).reset_index(drop=True)
+
+
+def column_of(override: str) -> str:
+    """The column of `load` that holds what an override sets: arch.sr -> sr, train.lr -> train.lr, data -> data."""
+    return override.removeprefix("arch.").removesuffix(".name")
+
+
+def over_seeds(runs: pd.DataFrame, by: list[str], metric: str = "top1") -> pd.DataFrame:
+    """Finished runs that agree in the columns `by`, together: a row a group, in the order of their sizes.
+
+    Columns: by, parameters, size_mib, macs, activations, the metric's mean, <metric>_low and <metric>_high (the ends of
+    its 95 % interval, missing for one seed), n, train_seconds (mean).
+    """
+    finished = runs[runs["status"] == "finished"]
+    rows: list[dict[str, Any]] = []
+    for values, group in finished.groupby(by, sort=False, dropna=False):
+        interval = mean_interval(group[metric].to_numpy(dtype=float))
+        first = group.iloc[0]
+        rows.append(
+            {
+                **dict(zip(by, values, strict=True)),
+                **{name: first[name] for name in ("parameters", "size_mib", "macs", "activations")},
+                metric: interval.mean,
+                f"{metric}_low": interval.low,
+                f"{metric}_high": interval.high,
+                "n": interval.n,
+                "train_seconds": float(group["train_seconds"].mean()),
+            }
+        )
+    columns = [*by, "parameters", "size_mib", "macs", "activations", metric, f"{metric}_low", f"{metric}_high", "n"]
+    frame = pd.DataFrame(rows, columns=[*columns, "train_seconds"])
+    return frame.sort_values(["size_mib", *by], kind="stable").reset_index(drop=True)
+
+
+def curves(results_dir: Path | str, keys: list[str]) -> dict[str, pd.DataFrame]:
+    """The training curve of each of these runs that has one: a row an epoch, the columns of fire.train.Epoch."""
+    store = _store(results_dir)
+    paths = {key: store.folder(key) / "curve.csv" for key in keys}
+    return {key: pd.read_csv(path) for key, path in paths.items() if path.is_file() and path.stat().st_size}
+
+
+def readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same table for people: percentages, MiB, MMACs and minutes as text; missing is a dash."""
+    shown: dict[str, list[str]] = {}
+    for name in frame.columns:
+        values = list(frame[name])
+        if name.removesuffix("_low").removesuffix("_high") in ("top1", "top5", "validation_top1", "validation_top5"):
+            shown[f"{name} %"] = [_text(value, lambda v: f"{100 * v:.2f}") for value in values]
+        elif name == "size_mib":
+            shown["MiB"] = [_text(value, lambda v: f"{v:.3f}") for value in values]
+        elif name == "macs":
+            shown["MMACs"] = [_text(value, lambda v: f"{v / 1e6:.1f}") for value in values]
+        elif name == "train_seconds":
+            shown["training, min"] = [_text(value, lambda v: f"{v / 60:.1f}") for value in values]
+        elif name in ("parameters", "activations", "size_bytes"):
+            shown[name] = [_text(value, lambda v: f"{int(v):,}") for value in values]
+        else:
+            shown[name] = [_text(value, lambda v: f"{v:g}" if isinstance(v, float) else str(v)) for value in values]
+    return pd.DataFrame(shown)
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A table in Markdown, as GitHub reads it; the cells are shown as they are."""
+    rows = [list(frame.columns), ["---"] * frame.shape[1], *frame.astype(str).to_numpy().tolist()]
+    return "".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |\n" for row in rows)
+
+
+def write(frame: pd.DataFrame, folder: Path, name: str) -> None:
+    """Write the table as <name>.csv, with all digits, and as <name>.md, for people."""
+    folder.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(folder / f"{name}.csv", index=False)
+    (folder / f"{name}.md").write_text(markdown(readable(frame)))
+
+
+def _store(results_dir: Path | str) -> Store:
+    if not Path(results_dir).is_dir():
+        raise InputError(f"the results must be a directory, got {str(results_dir)!r}")
+    return Store(results_dir)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    content = dataclasses.asdict(record)
+    arch, data, train = (content.pop(name) for name in NESTED)
+    return {
+        **content,
+        **arch,
+        "data": data["name"],
+        **{f"data.{name}": value for name, value in data.items() if name != "name"},
+        **{f"train.{name}": value for name, value in train.items()},
+    }
+
+
+def _text(value: Any, show: Any) -> str:
+    missing = value is None or (isinstance(value, float | np.floating) and np.isnan(value))
+    return "-" if missing else str(show(value))
