@@ -1,15 +1,12 @@
 """Figures in two steps: xxx_info computes what is shown, draw_xxx draws it on axes. Tests compare the former."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from analysis import paper
 from analysis.stats import pareto_front
@@ -26,21 +23,6 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
     "#666666",
 )
 CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
-STYLE: Any = {
-    "font.size": 10,
-    "axes.titlesize": 10.5,
-    "axes.labelsize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.hashsalt": "analysis",  # the same figure gives the same file
-    "figure.dpi": 110,
-    "savefig.dpi": 160,
-}
 NAMES = {"sr": "squeeze ratio (SR)", "pct_3x3": "percentage of 3x3 filters", "bypass": "bypass"}
 DATA_NAMES = {
     "fashion_mnist": "Fashion-MNIST",
@@ -266,26 +248,6 @@ def draw_training(info: TrainingInfo, accuracy_ax: Axes, loss_ax: Axes) -> None:
         ax.set_ylabel(name)
         ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     loss_ax.legend(bbox_to_anchor=(1.02, 1), loc="upper left", borderaxespad=0, fontsize=9)
-
-
-def new_figure(columns: int = 1, width: float = 5.2, height: float = 4.0) -> tuple[Figure, list[Axes]]:
-    """A figure of axes side by side. Draw, and save it, within `style`."""
-    figure = Figure(figsize=(width * columns, height), layout="constrained")
-    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
-
-
-@contextmanager
-def style() -> Iterator[None]:
-    """The context in which figures are made and saved: one style for all, nothing changed outside."""
-    with mpl.rc_context(STYLE):
-        yield
-
-
-def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write <name>.png and <name>.svg."""
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", metadata={"Software": None})
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
 
 
 def _room(ax: Axes, info: CurveInfo | BypassInfo) -> None:

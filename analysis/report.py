@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import figures, paper, tables
+from analysis import figures, layout, tables
 from fire.errors import InputError
 from sweep.store import Sweep
 
@@ -53,7 +53,7 @@ def write(results_dir: Path, out: Path) -> Path:
         raise InputError(f"the results must hold a finished run, got none in {str(results_dir)!r}")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with figures.style():
+        with layout.style():
             sections = list(_sections(results_dir, runs, out))
         for section in sections:
             for name, frame in section.tables:
@@ -82,25 +82,18 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
     name = sweep.name
     shown: list[tuple[str, str]] = []
     if len(along) == 1 and pd.api.types.is_numeric_dtype(runs[along[0]]):
-        draw_sweep_curve(runs, along[0], folder, name)
+        layout.save(layout.curve(runs, along[0]), folder, name)
         shown.append((name, f"Accuracy over size along {figures.NAMES.get(along[0], along[0])}"))
     elif along == ["bypass"]:
-        draw_sweep_bypass(runs, folder, name)
+        layout.save(layout.bypass(runs), folder, name)
         shown.append((name, "Accuracy of the kinds of bypass"))
     elif along:
-        figure, (ax,) = figures.new_figure(width=6.5)
-        figures.draw_pareto(figures.pareto_info(runs, along, group=along[0]), ax, group=along[0])
-        figures.save(figure, folder, name)
+        layout.save(layout.pareto(runs, along, group=along[0]), folder, name)
         shown.append((name, "Accuracy over size"))
-    labels = {
-        str(row["key"]): ", ".join(f"{column.removeprefix('train.')} {row[column]}" for column in columns) or row["key"]
-        for _, row in runs.iterrows()
-    }
+    labels = tables.labels(runs, columns)
     curves = tables.curves(results_dir, list(labels))
     if curves:
-        figure, axes = figures.new_figure(columns=2)
-        figures.draw_training(figures.training_info(labels, curves), *axes)
-        figures.save(figure, folder, f"{name}-training")
+        layout.save(layout.training(labels, curves), folder, f"{name}-training")
         shown.append((f"{name}-training", "Training curves"))
     finished = int((runs["status"] == "finished").sum())
     note = f"{finished} of {len(sweep.keys)} runs finished. The mean over seeds has its 95 % interval (Student's t)."
@@ -109,34 +102,12 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
     return Section(f"{title} ({name})", tuple(shown), ((name, tables.over_seeds(runs, by)),), note)
 
 
-def draw_sweep_curve(runs: pd.DataFrame, metaparameter: str, folder: Path, name: str) -> None:
-    """The size-versus-accuracy figure of a sweep, with the paper's points in a panel of their own where it has some."""
-    published = metaparameter in paper.FIGURE_3
-    figure, axes = figures.new_figure(columns=2 if published else 1)
-    figures.draw_curve(figures.curve_info(runs, metaparameter), axes[0])
-    if published:
-        figures.draw_curve(figures.paper_curve_info(metaparameter), axes[1], color=figures.ORANGE)
-    figures.save(figure, folder, name)
-
-
-def draw_sweep_bypass(runs: pd.DataFrame, folder: Path, name: str) -> None:
-    """The comparison of the kinds of bypass, beside the paper's table 3."""
-    figure, axes = figures.new_figure(columns=2, width=4.6, height=3.6)
-    figures.draw_bypass(figures.bypass_info(runs), axes[0])
-    figures.draw_bypass(figures.paper_bypass_info(), axes[1])
-    figures.save(figure, folder, name)
-
-
 def _overview(runs: pd.DataFrame, folder: Path) -> Iterator[Section]:
     """For each data set all networks with the Pareto front, and the table of all finished runs."""
     for data, part in runs[runs["status"] == "finished"].groupby("data"):
-        by = [name for name in OVERVIEW if name in part and name not in ("data", "seed")]
-        by += [name for name in ("fires", "conv1", "version", "norm", "train.lr") if name in part]
-        figure, (ax,) = figures.new_figure(width=6.5)
         group = "bypass" if part.get("bypass", pd.Series(dtype=object)).notna().all() else "family"
-        figures.draw_pareto(figures.pareto_info(part, by, group), ax, group)
         name = f"pareto-{data}"
-        figures.save(figure, folder, name)
+        layout.save(layout.pareto(part, tables.network_columns(part), group), folder, name)
         columns = [column for column in (*OVERVIEW, *RESULTS) if column in part]
         table = part.sort_values(["size_mib", "seed"])[columns]
         yield Section(

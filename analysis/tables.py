@@ -8,11 +8,16 @@ import numpy as np
 import pandas as pd
 
 from analysis.stats import mean_interval
+from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.errors import InputError
 from sweep.store import Record, Store, Sweep
 
 MIB = 2**20
 NESTED = ("arch", "data", "train")
+METAPARAMETERS = {
+    "family",
+    *(field.name for spec in (SqueezeNetSpec, AlexNetSpec) for field in dataclasses.fields(spec)),
+}
 COLUMNS = [field.name for field in dataclasses.fields(Record) if field.name not in NESTED]
 
 
@@ -27,6 +32,17 @@ def load(results_dir: Path | str) -> pd.DataFrame:
     rows = [_row(record) for record in store.records()]
     frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*COLUMNS, "data"])
     return frame.assign(size_mib=frame["size_bytes"].astype(float) / MIB)
+
+
+def results_with(sweep: str, checkout: Path | str = "..") -> Path:
+    """Where the results of a sweep are: in results/ once it has been launched, until then in docs/results.
+
+    Raises InputError if neither has it.
+    """
+    for folder in (Path(checkout) / "results", Path(checkout) / "docs" / "results"):
+        if (folder / "sweeps" / f"{sweep}.json").is_file():
+            return folder
+    raise InputError(f"the sweep must have been launched (python -m sweep experiment={sweep}), got no {sweep!r}")
 
 
 def sweeps(results_dir: Path | str) -> list[Sweep]:
@@ -44,6 +60,19 @@ def of_sweep(runs: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
 def column_of(override: str) -> str:
     """The column of `load` that holds what an override sets: arch.sr -> sr, train.lr -> train.lr, data -> data."""
     return override.removeprefix("arch.").removesuffix(".name")
+
+
+def labels(runs: pd.DataFrame, columns: list[str]) -> dict[str, str]:
+    """A short name for each run's key from the columns that tell the runs apart: "sr 0.5, seed 1"."""
+    return {
+        str(run["key"]): ", ".join(f"{name.removeprefix('train.')} {run[name]}" for name in columns) or str(run["key"])
+        for _, run in runs.iterrows()
+    }
+
+
+def network_columns(runs: pd.DataFrame) -> list[str]:
+    """The columns that tell networks and recipes apart, seeds left out: runs that agree in them are one network."""
+    return [name for name in runs.columns if name in METAPARAMETERS or name.startswith("train.")]
 
 
 def over_seeds(runs: pd.DataFrame, by: list[str], metric: str = "top1") -> pd.DataFrame:

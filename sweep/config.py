@@ -18,6 +18,7 @@ from fire.errors import InputError, require
 from fire.recipe import DataSpec, TrainSpec
 
 FAMILIES: dict[str, type[Any]] = {"squeezenet": SqueezeNetSpec, "alexnet": AlexNetSpec}
+PARTS = ("arch", "data", "train")
 CONF = Path(__file__).parents[1] / "conf"
 
 
@@ -82,9 +83,10 @@ class RunConfig(RunOptions):
 
 def _differing(spec: Any) -> dict[str, Any]:
     return {
-        field.name: getattr(spec, field.name)
+        # 1 and 1.0 are one value, and must be one key
+        field.name: float(value) if isinstance(field.default, float) else value
         for field in dataclasses.fields(spec)
-        if getattr(spec, field.name) != field.default
+        if (value := getattr(spec, field.name)) != field.default
     }
 
 
@@ -111,12 +113,23 @@ def load(cfg: DictConfig) -> RunConfig:
         with flag_override(cfg, ["readonly", "struct"], [False, False]):
             if cfg.data.name == "image_folder":
                 _describe_folder(cfg.data)
-        parts: dict[str, Any] = {name: OmegaConf.to_object(cfg[name]) for name in ("arch", "data", "train")}
+        _refuse_unknown(cfg, "", RunConfig)
+        for name in PARTS:
+            _refuse_unknown(cfg[name], f"{name}.", OmegaConf.get_type(cfg[name]))
+        parts: dict[str, Any] = {name: OmegaConf.to_object(cfg[name]) for name in PARTS}
         given = {field.name: cfg[field.name] for field in dataclasses.fields(RunOptions)}
         options: Any = OmegaConf.to_object(OmegaConf.merge(_schema(RunOptions), given))
         return RunConfig(**parts, **dataclasses.asdict(options))
     except OmegaConfBaseException as error:
         raise InputError(one_line(error)) from error
+
+
+def _refuse_unknown(cfg: DictConfig, prefix: str, cls: Any) -> None:
+    """Raise InputError for a key that +key=value added, as Hydra advises for a mistyped one: it would do nothing."""
+    known = [field.name for field in dataclasses.fields(cls)]
+    for name in map(str, cfg):
+        if name not in known:
+            raise InputError(f"{prefix}{name} must be one of {', '.join(known)}, got a new key")
 
 
 def _describe_folder(data: DictConfig) -> None:

@@ -57,7 +57,7 @@ class Display:
     def progress(self, key: str, progress: "Progress") -> None:
         """News from a running run."""
         started, _ = self._running[key]
-        whole = progress.epochs_done == int(progress.epochs_done)
+        whole = progress.epochs_done == len(progress.curve)
         self._done_before.setdefault(key, len(progress.curve) - (1 if whole else 0))
         self._running[key] = (started, progress)
         if whole and not self._console.is_terminal:

@@ -75,7 +75,7 @@ def _attempt(config: RunConfig, folder: Path, report: Report, log: Callable[[str
         result = _train(config, folder, report, log)
     except Exception as error:  # whatever stops one run must not stop the sweep; the record tells
         expected = isinstance(error, InputError | TrainingError)
-        message = str(error) if expected else f"{type(error).__name__}: {error}"
+        message = " ".join((str(error) if expected else f"{type(error).__name__}: {error}").split())  # one line
         trace = traceback_module.format_exc()
         log(message if expected else trace)
         return Record(**base, status="failed", error=message, traceback=trace, end=origin.now())
