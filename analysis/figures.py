@@ -93,7 +93,7 @@ def draw_curve(info: CurveInfo, ax: Axes, color: str = BLUE) -> None:
     ax.plot(info.size_mib, accuracy, marker="o", color=color, linewidth=1.8, markersize=6)
     ax.set_xlabel("size of the fp32 parameters, MiB")
     ax.set_ylabel(f"{info.metric} accuracy, %")
-    ax.set_title(info.title, pad=34)
+    ax.set_title(info.title)
     ax.set_xlim(0, max(info.size_mib) * 1.07)
     _room(ax, info)
     top = ax.secondary_xaxis("top")
@@ -201,9 +201,9 @@ def draw_pareto(info: ParetoInfo, ax: Axes, group: str = "bypass") -> None:
             edgecolors=color,
             marker=marker,
             s=42,
-            label=f"{group} {name}",
             zorder=2,
         )
+        ax.scatter([], [], color=color, marker=marker, s=42, label=f"{group} {name}")
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
@@ -236,13 +236,15 @@ def training_info(labels: dict[str, str], curves: dict[str, pd.DataFrame]) -> Tr
 
 
 def draw_training(info: TrainingInfo, accuracy_ax: Axes, loss_ax: Axes) -> None:
-    """Validation accuracy and training loss over epochs; the runs' order is the order of colours, dark to light."""
-    colors = mpl.colormaps["viridis"](np.linspace(0, 0.9, max(len(info.labels), 2)))
-    for color, label, epochs, top1, loss in zip(
-        colors, info.labels, info.epochs, info.validation_top1, info.train_loss, strict=False
-    ):
-        accuracy_ax.plot(epochs, top1, color=color, label=label, marker=".")
-        loss_ax.plot(epochs, loss, color=color, label=label, marker=".")
+    """Validation accuracy and training loss over epochs; labels from dark to light, one colour for all their runs."""
+    names = list(dict.fromkeys(info.labels))
+    colors = mpl.colormaps["viridis"](np.linspace(0, 0.9, max(len(names), 2)))
+    for label, epochs, top1, loss in zip(info.labels, info.epochs, info.validation_top1, info.train_loss, strict=True):
+        color = colors[names.index(label)]
+        accuracy_ax.plot(epochs, top1, color=color, marker=".", linewidth=1.2)
+        loss_ax.plot(epochs, loss, color=color, marker=".", linewidth=1.2)
+    for name, color in zip(names, colors, strict=False):
+        loss_ax.plot([], [], color=color, marker=".", label=name)
     for ax, name in ((accuracy_ax, "validation top-1 accuracy, %"), (loss_ax, "training loss, nats")):
         ax.set_xlabel("epoch")
         ax.set_ylabel(name)
@@ -255,7 +257,7 @@ def _room(ax: Axes, info: CurveInfo | BypassInfo) -> None:
     ends = [value for value in (*info.accuracy, *info.low, *info.high) if np.isfinite(value)]
     lowest, highest = min(ends), max(ends)
     pad = max(0.15 * (highest - lowest), (1 - (highest - lowest)) / 2, 0.1)
-    ax.set_ylim(lowest - pad, highest + pad)
+    ax.set_ylim(max(lowest - pad, 0), min(highest + pad, 100.5))  # an interval of few seeds may reach beyond 100 %
 
 
 def _value(metaparameter: str, value: float) -> str:

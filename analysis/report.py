@@ -90,16 +90,19 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
     elif along:
         layout.save(layout.pareto(runs, along, group=along[0]), folder, name)
         shown.append((name, "Accuracy over size"))
-    labels = tables.labels(runs, columns)
+    labels = tables.labels(runs, along or columns)
     curves = tables.curves(results_dir, list(labels))
     if curves:
         layout.save(layout.training(labels, curves), folder, f"{name}-training")
         shown.append((f"{name}-training", "Training curves"))
     finished = int((runs["status"] == "finished").sum())
-    note = f"{finished} of {len(sweep.keys)} runs finished. The mean over seeds has its 95 % interval (Student's t)."
+    note = (
+        f"Sweep {name}: {finished} of {len(sweep.keys)} runs finished. "
+        "Means over seeds have their 95 % interval (Student's t)."
+    )
     by = along or ["key"]
     title = TITLES.get(along[0], along[0]) if len(along) == 1 else name
-    return Section(f"{title} ({name})", tuple(shown), ((name, tables.over_seeds(runs, by)),), note)
+    return Section(title, tuple(shown), ((name, tables.over_seeds(runs, by)),), note)
 
 
 def _overview(runs: pd.DataFrame, folder: Path) -> Iterator[Section]:
@@ -120,7 +123,7 @@ def _overview(runs: pd.DataFrame, folder: Path) -> Iterator[Section]:
 def _page(runs: pd.DataFrame, sections: list[Section]) -> str:
     finished = runs[runs["status"] == "finished"]
     origin = "; ".join(
-        f"{label} {', '.join(sorted({str(value) for value in finished[column] if value is not None}))}"
+        f"{label} {', '.join(sorted({str(value)[:60] for value in finished[column] if value is not None}))}"
         for label, column in (("torch", "torch"), ("precision", "precision"), ("on", "host"), ("commit", "git_commit"))
     )
     title = "SqueezeNet design space: results"

@@ -1,0 +1,125 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from analysis import figures, layout, paper, report, tables
+from fire.arch import SqueezeNetSpec
+from fire.cost import count
+from fire.errors import InputError
+from tests.test_tables import record, store  # noqa: F401 (a fixture)
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+
+
+@pytest.mark.parametrize("metaparameter", ["sr", "pct_3x3"])
+def test_the_paper_s_sizes_are_those_of_its_networks(metaparameter):
+    for point in paper.FIGURE_3[metaparameter]:
+        fixed = {"sr": 0.5} if metaparameter == "pct_3x3" else {}
+        assert count(SqueezeNetSpec(**fixed | {metaparameter: point.value})).parameters == point.parameters
+
+
+def test_curve_info_is_the_mean_over_seeds_in_percent(store):  # noqa: F811
+    info = figures.curve_info(tables.load(store.root), "sr")
+    assert info.values == (0.25, 0.5)
+    assert info.accuracy == pytest.approx((70, 85))
+    assert info.seeds == 2
+    assert np.isnan(info.low[0])
+    assert info.size_mib[0] < info.size_mib[1]
+    assert info.title == "digits, 3 epochs, 2 seeds"
+
+
+def test_bypass_info_has_the_paper_s_order():
+    runs = pd.DataFrame(
+        {
+            "bypass": ["complex", "none", "simple"],
+            "top1": [0.3, 0.1, 0.2],
+            "status": "finished",
+            "data": "digits",
+            "train.epochs": 1,
+            "size_mib": [2.0, 1.0, 1.0],
+            "parameters": 1,
+            "macs": 1,
+            "activations": 1,
+            "train_seconds": 1.0,
+        }
+    )
+    info = figures.bypass_info(runs)
+    assert info.kinds == ("none", "simple", "complex")
+    assert info.accuracy == pytest.approx((10, 20, 30))
+    assert figures.paper_bypass_info().size_mib[2] == pytest.approx(6.06, abs=0.005)
+
+
+def test_pareto_info_marks_the_front(store):  # noqa: F811
+    store.write(record("f", sr=0.75, top1=0.5))
+    info = figures.pareto_info(tables.load(store.root), ["sr"])
+    assert info.front == (True, True, False)
+
+
+def drawn(figure) -> list[str]:
+    """The texts of a figure: titles, labels, ticks."""
+    figure.canvas.draw()
+    return [text.get_text() for text in figure.findobj(match=lambda artist: hasattr(artist, "get_text"))]
+
+
+def test_the_curve_shows_values_along_the_top_and_the_paper_in_its_own_panel(store):  # noqa: F811
+    with layout.style():
+        figure = layout.curve(tables.load(store.root), "sr")
+        texts = drawn(figure)
+    assert len(figure.axes) == 2
+    assert {"0.25", "0.5", "0.125", "1", "ImageNet, as published (figure 3)"} <= set(texts)
+
+
+def test_nothing_is_cut_off(store):  # noqa: F811
+    runs = tables.load(store.root)
+    with layout.style():
+        for figure in (layout.curve(runs, "sr"), layout.bypass(runs), layout.pareto(runs, ["sr"], "bypass")):
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            pixels = np.asarray(canvas.buffer_rgba())
+            assert (pixels < 255).any()
+            for border in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
+                assert (border == 255).all()
+
+
+def test_the_report_links_only_to_files_that_exist(store, tmp_path):  # noqa: F811
+    page = report.write(store.root, tmp_path / "report").read_text()
+    links = [part.split('"')[0] for mark in ('src="', 'href="') for part in page.split(mark)[1:]]
+    assert len(links) > 5
+    assert all((tmp_path / "report" / link).is_file() for link in links)
+    assert "diverged" in page  # the failed run is told
+
+
+def test_the_report_is_the_same_twice(store, tmp_path):  # noqa: F811
+    first, second = tmp_path / "first", tmp_path / "second"
+    report.write(store.root, first)
+    report.write(store.root, second)
+    for path in sorted(first.rglob("*.*")):
+        assert path.read_bytes() == (second / path.relative_to(first)).read_bytes(), path.name
+
+
+def test_a_report_without_results_or_place_says_so(store, tmp_path):  # noqa: F811
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="must hold a finished run"):
+        report.write(tmp_path / "empty", tmp_path / "report")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"writable directory, got .*file"):
+        report.write(store.root, tmp_path / "file" / "report")
+
+
+def test_the_committed_results_are_whole():
+    runs = tables.load(RESULTS)
+    assert (runs["status"] == "finished").all()
+    for sweep in tables.sweeps(RESULTS):
+        part = tables.of_sweep(runs, sweep)
+        assert len(part) == len(sweep.keys), sweep.name
+        for key, curve in tables.curves(RESULTS, list(part["key"])).items():
+            run = part.set_index("key").loc[key]
+            assert list(curve["epoch"]) == list(range(1, run["train.epochs"] + 1))
+            assert curve["validation_top1"].iloc[-1] == run["validation_top1"]
+    for _, run in runs[runs["family"] == "squeezenet"].iterrows():
+        fields = {name: run[name] for name in SqueezeNetSpec.__dataclass_fields__}
+        cost = count(SqueezeNetSpec(**fields), int(run["data.image_size"]), int(run["data.channels"]))
+        assert (cost.parameters, cost.macs, cost.size_bytes) == (run["parameters"], run["macs"], run["size_bytes"])

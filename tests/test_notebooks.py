@@ -1,0 +1,26 @@
+"""The notebooks run from top to bottom on the committed results, and are committed without output."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+
+def test_all_four_are_there():
+    assert [path.stem for path in NOTEBOOKS] == ["bypass", "design_space", "pct_3x3_sweep", "sr_sweep"]
+
+
+@pytest.mark.filterwarnings("default")  # of the Jupyter libraries
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs_and_shows_figures(path):
+    notebook = nbformat.read(path, as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs for cell in cells)
+    assert not any(line.startswith(("def ", "class ")) for cell in cells for line in cell.source.splitlines())
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
+    kinds = [kind for cell in cells for output in cell.outputs for kind in output.get("data", {})]
+    assert "image/svg+xml" in kinds
+    assert "text/html" in kinds

@@ -1,0 +1,107 @@
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import tables
+from fire.arch import SqueezeNetSpec
+from fire.cost import count
+from fire.errors import InputError
+from sweep.store import Record, Store, Sweep
+
+
+def record(key: str, sr: float = 0.5, top1: float | None = 0.9, seed: int = 0, status: str = "finished") -> Record:
+    spec = SqueezeNetSpec(sr=sr, classes=10)
+    cost = count(spec)
+    return Record(
+        key=key,
+        status=status,
+        arch={"family": "squeezenet", **dataclasses.asdict(spec)},
+        data={"name": "digits", "classes": 10},
+        train={"epochs": 3, "lr": 0.2},
+        seed=seed,
+        **cost._asdict(),
+        size_bytes=cost.size_bytes,
+        top1=top1,
+        error=None if status == "finished" else "diverged",
+        train_seconds=60.0,
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path)
+    store.write(record("a", sr=0.5, top1=0.80, seed=0))
+    store.write(record("b", sr=0.5, top1=0.90, seed=1))
+    store.write(record("c", sr=0.25, top1=0.70))
+    store.write(record("d", sr=0.125, top1=None, status="failed"))
+    store.write_sweep(Sweep(name="sr", varied=("arch.sr",), points=tuple(({}, key) for key in "dcbae")))
+    return store
+
+
+def test_load_has_a_row_a_run_and_keeps_missing_missing(store):
+    runs = tables.load(store.root).set_index("key")
+    assert list(runs.index) == list("abcd")
+    assert runs.loc["a", ["sr", "bypass", "data", "train.lr", "top1"]].tolist() == [0.5, "none", "digits", 0.2, 0.8]
+    assert np.isnan(runs.loc["d", "top1"])
+    assert runs.loc["a", "size_mib"] == 4 * runs.loc["a", "parameters"] / 2**20
+
+
+def test_an_unreadable_record_is_no_row(store):
+    path = store.folder("a") / "record.json"
+    path.write_text(path.read_text()[: path.stat().st_size // 2])
+    assert list(tables.load(store.root)["key"]) == list("bcd")
+
+
+def test_an_empty_store_is_an_empty_table_and_a_missing_one_an_error(tmp_path):
+    assert len(tables.load(tmp_path)) == 0
+    with pytest.raises(InputError, match=r"must be a directory, got .*nowhere"):
+        tables.load(tmp_path / "nowhere")
+
+
+def test_of_sweep_follows_the_order_of_the_points(store):
+    (sweep,) = tables.sweeps(store.root)
+    assert list(tables.of_sweep(tables.load(store.root), sweep)["key"]) == list("dcba")
+
+
+def test_over_seeds_by_hand(store):
+    groups = tables.over_seeds(tables.load(store.root), ["sr"])
+    assert groups["sr"].tolist() == [0.25, 0.5]  # the failed run is no group
+    assert groups["n"].tolist() == [1, 2]
+    assert groups["top1"].tolist() == pytest.approx([0.70, 0.85])
+    # Student's t with 1 degree of freedom: 12.7062; standard deviation of 0.8 and 0.9: 0.0707107
+    assert groups["top1_high"][1] - 0.85 == pytest.approx(12.7062 * 0.0707107 / np.sqrt(2), rel=1e-5)
+    assert np.isnan(groups["top1_low"][0])
+
+
+def test_written_tables_read_back(store, tmp_path):
+    groups = tables.over_seeds(tables.load(store.root), ["sr"])
+    tables.write(groups, tmp_path / "out", "sr")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "sr.csv"), groups)
+    lines = (tmp_path / "out" / "sr.md").read_text().splitlines()
+    assert lines[0].startswith("| sr | parameters | MiB |")
+    assert len(lines) == 4
+    assert lines[3].startswith("| 0.5 | ")
+    assert " 85.00 |" in lines[3]
+    assert " - |" in lines[2]  # no interval for one seed
+
+
+def test_markdown_escapes_bars():
+    assert "a\\|b" in tables.markdown(pd.DataFrame({"x": ["a|b"]}))
+
+
+def test_results_with_prefers_own_results(tmp_path):
+    for folder in ("docs/results", "results"):
+        with pytest.raises(InputError, match="bypass"):
+            tables.results_with("bypass", tmp_path)
+        (tmp_path / folder / "sweeps").mkdir(parents=True)
+        (tmp_path / folder / "sweeps" / "sr.json").write_text(json.dumps({}))
+        assert tables.results_with("sr", tmp_path) == tmp_path / folder
+
+
+def test_network_columns_tell_networks_apart_but_not_seeds(store):
+    columns = tables.network_columns(tables.load(store.root))
+    assert {"sr", "bypass", "train.lr"} <= set(columns)
+    assert not {"seed", "top1", "key", "data"} & set(columns)
