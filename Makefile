@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.complete
 
-.PHONY: setup sr pct bypass test lint format clean
+.PHONY: setup sr pct bypass test lint format publish clean
 
 setup: $(SETUP)
 
@@ -20,6 +20,13 @@ bypass: EXPERIMENT = bypass
 sr pct bypass: $(SETUP)
 	$(BIN)/python -m sweep experiment=$(EXPERIMENT)
 	$(BIN)/python -m analysis results --out report
+
+# The records of results/, without weights, become the committed ones, and docs/ their report.
+publish: $(SETUP)
+	rm -rf docs/results docs/figures docs/tables && mkdir -p docs/results
+	tar -C results --exclude='.*' --exclude='*.safetensors' --exclude='checkpoint.pt' --exclude='log' -cf - \
+		$$(cd results && ls) | tar -C docs/results -xf -
+	$(BIN)/python -m analysis docs/results --out docs
 
 test: lint
 	$(BIN)/python -m pytest

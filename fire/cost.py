@@ -173,7 +173,7 @@ def _closed_form(
     if 0 in macro.pools:
         side = pool_side(side)
     last_side = np.full(inputs.shape, side, np.int64)
-    fewest = int(fires.min(initial=0)) if fires.size else 0
+    fewest = int(fires.min())
     for i in range(int(fires.max(initial=0))):
         e = base_e + incr_e * (i // freq)
         e3x3 = np.rint(pct_3x3 * e).astype(np.int64)

@@ -118,6 +118,7 @@ def _read(path: Path, channels: int, size: int) -> NDArray[np.uint8]:
         image: Image.Image = opened
         if image.mode.startswith("I"):  # 16 bits: convert() would clip it to white
             image = Image.fromarray((np.asarray(image, np.float64) / 257).clip(0, 255).astype(np.uint8))
+        image.info.pop("transparency", None)  # it is dropped anyway, but of palettes Pillow would warn
         image = image.convert("RGB" if channels == 3 else "L")
     scale = size / min(image.size)
     wide, high = (max(size, round(side * scale)) for side in image.size)

@@ -74,10 +74,10 @@ def load(path: Path) -> Deployed:
         preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
         network = build(spec, channels=len(preprocessing.mean))
         network.load_state_dict(state)
+        class_names = tuple(json.loads(metadata["class_names"]))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} must be a whole weights file of this program: {reason}") from error
-    class_names = tuple(json.loads(metadata["class_names"]))
     return Deployed(network=network.eval(), spec=spec, preprocessing=preprocessing, class_names=class_names)
 
 

@@ -1,0 +1,77 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from fire import data
+from fire.arch import SqueezeNetSpec
+from fire.data import DataSet, ImageSet
+from fire.recipe import DataSpec
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Networks this small run no faster on more, and a hundred times slower where other work has the cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits_spec() -> DataSpec:
+    return DataSpec(name="digits", stored_size=8, image_size=8, mirror=False, validation=200)
+
+
+@pytest.fixture(scope="session")
+def digits(digits_spec, tmp_path_factory) -> DataSet:
+    return data.load(digits_spec, tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(scope="session")
+def narrow() -> SqueezeNetSpec:
+    """A network that learns the digits within seconds."""
+    return SqueezeNetSpec(
+        version="small",
+        base_e=32,
+        incr_e=32,
+        conv1=32,
+        sr=0.5,
+        fires=4,
+        norm="batch",
+        classes=10,
+        final_relu=False,
+        dropout=0.0,
+    )
+
+
+@pytest.fixture(scope="session")
+def cpu() -> torch.device:
+    return torch.device("cpu")
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def data_set_of() -> Callable[..., DataSet]:
+    """A data set whose three parts are all these images, (N, C, S, S) uint8, with mean 0 and standard deviation 1."""
+
+    def make(images, labels=None, *, classes=10, mean=0.0, std=1.0, mirror=True, image_size=None) -> DataSet:
+        count, channels, size, _ = images.shape
+        labels = np.zeros(count, np.int64) if labels is None else np.asarray(labels, np.int64)
+        part = ImageSet(images, labels, np.arange(count))
+        return DataSet(
+            spec=DataSpec(
+                channels=channels, classes=classes, stored_size=size, image_size=image_size or size, mirror=mirror
+            ),
+            train=part,
+            validation=part,
+            test=part,
+            class_names=tuple(str(i) for i in range(classes)),
+            mean=(mean,) * channels,
+            std=(std,) * channels,
+            skipped=0,
+        )
+
+    return make

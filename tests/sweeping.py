@@ -1,0 +1,98 @@
+"""What the tests of sweep/ share: configurations in this process, and the command in one of its own."""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+from PIL import Image
+
+from sweep.config import CONF, RunConfig, load, register_schema
+from sweep.plan import Planner, Point
+
+ROOT = Path(__file__).parents[1]
+# A network that gets well above chance on scikit-learn's digits in three epochs, a second on one core.
+TINY = (
+    "data=digits",
+    "arch=squeezenet_narrow",
+    "arch.base_e=16",
+    "arch.incr_e=16",
+    "arch.conv1=16",
+    "arch.sr=0.5",
+    "train.epochs=3",
+    "train.lr=0.1",
+    "train.precision=fp32",
+    "threads=1",
+)
+
+
+def composed(*overrides: str) -> DictConfig:
+    """What Hydra itself composes, with its own node."""
+    register_schema()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides), return_hydra_config=True)
+
+
+def config(*overrides: str) -> RunConfig:
+    cfg = composed(*overrides)
+    del cfg._content["hydra"]
+    return load(cfg)
+
+
+@functools.cache
+def planner() -> Planner:
+    """As the sweeper makes it; the points' overrides are all that lead to them."""
+    register_schema()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", return_hydra_config=True)
+        return Planner(GlobalHydra.instance().config_loader(), cfg)
+
+
+def point(*overrides: str) -> Point:
+    return planner().point(list(overrides))
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """python -m sweep in a session of its own, as a terminal starts it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sweep", *arguments],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "HYDRA_FULL_ERROR")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A parent in the background of a script hands on an ignored Ctrl-C, and Python would keep it so.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error."""
+    try:
+        out, err = process.communicate(timeout=120)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    return process.returncode, out, err
+
+
+def command(*arguments: str) -> tuple[int, str, str]:
+    return finish(start(*arguments))
+
+
+def image_folder(root: Path, classes: int = 2) -> Path:
+    """Two images a class in train/, one in val/; each class has one colour."""
+    for part, count in (("train", 2), ("val", 1)):
+        for label in range(classes):
+            folder = root / part / f"class{label}"
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (24, 20), (80 * label, 10 * number, 0)).save(folder / f"{number}.jpg")
+    return root

@@ -1,0 +1,142 @@
+"""Every file of conf/ composes and leads to valid points; those with a source say what it says."""
+
+import pytest
+from sklearn.datasets import load_digits
+
+from fire import cost
+from fire.recipe import TrainSpec
+from sweep.config import CONF
+from tests.sweeping import composed, config, image_folder, point
+
+LARGE = ("data=cifar10", "data.stored_size=227", "data.image_size=227")  # images as large as ImageNet's
+PAPER = ("arch=squeezenet_v1_0", *LARGE, "data.classes=1000")
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def values(experiment: str) -> dict[str, list[str]]:
+    params = composed(f"experiment={experiment}").hydra.sweeper.params
+    return {name: text.split(",") for name, text in params.items()}
+
+
+@pytest.mark.parametrize("name", choices("arch"))
+def test_networks(name):
+    planned = point(f"arch={name}", *LARGE)
+    assert planned.config.arch.classes == planned.config.data.classes == 10
+    assert planned.cost.parameters > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("squeezenet_v1_0", 1_248_424),  # the paper's table 1
+        ("squeezenet_v1_1", 1_235_496),  # the authors' release
+        ("alexnet", 60_965_224),  # Caffe's AlexNet
+    ],
+)
+def test_published_sizes(name, parameters):
+    assert config(f"arch={name}", *LARGE, "data.classes=1000").cost.parameters == parameters
+
+
+def test_the_narrow_network_is_a_quarter_as_wide():
+    narrow, small = config("arch=squeezenet_narrow").arch, config("arch=squeezenet_small").arch
+    assert (4 * narrow.base_e, 4 * narrow.incr_e) == (small.base_e, small.incr_e)
+    assert 1 < small.conv1_filters / narrow.conv1_filters <= 4
+    assert (narrow.norm, narrow.macro) == (small.norm, small.macro)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "side", "classes"),
+    # Xiao et al. 2017; Krizhevsky 2009; the images that scikit-learn ships
+    [("fashion_mnist", 1, 28, 10), ("cifar10", 3, 32, 10), ("cifar100", 3, 32, 100), ("digits", 1, 8, 10)],
+)
+def test_data_sets(name, channels, side, classes):
+    spec = config(f"data={name}").data
+    assert (spec.name, spec.channels, spec.classes) == (name, channels, classes)
+    assert spec.stored_size == spec.image_size == side
+
+
+def test_digits_are_what_scikit_learn_has():
+    digits = load_digits()
+    spec = config("data=digits").data
+    assert digits.images.shape[1:] == (spec.stored_size, spec.stored_size)
+    assert len(digits.target_names) == spec.classes
+    assert not spec.mirror, "a mirrored 3 is no 3"
+
+
+def test_image_folder(tmp_path):
+    root = image_folder(tmp_path / "images", classes=3)
+    planned = point("data=image_folder", f"data.root={root}", "arch=squeezenet_v1_0").config
+    assert planned.arch.classes == planned.data.classes == 3
+    assert (planned.data.stored_size, planned.data.image_size) == (256, 227)  # the paper's crop
+
+
+def test_no_data_set_is_left_out():
+    assert set(choices("data")) == {"fashion_mnist", "cifar10", "cifar100", "digits", "image_folder"}
+
+
+@pytest.mark.parametrize("name", choices("train"))
+def test_recipes(name):
+    assert isinstance(config(f"train={name}").train, TrainSpec)
+
+
+def test_the_papers_recipe_is_the_caffe_solver():
+    # solver.prototxt of the SqueezeNet release; its train_val.prototxt has no mirror, and a mean but no scale.
+    train = config("train=paper").train
+    assert (train.lr, train.schedule, train.momentum, train.weight_decay) == (0.04, "linear", 0.9, 0.0002)
+    assert (train.batch_size, train.epochs) == (512, round(170_000 * 512 / 1_281_167))
+    assert (train.init, train.inputs) == ("xavier", "mean")
+    assert (train.nesterov, train.mirror, train.clip, train.label_smoothing, train.ema) == (False, False, 0, 0, 0)
+
+
+@pytest.mark.parametrize("name", choices("experiment"))
+def test_experiments(name):
+    swept = values(name)
+    keys = [point(f"experiment={name}", f"{k}={v}").key for k, texts in swept.items() for v in texts]
+    assert len(set(keys)) == len(keys) != 1
+    assert (str(composed(f"experiment={name}").hydra.mode) == "RunMode.MULTIRUN") == bool(swept)
+    assert point(f"experiment={name}").cost.parameters > 0
+
+
+@pytest.mark.parametrize(
+    ("experiment", "parameters"),
+    [
+        # Figure 3a: SR 0.125 to 1 with half of the filters 3x3; the sizes that follow from the paper's section 5.1.
+        ("sr", [1_248_424, 1_967_080, 3_404_392, 4_841_704, 6_279_016]),
+        # Figure 3b: 1 % to 99 % of 3x3 filters at SR 0.5.
+        (
+            "pct_3x3",
+            [1_478_248, 1_929_832, 2_421_352, 2_912_872, 3_404_392, 3_895_912, 4_387_432, 4_878_952, 5_330_536],
+        ),
+        # Section 6: a simple bypass is free; the complex one is 1x1 convolutions on fire2, 4, 6 and 8.
+        ("bypass", [1_248_424, 1_248_424, 1_589_672]),
+    ],
+)
+def test_experiments_are_the_papers(experiment, parameters):
+    ((name, texts),) = values(experiment).items()
+    points = [point(f"experiment={experiment}", *PAPER, f"{name}={text}") for text in texts]
+    assert [each.cost.parameters for each in points] == parameters
+
+
+def test_swept_values():
+    assert values("sr") == {"arch.sr": ["0.125", "0.25", "0.5", "0.75", "1.0"]}
+    assert [float(text) for text in values("pct_3x3")["arch.pct_3x3"]] == [0.01, *(i / 8 for i in range(1, 8)), 0.99]
+    assert values("bypass") == {"arch.bypass": ["none", "simple", "complex"]}
+
+
+def test_arithmetic_agrees_with_the_closed_form():
+    planned = point("arch=squeezenet_narrow", "data=cifar10")
+    arch = planned.config.arch
+    closed = cost.count_grid(
+        base_e=arch.base_e,
+        incr_e=arch.incr_e,
+        conv1=arch.conv1,
+        version="small",
+        classes=10,
+        image_size=32,
+        channels=3,
+        sr=arch.sr,
+    )
+    assert planned.cost == (closed.parameters, closed.macs, closed.activations)

@@ -1,0 +1,188 @@
+"""The identity of a run: what changes its key, and what does not."""
+
+import dataclasses
+import json
+import shutil
+from dataclasses import dataclass, replace
+
+import pytest
+
+from fire.arch import AlexNetSpec, SqueezeNetSpec
+from fire.errors import InputError
+from fire.recipe import DataSpec, TrainSpec
+from sweep.config import RunConfig, RunOptions
+from tests.sweeping import image_folder, point
+
+# For every field another value than the default.
+ARCH = {
+    "base_e": 64,
+    "incr_e": 64,
+    "freq": 4,
+    "pct_3x3": 0.25,
+    "sr": 0.5,
+    "bypass": "simple",
+    "version": "small",
+    "fires": 6,
+    "conv1": 32,
+    "conv10_pad": 1,
+    "classes": 100,
+    "norm": "batch",
+    "final_relu": False,
+    "dropout": 0.0,
+}
+DATA = {
+    "name": "cifar10",
+    "channels": 3,
+    "classes": 100,
+    "stored_size": 64,
+    "image_size": 24,
+    "mirror": False,
+    "validation": 100,
+    "limit": 10,
+    "on_corrupt": "skip",
+    "fingerprint": "0123",
+}
+TRAIN = {
+    "epochs": 7,
+    "batch_size": 64,
+    "lr": 0.3,
+    "schedule": "linear",
+    "warmup": 0.5,
+    "momentum": 0.5,
+    "nesterov": False,
+    "weight_decay": 0.0,
+    "clip": 1.0,
+    "label_smoothing": 0.1,
+    "ema": 0.9,
+    "init": "xavier",
+    "inputs": "mean",
+    "mirror": False,
+    "shift": 2,
+    "erase": 0.5,
+    "precision": "bf16",
+    "channels_last": False,
+}
+PLAIN = RunConfig(arch=SqueezeNetSpec(), data=DataSpec(), train=TrainSpec())
+
+
+@pytest.mark.parametrize(
+    ("part", "cls", "changes"),
+    [("arch", SqueezeNetSpec, ARCH), ("data", DataSpec, DATA), ("train", TrainSpec, TRAIN)],
+)
+def test_every_change_changes_the_key(part, cls, changes):
+    names = {field.name for field in dataclasses.fields(cls)} - {"root"}
+    assert names == set(changes), "a field that this test does not know"
+    specs = [replace(getattr(PLAIN, part), **{name: value}) for name, value in changes.items()]
+    keys = {replace(PLAIN, **{part: spec}).key for spec in specs}
+    assert len(keys - {PLAIN.key}) == len(changes)
+
+
+def test_each_seed_has_a_key():
+    assert len({replace(PLAIN, seed=seed).key for seed in range(20)}) == 20
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"device": "cuda:1"},
+        {"threads": 3},
+        {"workers": 2},
+        {"results_dir": "elsewhere"},
+        {"data_dir": "elsewhere"},
+        {"dry_run": True},
+    ],
+    ids=str,
+)
+def test_where_and_how_fast_does_not_change_the_key(changes):
+    assert replace(PLAIN, **changes).key == PLAIN.key
+
+
+def test_all_options_are_told_apart():
+    in_no_key = {"device", "threads", "workers", "results_dir", "data_dir", "dry_run"}
+    assert {field.name for field in dataclasses.fields(RunOptions)} == in_no_key | {"seed"}
+
+
+def test_where_a_named_data_set_lies_does_not_change_the_key():
+    assert replace(PLAIN, data=replace(PLAIN.data, root="elsewhere")).key == PLAIN.key
+
+
+def test_families_differ_even_where_their_metaparameters_do_not():
+    same = {"version": "small", "norm": "batch", "classes": 10}
+    squeezenet = replace(PLAIN, arch=SqueezeNetSpec(**same))
+    alexnet = replace(PLAIN, arch=AlexNetSpec(**same))
+    assert (squeezenet.family, alexnet.family) == ("squeezenet", "alexnet")
+    assert squeezenet.key != alexnet.key
+
+
+def test_a_later_field_leaves_old_keys_as_they_are():
+    @dataclass(frozen=True, kw_only=True)
+    class LaterSpec(TrainSpec):
+        mixup: float = 0.0
+
+    recipe = TrainSpec(lr=0.3)
+    before = replace(PLAIN, train=recipe).key
+    assert replace(PLAIN, train=LaterSpec(**dataclasses.asdict(recipe))).key == before
+    assert replace(PLAIN, train=LaterSpec(**dataclasses.asdict(recipe), mixup=0.2)).key != before
+
+
+def test_the_identity_is_what_was_asked_for():
+    asked = point("arch.sr=0.25", "seed=3", "data=cifar10").config.identity
+    assert asked["arch"]["sr"] == 0.25
+    assert asked["data"]["name"] == "cifar10"
+    assert (asked["family"], asked["seed"]) == ("squeezenet", 3)
+    assert "base_e" not in asked["arch"], "128 is the default"
+    assert json.loads(json.dumps(asked)) == asked
+
+
+@pytest.mark.parametrize("texts", [("1", "1.0", "1e0"), ("0.5", "0.50", "5e-1")])
+def test_a_number_is_one_value_however_it_is_written(texts):
+    keys = {point(f"arch.sr={text}").key for text in texts}
+    specs = [replace(PLAIN.arch, sr=value) for value in (1, 1.0)]
+    assert len(keys) == 1
+    assert len({replace(PLAIN, arch=spec).key for spec in specs}) == 1
+
+
+def test_a_key_names_a_directory():
+    assert len(PLAIN.key) == 16
+    assert set(PLAIN.key) <= set("0123456789abcdef")
+
+
+def test_image_folders(tmp_path):
+    def key(root, *more):
+        planned = point("data=image_folder", "data.stored_size=20", "data.image_size=20", f"data.root={root}", *more)
+        assert planned.config.data.classes == planned.config.arch.classes == 3
+        return planned.key
+
+    root = image_folder(tmp_path / "images", classes=3)
+    original = key(root)
+    assert key(shutil.copytree(root, tmp_path / "copy")) == original
+    moved = root.rename(tmp_path / "moved")
+    assert key(moved) == original
+    shutil.copy(moved / "train/class0/0.jpg", moved / "train/class0/again.jpg")
+    assert key(moved) != original
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=-1", "seed must be at least 0, got -1"),
+        ("device=tpu", "device must be one of auto, cpu, cuda, cuda:N, got 'tpu'"),
+        ("threads=-2", "threads must be at least 0, got -2"),
+        ("workers=-1", "workers must be at least 0, got -1"),
+        ("data.name=mnist", "data.name must be one of fashion_mnist, "),
+        ("data=image_folder", "data.root must be a folder for image_folder, got None"),
+        ("data.image_size=29", "data.image_size must be in [1, data.stored_size], got 29"),
+        ("train.lr=nan", "train.lr must be above 0 and finite, got nan"),
+        ("train.momentum=1", "train.momentum must be in [0, 1), got 1.0"),
+        ("arch.pct_3x3=-1", "pct_3x3 must be in [0, 1], got -1.0"),
+        ("arch.freq=0", "freq must be at least 1, got 0"),
+        ("seed=1.5", "'1.5'"),
+        ("dry_run=perhaps", "'perhaps'"),
+        ("results_dir=null", "results_dir"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_rule(override, message):
+    with pytest.raises(InputError) as caught:
+        point(override)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,96 @@
+"""What a person sees of a sweep."""
+
+import pytest
+
+from fire.train import Epoch, Progress
+from sweep.display import Display, duration, percent, print_summary
+from sweep.store import Record, Store
+from tests.sweeping import point
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0, "0:00"),
+        (59.4, "0:59"),
+        (59.6, "1:00"),
+        (245, "4:05"),
+        (3599, "59:59"),
+        (3600, "1:00:00"),
+        (3723, "1:02:03"),
+        (100 * 3600, "100:00:00"),
+    ],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "-"), (0.0, "0.00 %"), (0.57512, "57.51 %"), (1, "100.00 %")])
+def test_percentages(value, text):
+    assert percent(value) == text
+
+
+@pytest.fixture
+def points(monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.delenv("TTY_COMPATIBLE", raising=False)
+    return [point("data=digits", f"arch.sr={sr}") for sr in (0.25, 0.5)]
+
+
+def record_of(point, **fields) -> Record:
+    known = {"arch": {}, "data": {}, "train": {}, "seed": 0, **point.cost._asdict(), "size_bytes": 4}
+    return Record(key=point.key, **known, **fields)
+
+
+def progress_after(epochs: float) -> Progress:
+    rows = [
+        Epoch(
+            epoch=i + 1,
+            lr=0.1,
+            train_loss=2 - i,
+            validation_loss=2,
+            validation_top1=(i + 1) / 8,
+            train_seconds=1,
+            seconds=1,
+        )
+        for i in range(int(epochs))
+    ]
+    return Progress(epochs_done=epochs, epochs=2, loss=1.5, images_per_second=1234, curve=tuple(rows))
+
+
+def test_no_terminal_gets_a_line_an_epoch(points, capsys):
+    first, second = points
+    with Display(points) as display:
+        display.started(first.key)
+        for epochs in (0.3, 0.7, 1, 1.5, 2):
+            display.progress(first.key, progress_after(epochs))
+        display.ended(first.key, record_of(first, status="finished", top1=0.75, validation_top1=0.25))
+        display.started(second.key)
+        display.ended(second.key, None, "killed")
+    lines = capsys.readouterr().out.splitlines()
+    begins = ["sr=0.25: started", "sr=0.25: epoch 1/2, ", "sr=0.25: epoch 2/2, ", "finished sr=0.25: "]
+    begins += ["sr=0.5: started", "failed sr=0.5: killed, after 0:0"]
+    assert [line[: len(begin)] for line, begin in zip(lines, begins, strict=True)] == begins
+    assert "validation top-1 12.50 %" in lines[1]
+    assert "validation top-1 25.00 %" in lines[2]
+    assert "test top-1 75.00 %, validation 25.00 %" in lines[3]
+    assert not any("\x1b" in line for line in lines), "no colours in a file"
+
+
+def test_the_summary_tells_results_from_failures(points, tmp_path, capsys):
+    first, second = points
+    store = Store(tmp_path)
+    store.write(record_of(first, status="finished", top1=0.75, validation_top1=0.5, train_seconds=61))
+    assert print_summary(store, [first])
+    assert "failures" not in capsys.readouterr().out
+
+    assert not print_summary(store, points)
+    results, _, failures = capsys.readouterr().out.partition("failures")
+    assert all(text in results for text in ("sr=0.25", "75.00 %", "50.00 %", "1:01"))
+    assert "sr=0.5" not in results
+    assert all(text in failures for text in ("sr=0.5", second.key, "ended without a record"))
+
+    store.write(record_of(second, status="failed", error="diverged: the loss is nan"))
+    assert not print_summary(store, points)
+    assert "diverged: the loss is nan" in capsys.readouterr().out

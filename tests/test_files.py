@@ -1,0 +1,112 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fire
+from fire.files import locked, replacing, write
+
+ROOT = Path(fire.__file__).parents[1]
+
+
+def python(code: str, *arguments: object) -> subprocess.Popen:
+    """Another process that runs the code."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_write_makes_or_replaces_the_whole_file(tmp_path):
+    path = tmp_path / "record.json"
+    write(path, "a long first content")
+    write(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_appears_only_when_it_is_complete(tmp_path):
+    path = tmp_path / "record.json"
+    with replacing(path) as file:
+        file.write(b"content")
+        file.flush()
+        assert not path.exists()
+    assert path.read_bytes() == b"content"
+
+
+def test_error_while_writing_leaves_the_former_file_and_nothing_else(tmp_path):
+    path = tmp_path / "record.json"
+    write(path, "former")
+
+    def fail():
+        with replacing(path) as file:
+            file.write(b"half")
+            raise RuntimeError("disk on fire")
+
+    with pytest.raises(RuntimeError, match="disk on fire"):
+        fail()
+    assert path.read_text() == "former"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_process_killed_while_writing_leaves_the_former_file(tmp_path):
+    path = tmp_path / "record.json"
+    write(path, "former")
+    writer = python(
+        "import os, signal, sys; from pathlib import Path; from fire.files import replacing\n"
+        "with replacing(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)",
+        path,
+    )
+    writer.communicate(timeout=60)
+    assert writer.returncode == -signal.SIGKILL
+    assert path.read_text() == "former"
+
+
+def test_lock_is_held_once_at_a_time(tmp_path):
+    lock = tmp_path / "locks" / "run.lock"
+    with locked(lock) as first:
+        assert first
+        with locked(lock, wait=False) as second:
+            assert not second
+    with locked(lock, wait=False) as third:
+        assert third
+    assert lock.exists()
+
+
+def test_lock_excludes_another_process_until_that_is_killed(tmp_path):
+    lock = tmp_path / "run.lock"
+    holder = python(
+        "import sys, time; from pathlib import Path; from fire.files import locked\n"
+        "with locked(Path(sys.argv[1])):\n"
+        "    print('held', flush=True); time.sleep(600)",
+        lock,
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with locked(lock, wait=False) as held:
+            assert not held
+    finally:
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.communicate(timeout=60)
+    with locked(lock, wait=False) as held:
+        assert held
+
+
+def test_lock_lets_processes_take_turns(tmp_path):
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+    code = (
+        "import sys, time; from pathlib import Path; from fire.files import locked\n"
+        "counter = Path(sys.argv[1])\n"
+        "for _ in range(30):\n"
+        "    with locked(counter.with_name('lock')):\n"
+        "        number = int(counter.read_text()); time.sleep(0.001); counter.write_text(str(number + 1))"
+    )
+    processes = [python(code, counter) for _ in range(3)]
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert counter.read_text() == "90"  # without the lock, increments get lost

@@ -1,0 +1,124 @@
+"""Sweeps whose processes are killed: only the epoch at hand is lost, and nothing stays behind."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sweep.store import Store
+from tests.sweeping import TINY, finish, point, start
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+
+EPOCHS = 12  # enough that none ends before it is killed
+LONG = (*TINY, f"train.epochs={EPOCHS}", "workers=2")
+KEYS = [point(*LONG, f"seed={seed}").key for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+def launch(data_dir: Path, results: Path) -> subprocess.Popen[str]:
+    return start("-m", *LONG, "seed=0,1", f"data_dir={data_dir}", f"results_dir={results}")
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> bool:
+    """Whether the condition came to hold in time."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+def epochs_done(results: Path) -> list[int]:
+    paths = [results / key / "curve.csv" for key in KEYS]
+    return [len(path.read_text().splitlines()) - 1 if path.exists() else 0 for path in paths]
+
+
+def session(leader: int) -> set[int]:
+    """The living processes that the leader and its descendants are."""
+    living = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, its_session = stat.read_text().rpartition(")")[2].split()[:4]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(its_session) == leader and state != "Z":
+            living.add(int(stat.parent.name))
+    return living
+
+
+def holder(path: Path, among: set[int]) -> int:
+    """The process that has the file open."""
+    (found,) = (pid for pid in among if any(path.samefile(file) for file in Path(f"/proc/{pid}/fd").glob("*")))
+    return found
+
+
+def trained_epochs(results: Path, key: str) -> list[int]:
+    """The epochs that the log tells of, one for each time that it was trained: seconds tell two times apart."""
+    rows = re.findall(r" epoch (\d+): (.*)", (results / key / "log").read_text())
+    return sorted(int(epoch) for epoch, _ in set(rows))
+
+
+@pytest.fixture(scope="module")
+def one_killed(data_dir, tmp_path_factory):
+    """A sweep of two runs of which the first had its process killed: results, exit code, standard output and error."""
+    results = tmp_path_factory.mktemp("killed") / "results"
+    process = launch(data_dir, results)
+    try:
+        assert wait_until(lambda: min(epochs_done(results)) > 0)
+        os.kill(holder(results / KEYS[0] / ".lock", session(process.pid)), signal.SIGKILL)
+    finally:
+        outcome = finish(process)
+    return results, *outcome
+
+
+def test_a_killed_worker_costs_its_run_only(one_killed):
+    results, code, out, err = one_killed
+    assert (code, err) == (1, "")
+    assert re.search(r"failed seed=0: .*killed by SIGKILL", out)
+    store = Store(results)
+    assert store.read(KEYS[0]) is None
+    assert store.is_done(KEYS[1])
+    assert KEYS[0] in out.partition("failures")[2]
+
+
+def test_a_stopped_sweep_leaves_no_process_and_goes_on(one_killed, data_dir, tmp_path):
+    results = tmp_path / "results"
+    interrupted = "sweep: interrupted; the same command goes on from the last epochs\n"
+    for number, code, message in ((signal.SIGINT, 130, interrupted), (signal.SIGKILL, -signal.SIGKILL, "")):
+        before = epochs_done(results)
+        process = launch(data_dir, results)
+        try:
+            assert wait_until(lambda before=before: all(map(int.__gt__, epochs_done(results), before)))
+            if number == signal.SIGINT:
+                os.killpg(process.pid, number)  # as a terminal sends Ctrl-C, to all
+            else:
+                os.kill(process.pid, number)
+        finally:
+            outcome = finish(process)
+        assert (outcome[0], outcome[2]) == (code, message)
+        assert wait_until(lambda leader=process.pid: not session(leader), seconds=20), "orphans"
+        assert list(Store(results).keys()) == [], "no record of what has not ended"
+        assert all((results / key / "checkpoint.pt").exists() for key in KEYS)
+
+    assert finish(launch(data_dir, results))[0] == 0
+    for key in KEYS:
+        # An epoch can be in the checkpoint and not yet in the log when its process is killed; none is trained twice.
+        trained = trained_epochs(results, key)
+        assert trained == sorted(set(trained))
+        assert trained[-1] == EPOCHS
+        assert len(trained) >= EPOCHS - 2
+        assert (results / key / "log").read_text().count(" start, ") == 3
+    resumed, whole = (load_file(folder / KEYS[1] / "weights.safetensors") for folder in (results, one_killed[0]))
+    assert resumed.keys() == whole.keys()
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole), "to the last bit"

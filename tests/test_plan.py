@@ -1,0 +1,87 @@
+"""Points: composed fast, as Hydra composes them; their names; what is wrong with them."""
+
+from itertools import product
+
+import pytest
+
+from fire.errors import InputError
+from sweep.plan import labels
+from tests.sweeping import config, point
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["arch.sr=0.25"],
+        ["arch.sr=1"],
+        ["arch.sr=0.25", "arch.sr=0.75"],  # the last one counts
+        ["train.lr=1e-3", "seed=7", "arch.final_relu=off"],
+        ["arch=alexnet_small"],
+        ["train=full"],
+        ["arch=squeezenet_narrow", "arch.sr=0.5", "train=paper", "train.epochs=3"],
+        ["arch.sr=0.5", "arch=squeezenet_narrow", "data=cifar100"],  # a group after a value in it
+        ["train.schedule='linear'", 'arch.bypass="simple"'],
+        ["arch.version=1.1", "data=cifar10"],  # a number where a string is meant
+        ["data.root=null"],
+        ["data.image_size=${data.stored_size}", "arch.classes=${data.classes}"],
+        ["++train.lr=0.5", "train.warmup=0"],
+        ["experiment=bypass", "arch.bypass=complex"],
+    ],
+    ids=" ".join,
+)
+def test_a_point_is_what_hydra_composes(overrides):
+    planned = point(*overrides)
+    assert planned.config == config(*overrides)
+    assert planned.overrides == tuple(overrides)
+
+
+def test_points_leave_no_trace_in_each_other():
+    before = point().config
+    for sr, name in product((0.25, 0.5), ("squeezenet_small", "squeezenet_narrow")):
+        assert point(f"arch={name}", f"arch.sr={sr}").config.arch.sr == sr
+    assert point().config == before
+
+
+def test_work_grows_with_epochs():
+    once, thrice = (point(f"train.epochs={epochs}") for epochs in (1, 3))
+    assert thrice.work == 3 * once.work == 3 * once.cost.macs
+
+
+def names(*overrides: list[str]) -> list[str]:
+    return list(labels([point(*each) for each in overrides]).values())
+
+
+def test_labels_tell_what_differs():
+    assert names(["arch.sr=0.25", "seed=1"], ["arch.sr=0.5", "seed=1"]) == ["sr=0.25", "sr=0.5"]
+    assert names(["arch.sr=0.25", "seed=1"], ["arch.sr=0.5", "seed=2"]) == ["sr=0.25 seed=1", "sr=0.5 seed=2"]
+    assert names(["arch.sr=0.25", "device=cpu", "threads=2"]) == ["sr=0.25"]
+    assert names(["arch=squeezenet_narrow"], ["arch=alexnet_small"]) == ["arch=squeezenet_narrow", "arch=alexnet_small"]
+
+
+def test_a_point_without_overrides_is_called_by_its_key():
+    assert names([]) == [point().key]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["seed=1", "arch.sr=0"], ["sr must be in (0, 1], got 0.0"]),
+        (["arch.freq=1", "arch.bypass=simple"], ["bypass must not be 'simple'", "freq=1"]),
+        (["data=digits", "arch=squeezenet_v1_0"], ["image_size must be large enough", "pool1", "got 8"]),
+        (["arch.sr=wide"], ["'wide'", "Float"]),
+        (["arch=resnet"], ["arch/resnet", "squeezenet_small"]),  # what there is
+        (["arch.srr=1"], ["'srr'", "SqueezeNetSpec"]),
+        (["train.epochs=null"], ["'train.epochs' is not Optional"]),
+        (["+arch.srr=1"], ["arch.srr must be one of base_e, ", ", sr, "]),
+        (["+sr=0.5"], ["sr must be one of seed, "]),
+    ],
+    ids=" ".join,
+)
+def test_what_is_wrong_with_a_point(overrides, parts):
+    with pytest.raises(InputError) as caught:
+        point(*overrides)
+    message = str(caught.value)
+    assert message.startswith(" ".join(overrides) + ": ")
+    assert all(part in message for part in parts), message
+    assert "\n" not in message

@@ -1,0 +1,213 @@
+"""One run in this process: what its record says, and what a failure or an interruption leaves behind."""
+
+import csv
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from fire import data, weights
+from fire.recipe import DataSpec
+from sweep.config import RunConfig
+from sweep.run import BusyError, prepare_process, run
+from sweep.store import Record, Store, StoreError
+from tests.sweeping import TINY, point
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads():
+    """Runs set the number of threads of the whole process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[RunConfig, Record, list[float]]:
+    """A run that was left alone: its configuration, its record, and the epochs that were reported."""
+    folder = tmp_path_factory.mktemp("run")
+    config = point(*TINY, f"data_dir={folder}/data", f"results_dir={folder}/results").config
+    reported: list[float] = []
+    return config, run(config, lambda progress: reported.append(progress.epochs_done)), reported
+
+
+@pytest.fixture
+def elsewhere(finished, tmp_path) -> RunConfig:
+    """The same run, to be done in another directory."""
+    return replace(finished[0], results_dir=str(tmp_path / "results"))
+
+
+def folder_of(config: RunConfig) -> Path:
+    return Path(config.results_dir) / config.key
+
+
+def forbidden(*args, **kwargs):
+    raise AssertionError("trained again")
+
+
+def test_the_record_is_in_the_store(finished):
+    config, record, _ = finished
+    assert record.status == "finished"
+    assert Store(config.results_dir).read(config.key) == record
+    assert {path.name for path in folder_of(config).iterdir()} == {
+        *("config.yaml", "record.json", "curve.csv", "weights.safetensors", "log", ".lock"),
+    }, "above all no checkpoint"
+
+
+def test_the_weights_have_the_accuracy_of_the_record(finished, digits_spec, tmp_path):
+    config, record, _ = finished
+    deployed = weights.load(folder_of(config) / "weights.safetensors")
+    steps = deployed.preprocessing
+    test = data.load(digits_spec, tmp_path).test
+    images = torch.from_numpy(test.images[test.rows].astype("float32"))
+    mean, scale = (torch.tensor(values)[:, None, None] for values in (steps.mean, steps.scale))
+    labels = torch.from_numpy(test.labels[test.rows].copy())
+    with torch.inference_mode():
+        logits = deployed.network((images - mean) * scale)
+    ranks = logits.argsort(dim=1, descending=True)
+    assert record.top1 == pytest.approx((ranks[:, 0] == labels).double().mean().item(), abs=1e-12)
+    assert record.top5 == pytest.approx((ranks[:, :5] == labels[:, None]).any(1).double().mean().item(), abs=1e-12)
+    assert record.loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-4)
+    assert record.top1 > 0.2, "chance is 0.1"
+
+
+def test_sizes_are_those_of_the_weights(finished):
+    config, record, _ = finished
+    path = folder_of(config) / "weights.safetensors"
+    assert record.parameters == sum(tensor.numel() for tensor in load_file(path).values())
+    assert record.size_bytes == 4 * record.parameters
+    assert record.weights_bytes == path.stat().st_size > record.size_bytes
+
+
+def test_the_curve_has_a_row_an_epoch(finished):
+    config, record, reported = finished
+    with open(folder_of(config) / "curve.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3] == [int(done) for done in reported if done == int(done)]
+    assert record.epochs == config.train.epochs == 3
+    assert (float(rows[-1]["validation_top1"]), float(rows[-1]["train_loss"])) == (
+        record.validation_top1,
+        record.train_loss,
+    )
+
+
+def test_config_yaml_is_the_run(finished):
+    config, record, _ = finished
+    content = yaml.safe_load((folder_of(config) / "config.yaml").read_text())
+    assert content.pop("seed") == config.seed == record.seed
+    assert content == {"arch": record.arch, "data": record.data, "train": record.train}
+    family = content["arch"].pop("family")
+    assert (family, type(config.arch)(**content["arch"])) == ("squeezenet", config.arch)
+    assert (DataSpec(**content["data"]), type(config.train)(**content["train"])) == (config.data, config.train)
+
+
+def test_the_record_says_where_it_comes_from(finished):
+    _, record, _ = finished
+    assert (record.device, record.threads, record.precision) == ("cpu", 1, "fp32")
+    assert record.torch == torch.__version__
+    start, end = datetime.fromisoformat(record.start), datetime.fromisoformat(record.end)
+    assert start.utcoffset().total_seconds() == 0
+    assert start <= end
+    assert record.error is record.traceback is None
+
+
+def test_a_finished_run_is_not_done_again(finished, monkeypatch):
+    config, record, _ = finished
+    monkeypatch.setattr("fire.train.train", forbidden)
+    before = (folder_of(config) / "record.json").stat().st_mtime_ns
+    assert run(config) == record
+    assert (folder_of(config) / "record.json").stat().st_mtime_ns == before
+
+
+def test_divergence_is_a_failure_with_no_invented_metric(elsewhere):
+    config = replace(elsewhere, train=replace(elsewhere.train, lr=1e30))
+    record = run(config)
+    assert record.status == "failed"
+    assert record.error.startswith("diverged: the loss is ")
+    assert record.error.endswith("lower train.lr=1e+30")
+    assert "TrainingError" in record.traceback
+    assert {record.top1, record.top5, record.loss, record.validation_top1, record.epochs} == {None}
+    assert record.parameters == config.cost.parameters, "what is known without training is told"
+    assert not (folder_of(config) / "weights.safetensors").exists()
+
+
+def test_an_unexpected_error_is_one_line_and_the_next_try_trains(elsewhere, finished, monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("the roof fell in\n  on layer 3")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fire.train.train", broken)
+        record = run(elsewhere)
+    assert (record.status, record.error) == ("failed", "RuntimeError: the roof fell in on layer 3")
+    assert 'raise RuntimeError("the roof' in record.traceback
+    assert not Store(elsewhere.results_dir).is_done(elsewhere.key)
+    again = run(elsewhere)
+    assert (again.status, again.error, again.traceback) == ("finished", None, None)
+    assert again.top1 == finished[1].top1
+
+
+def test_an_interrupted_run_ends_as_if_it_had_not_been(elsewhere, finished):
+    def stop_after_first(progress):
+        if len(progress.curve) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(elsewhere, stop_after_first)
+    folder = folder_of(elsewhere)
+    assert (folder / "checkpoint.pt").exists()
+    assert not (folder / "record.json").exists()
+    (folder / ".record.json.1.tmp").write_text("{")  # as a process that is killed while it writes leaves it
+
+    reported: list[float] = []
+    record = run(elsewhere, lambda progress: reported.append(progress.epochs_done))
+    assert min(reported) > 1, "the first epoch is not trained twice"
+    resumed, whole = (load_file(folder_of(config) / "weights.safetensors") for config in (elsewhere, finished[0]))
+    assert resumed.keys() == whole.keys()
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole), "to the last bit"
+    assert (record.top1, record.loss) == (finished[1].top1, finished[1].loss)
+    assert not list(folder.glob("*.pt")) + list(folder.glob(".*.tmp"))
+
+
+def test_a_damaged_checkpoint_is_not_gone_on_from(elsewhere, finished):
+    folder_of(elsewhere).mkdir(parents=True)
+    (folder_of(elsewhere) / "checkpoint.pt").write_bytes(b"PK\x03\x04 and no more")
+    assert run(elsewhere).top1 == finished[1].top1
+
+
+def test_two_processes_do_not_train_one_run(elsewhere):
+    lock = folder_of(elsewhere) / ".lock"
+    lock.parent.mkdir(parents=True)
+    program = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        with pytest.raises(BusyError, match=f"^run {elsewhere.key} is being trained by another process$"):
+            run(elsewhere)
+        process.kill()
+    assert run(elsewhere).status == "finished", "a lock ends with its process"
+
+
+def test_results_that_cannot_be_written_are_refused_at_once(elsewhere, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="results_dir must be a writable directory"):
+        run(replace(elsewhere, results_dir=str(tmp_path / "file")))
+
+
+def test_a_device_that_is_not_there_is_named(elsewhere):
+    assert prepare_process("cpu", 0) == torch.device("cpu")
+    record = run(replace(elsewhere, device="cuda:99"))
+    assert record.status == "failed"
+    assert record.error == "device must be one that torch can use here, got 'cuda:99'"
+
+
+def test_every_metaparameter_is_in_the_record(finished):
+    config, record, _ = finished
+    assert record.arch == {"family": "squeezenet", **asdict(config.arch)}
+    assert {"sr", "pct_3x3", "base_e", "incr_e", "freq", "bypass"} <= set(record.arch)

@@ -1,0 +1,179 @@
+"""The store: whole records or none, on plain files."""
+
+import csv
+import dataclasses
+import json
+import math
+
+import pandas as pd
+import pytest
+
+from fire.errors import InputError
+from sweep.store import Record, Store, StoreError, Sweep, curve_csv
+
+RECORD = Record(
+    key="0123456789abcdef",
+    status="finished",
+    arch={"family": "squeezenet", "sr": 0.1, "bypass": "none"},
+    data={"name": "digits", "root": None},
+    train={"lr": 1e-3},
+    seed=7,
+    parameters=1_248_424,
+    macs=1,
+    activations=2,
+    size_bytes=4_993_696,
+    top1=1 / 3,
+    top5=0.0,
+    loss=math.ulp(1.0),
+    epochs=3,
+    git_dirty=False,
+)
+FAILED = dataclasses.replace(
+    RECORD, status="failed", top1=None, top5=None, loss=None, error="diverged: the loss is nan"
+)
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "results")
+
+
+def record_json(store: Store):
+    return store.folder(RECORD.key) / "record.json"
+
+
+def edit(store: Store, **changes: object) -> None:
+    path = record_json(store)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize("record", [RECORD, FAILED], ids=lambda record: record.status)
+def test_what_is_written_is_read(store, record):
+    store.write(record)
+    assert store.read(record.key) == record
+    assert list(store.records()) == [record]
+    assert not store.is_damaged(record.key)
+
+
+def test_a_zero_is_a_zero_and_nothing_is_none(store):
+    store.write(RECORD)
+    content = json.loads(record_json(store).read_text())
+    assert (content["top5"], content["validation_top1"], content["error"]) == (0.0, None, None)
+
+
+def test_only_a_finished_run_is_done(store):
+    assert not store.is_done(RECORD.key)
+    store.write(FAILED)
+    assert not store.is_done(RECORD.key)
+    store.write(RECORD)  # tried again
+    assert store.is_done(RECORD.key)
+    assert [path.name for path in record_json(store).parent.iterdir()] == ["record.json"]
+
+
+def test_no_run_is_neither_done_nor_damaged(store):
+    assert store.read("fedcba9876543210") is None
+    assert not store.is_damaged("fedcba9876543210")
+    assert list(store.keys()) == list(store.records()) == list(store.sweeps()) == []
+    assert not store.root.exists(), "asking makes no folders"
+
+
+@pytest.mark.parametrize("part", [0, 0.5, 0.99])
+def test_a_record_cut_short_is_damaged(store, part):
+    store.write(RECORD)
+    whole = record_json(store).read_bytes().rstrip()
+    record_json(store).write_bytes(whole[: int(part * len(whole))])
+    assert store.read(RECORD.key) is None
+    assert not store.is_done(RECORD.key)
+    assert store.is_damaged(RECORD.key)
+    assert list(store.keys()) == [RECORD.key]
+    assert list(store.records()) == []
+
+
+@pytest.mark.parametrize("content", [b"null", b"[1, 2]", b'"text"', b"\xff\xfe", b"{}"], ids=str)
+def test_other_content_is_damaged(store, content):
+    store.write(RECORD)
+    record_json(store).write_bytes(content)
+    assert not store.is_done(RECORD.key)
+    assert store.is_damaged(RECORD.key)
+
+
+@pytest.mark.parametrize("changes", [{"key": "fedcba9876543210"}, {"format": 2}, {"accuracy": 0.5}], ids=str)
+def test_a_record_of_another_run_or_format_does_not_count(store, changes):
+    store.write(RECORD)
+    edit(store, **changes)
+    assert store.read(RECORD.key) is None
+    assert not store.is_done(RECORD.key)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_no_record_holds_what_is_no_number(store, value):
+    store.write(RECORD)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.write(dataclasses.replace(RECORD, loss=value))
+    assert store.read(RECORD.key) == RECORD, "the former record stays"
+
+
+def test_records_come_sorted_whatever_else_lies_there(store):
+    keys = ["c" * 16, "a" * 16, "b" * 16]
+    for key in keys:
+        store.write(dataclasses.replace(RECORD, key=key))
+    (store.root / "notes.txt").write_text("mine")
+    (store.root / ("d" * 16)).mkdir()  # a run that has not ended
+    store.write_sweep(Sweep(name="s", varied=(), points=()))
+    assert [record.key for record in store.records()] == sorted(keys)
+
+
+SWEEP = Sweep(
+    name="sr",
+    varied=("arch.sr", "seed"),
+    points=(({"arch.sr": "0.125", "seed": "0"}, "a" * 16), ({"arch.sr": "1.0", "seed": "0"}, "b" * 16)),
+)
+
+
+def test_manifests(store):
+    other = dataclasses.replace(SWEEP, name="another", varied=("seed",))
+    assert store.write_sweep(SWEEP) == store.root / "sweeps" / "sr.json"
+    store.write_sweep(other)
+    assert list(store.sweeps()) == [other, SWEEP]
+    assert SWEEP.keys == ("a" * 16, "b" * 16)
+
+
+def test_the_next_launch_replaces_its_manifest(store):
+    store.write_sweep(SWEEP)
+    longer = dataclasses.replace(SWEEP, points=(*SWEEP.points, ({"arch.sr": "0.5", "seed": "0"}, "c" * 16)))
+    store.write_sweep(longer)
+    assert list(store.sweeps()) == [longer]
+
+
+@pytest.mark.parametrize("content", ["", '{"name": "x"', "[]", '{"name": "x", "varied": [], "points": [1]}'])
+def test_a_damaged_manifest_is_passed_over(store, content):
+    store.write_sweep(SWEEP)
+    (store.root / "sweeps" / "damaged.json").write_text(content)
+    assert list(store.sweeps()) == [SWEEP]
+
+
+def test_a_directory_that_cannot_be_used_is_named(tmp_path):
+    (tmp_path / "file").write_text("no directory")
+    store = Store(tmp_path / "file" / "results")
+    with pytest.raises(StoreError, match=r"^results_dir must be a writable directory, got '.*file/results'") as caught:
+        store.check_writable()
+    assert isinstance(caught.value, InputError)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_directory_that_can_be_used_is_made_and_left_empty(store):
+    store.check_writable()
+    assert list(store.root.iterdir()) == []
+
+
+def test_curves_come_back_to_the_last_bit(tmp_path):
+    rows = [{"epoch": i + 1, "train_loss": math.pi / 10**i, "validation_top1": i / 3} for i in range(12)]
+    path = tmp_path / "curve.csv"
+    path.write_text(curve_csv(rows))
+    with open(path, newline="") as file:
+        assert [{name: float(text) for name, text in row.items()} for row in csv.DictReader(file)] == rows
+    assert pd.read_csv(path).to_dict("records") == rows
+
+
+def test_a_curve_without_epochs_is_empty():
+    assert curve_csv([]) == ""

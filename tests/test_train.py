@@ -1,0 +1,277 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fire.augment import Batches
+from fire.errors import TrainingError
+from fire.model import Network, build
+from fire.recipe import TrainSpec
+from fire.train import Progress, Scores, Trained, evaluate, learning_rate, train
+
+QUICK = TrainSpec(epochs=3, batch_size=64, lr=0.1, precision="fp32", shift=1)
+
+
+class Killed(Exception):  # noqa: N818 (it stands for the end of a process)
+    pass
+
+
+def killed_after(epochs: int):
+    """A report callback that ends the run after so many whole epochs."""
+
+    def report(progress: Progress) -> None:
+        if len(progress.curve) == epochs:
+            raise Killed
+
+    return report
+
+
+def same_weights(a: Network, b: Network) -> bool:
+    ours, theirs = a.state_dict(), b.state_dict()
+    assert ours.keys() == theirs.keys()
+    return all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.fixture
+def run(narrow, digits, cpu):
+    """Train a freshly built network."""
+
+    def go(spec: TrainSpec = QUICK, arch=narrow, seed: int = 0, **options) -> Trained:
+        return train(build(arch, channels=1, seed=seed), digits, spec, seed=seed, device=cpu, **options)
+
+    return go
+
+
+def scores_on_test(trained: Trained, digits, cpu) -> Scores:
+    return evaluate(trained.network, Batches(digits.test, digits, TrainSpec(), cpu), cpu, trained.precision)
+
+
+def test_digits_are_learned(run, digits, cpu):
+    spec = TrainSpec(epochs=5, batch_size=32, lr=0.1, precision="fp32", label_smoothing=0.05)
+    trained = run(spec)
+    scores = scores_on_test(trained, digits, cpu)
+    assert scores.top1 > 0.9
+    assert scores.top5 > 0.98
+    assert scores.loss < 0.5
+    assert [epoch.epoch for epoch in trained.curve] == [1, 2, 3, 4, 5]
+    assert trained.curve[-1].train_loss < trained.curve[0].train_loss
+    validation = evaluate(trained.network, Batches(digits.validation, digits, spec, cpu), cpu)
+    assert (validation.top1, validation.loss) == (trained.curve[-1].validation_top1, trained.curve[-1].validation_loss)
+
+
+def test_digits_are_learned_without_batch_normalisation(run, narrow, digits, cpu):
+    spec = TrainSpec(epochs=8, batch_size=32, lr=0.05, clip=1.0, precision="fp32")
+    assert scores_on_test(run(spec, replace(narrow, norm="none")), digits, cpu).top1 > 0.85
+
+
+def test_linear_schedule_by_hand():
+    spec = TrainSpec(lr=0.8, schedule="linear")
+    assert [learning_rate(spec, step, 4) for step in range(4)] == pytest.approx([0.8, 0.6, 0.4, 0.2])
+
+
+def test_onecycle_schedule_by_hand():
+    spec = TrainSpec(lr=0.9, warmup=0.2)
+    up, down = [0.3, 0.6], [0.9 * left / 8 for left in range(8, 0, -1)]  # 2 steps up, 8 down to just above 0
+    assert [learning_rate(spec, step, 10) for step in range(10)] == pytest.approx([*up, *down])
+    assert learning_rate(TrainSpec(lr=0.9, warmup=0.0), 0, 10) == 0.9
+    assert learning_rate(TrainSpec(lr=1.0, warmup=1.0), 9, 10) == pytest.approx(10 / 11)
+
+
+def test_curve_holds_the_learning_rate_of_each_epochs_last_step(run):
+    spec = replace(QUICK, schedule="linear", lr=0.06)
+    steps = 3 * (1238 // 64)
+    expected = [0.06 * (1 - (epoch * steps / 3 - 1) / steps) for epoch in (1, 2, 3)]
+    assert [epoch.lr for epoch in run(spec).curve] == pytest.approx(expected)
+
+
+def test_same_seed_same_bits_and_another_seed_others(run, narrow):
+    dropping = replace(narrow, dropout=0.3)
+    before = torch.get_rng_state()
+    first = run(arch=dropping)
+    assert torch.equal(torch.get_rng_state(), before)  # the run drew from generators of its own
+    torch.manual_seed(123)
+    again = run(arch=dropping)
+    assert same_weights(first.network, again.network)
+    assert [row.validation_loss for row in first.curve] == [row.validation_loss for row in again.curve]
+    assert not same_weights(first.network, run(arch=dropping, seed=1).network)
+
+
+def test_every_epoch_sees_the_images_in_another_order(narrow, digits, cpu):
+    network = build(narrow, channels=1)
+    batches: list[Tensor] = []
+    network.register_forward_pre_hook(
+        lambda module, inputs: batches.append(inputs[0].clone()) if module.training else None
+    )
+    train(network, digits, replace(QUICK, epochs=2, shift=0), seed=0, device=cpu)
+    first, second = batches[: len(batches) // 2], batches[len(batches) // 2 :]
+    assert len(first) == len(second) == 1238 // 64
+    assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "epochs"), [({}, 1), ({"ema": 0.9, "erase": 0.3, "clip": 1.0}, 2)], ids=["plain", "ema"]
+)
+def test_killed_run_goes_on_to_the_same_bits(changes, epochs, run, narrow, tmp_path):
+    spec, arch = replace(QUICK, **changes), replace(narrow, dropout=0.3, bypass="simple")
+    whole = run(spec, arch)
+    with pytest.raises(Killed):
+        run(spec, arch, checkpoint=tmp_path / "checkpoint", report=killed_after(epochs))
+    seen = []
+    resumed = run(spec, arch, checkpoint=tmp_path / "checkpoint", report=lambda progress: seen.append(progress))
+    assert same_weights(whole.network, resumed.network)
+    for field in ("epoch", "lr", "train_loss", "validation_loss", "validation_top1"):
+        assert [getattr(row, field) for row in whole.curve] == [getattr(row, field) for row in resumed.curve]
+    assert min(progress.epochs_done for progress in seen) > epochs  # what was done is not done again
+    assert [row.seconds for row in resumed.curve] == sorted(row.seconds for row in resumed.curve)
+
+
+def test_finished_run_is_read_from_its_checkpoint(run, tmp_path):
+    whole = run(checkpoint=tmp_path / "checkpoint")
+    again = run(checkpoint=tmp_path / "checkpoint", report=killed_after(3))  # trains no epoch: no report
+    assert same_weights(whole.network, again.network)
+    assert again.curve == whole.curve
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "other format", "no dictionary"])
+def test_damaged_checkpoint_means_starting_anew(damage, run, tmp_path):
+    path = tmp_path / "checkpoint"
+    with pytest.raises(Killed):
+        run(checkpoint=path, report=killed_after(1))
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "text":
+        path.write_text("été, and no checkpoint", encoding="latin-1")
+    elif damage == "other format":
+        state = torch.load(path, weights_only=True)
+        torch.save(state | {"format": 0}, path)
+    else:
+        torch.save(torch.zeros(3), path)
+    seen = []
+    trained = run(replace(QUICK, epochs=1), checkpoint=path, report=lambda progress: seen.append(progress))
+    assert len(trained.curve) == 1
+    assert seen
+    assert seen[-1].epochs_done == 1
+
+
+def test_precision_chosen_by_measuring_is_recorded_and_gives_the_same_bits(run):
+    chosen = run(replace(QUICK, epochs=1, precision="auto"))
+    assert chosen.precision in ("fp32", "bf16")
+    named = run(replace(QUICK, epochs=1, precision=chosen.precision))
+    assert named.precision == chosen.precision
+    assert same_weights(chosen.network, named.network)
+
+
+def test_bf16_rounds_and_learns(run):
+    rounded = run(replace(QUICK, precision="bf16"))
+    assert rounded.precision == "bf16"
+    assert rounded.curve[-1].train_loss < rounded.curve[0].train_loss
+    assert not same_weights(rounded.network, run().network)
+    assert all(parameter.dtype == torch.float32 for parameter in rounded.network.parameters())
+
+
+def test_averaged_weights_are_the_moving_average_of_each_steps_weights(narrow, digits, cpu):
+    network = build(narrow, channels=1)
+    states: list[Tensor] = []
+
+    def record(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if module.training:  # before a step: the weights after the step before
+            states.append(network.conv6.weight.detach().clone())
+
+    network.register_forward_pre_hook(record)
+    kept = train(network, digits, replace(QUICK, epochs=1, ema=0.8), seed=0, device=cpu).network
+    states.append(network.conv6.weight.detach().clone())
+    average = states[1]
+    for state in states[2:]:
+        average = 0.8 * average + 0.2 * state
+    torch.testing.assert_close(kept.conv6.weight.detach(), average)
+    assert not torch.allclose(average, states[-1])
+
+
+def test_weight_decay_spares_biases_and_normalisation(narrow, digits, cpu):
+    # A single step with gradients scaled down to nearly nothing: a weight loses lr * decay of itself.
+    spec = TrainSpec(epochs=1, batch_size=2000, lr=0.01, warmup=0.0, weight_decay=10, momentum=0.0, nesterov=False)
+    network = build(narrow, channels=1)
+    start = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    spec = replace(spec, precision="fp32", clip=1e-9)
+    with pytest.raises(TrainingError, match="stuck at chance"):  # as it must be after this
+        train(network, digits, spec, seed=0, device=cpu)
+    for name, parameter in network.named_parameters():
+        left = 0.9 if parameter.ndim > 1 else 1.0
+        torch.testing.assert_close(parameter.detach(), left * start[name], rtol=1e-5, atol=1e-7)
+
+
+def test_stuck_network_is_reported_with_the_loss_of_chance(narrow, digits, cpu):
+    network = build(replace(narrow, final_relu=True), channels=1)
+    with torch.no_grad():
+        network.conv6.bias.fill_(-1000)  # the ReLU after the last convolution lets nothing through
+    with pytest.raises(TrainingError) as caught:
+        train(network, digits, QUICK, seed=0, device=cpu)
+    message = str(caught.value)
+    assert message.startswith("stuck at chance since epoch 1: the logits are the same for every image")
+    assert "the loss is 2.3026 where ln 10 = 2.3026" in message
+    assert "train.lr=0.1" in message
+    assert "\n" not in message
+
+
+def test_network_that_learned_nothing_is_reported(run):
+    with pytest.raises(TrainingError, match=r"stuck at chance: after 1 epochs the loss is 2\.\d+ where ln 10 = 2.3026"):
+        run(replace(QUICK, epochs=1, lr=1e-9))
+
+
+def test_diverged_run_is_reported(run, narrow):
+    with pytest.raises(TrainingError, match=r"diverged: the loss is nan in epoch 1; lower train\.lr=1e[+]10"):
+        run(replace(QUICK, lr=1e10), replace(narrow, norm="none"))
+
+
+def test_progress_counts_epochs_and_images(run):
+    seen: list[Progress] = []
+    run(report=seen.append)
+    whole = [progress for progress in seen if progress.epochs_done == len(progress.curve)]
+    assert [progress.epochs_done for progress in whole] == [1, 2, 3]
+    assert all(progress.epochs == 3 and progress.images_per_second > 0 for progress in seen)
+    assert whole[-1].loss == pytest.approx(whole[-1].curve[-1].train_loss)
+
+
+class Preset(nn.Module):
+    """Gives each image, which shows its number, the logits of that number."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits[images[:, 0, 0, 0].long()]
+
+
+def test_scores_by_hand(data_set_of, cpu):
+    logits = torch.tensor(
+        [
+            [2.0, 0, 0, 0, 0, 0, 0],  # label 0: first
+            [6.0, 5, 4, 3, 2, 1, 0],  # label 4: fifth
+            [6.0, 5, 4, 3, 2, 1, 0],  # label 5: sixth
+            [0.0, 0, 0, 0, 0, 0, 9],  # label 6: first
+        ]
+    )
+    images = np.broadcast_to(np.arange(4, dtype=np.uint8)[:, None, None, None], (4, 1, 2, 2)).copy()
+    data_set = data_set_of(images, [0, 4, 5, 6], classes=7)
+    network = Preset(logits).train()
+    scores = evaluate(network, Batches(data_set.test, data_set, TrainSpec(inputs="mean"), cpu), cpu)
+    falling = math.log(sum(math.exp(i) for i in range(7)))
+    losses = [math.log(math.exp(2) + 6) - 2, falling - 2, falling - 1, math.log(6 + math.exp(9)) - 9]
+    assert (scores.top1, scores.top5) == (0.5, 0.75)
+    assert scores.loss == pytest.approx(sum(losses) / 4, rel=1e-6)
+    assert not network.training
+
+
+def test_scores_over_several_batches_weigh_every_image_alike(data_set_of, cpu):
+    labels = np.arange(501) % 2  # one more than an evaluation batch
+    images = np.broadcast_to(labels.astype(np.uint8)[:, None, None, None], (501, 1, 2, 2)).copy()
+    data_set = data_set_of(images, labels, classes=3)
+    logits = torch.tensor([[5.0, 0, 0], [5.0, 0, 0]])  # always class 0, of 3 that all are among the best five
+    scores = evaluate(Preset(logits), Batches(data_set.test, data_set, TrainSpec(inputs="mean"), cpu), cpu)
+    assert (scores.top1, scores.top5) == (251 / 501, 1)
