@@ -60,6 +60,8 @@ def load(spec: DataSpec, data_dir: Path) -> DataSet:
     meta = json.loads((folder / "meta.json").read_text())
     # Copy on write: pages are shared by all processes, and torch takes the array as writable.
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in meta["files"]}
+    if len(meta["class_names"]) != spec.classes:
+        raise DataError(f"data.classes must be {len(meta['class_names'])} for {spec.name}, got {spec.classes}")
     total = len(arrays["train_labels"])
     if total <= spec.validation:
         raise DataError(f"data.validation must be below the {total} training images there are, got {spec.validation}")

@@ -75,8 +75,6 @@ def decode(spec: DataSpec, data_dir: Path, out: Path) -> Decoded:
             f"data.channels and data.stored_size must be {shape[0]} and {shape[1]} for {spec.name}, "
             f"got {spec.channels} and {spec.stored_size}"
         )
-    if len(decoded.class_names) != spec.classes:
-        raise DataError(f"data.classes must be {len(decoded.class_names)} for {spec.name}, got {spec.classes}")
     return decoded
 
 

@@ -167,9 +167,11 @@ def train(
             checkpoints.write(checkpoint, network, optimizer, average, rows, precision)
         report(_progress(spec, epoch + 1, losses, curve, clock() - began))
 
-    if min(curve[-1].train_loss, curve[-1].validation_loss) > 0.99 * chance:
+    last = curve[-1]
+    at_chance = last.validation_top1 < 1.5 / len(data.class_names)
+    if at_chance and min(last.train_loss, last.validation_loss) > 0.99 * chance:
         raise TrainingError(
-            f"stuck at chance: after {spec.epochs} epochs the loss is {curve[-1].validation_loss:.4f} where "
+            f"stuck at chance: in the end, epoch {spec.epochs}, the loss is {last.validation_loss:.4f} where "
             f"ln {len(data.class_names)} = {chance:.4f}; change train.lr={spec.lr:g}, or set arch.norm=batch"
         )
     return Trained(

@@ -22,7 +22,8 @@ from fire.errors import InputError
 from fire.files import write
 from fire.model import Network, build
 
-FORMAT = "1"
+FORMAT = 1
+KEY = "deployed"  # of the metadata
 SPECS: dict[str, type[SqueezeNetSpec] | type[AlexNetSpec]] = {"squeezenet": SqueezeNetSpec, "alexnet": AlexNetSpec}
 TORCHVISION_KEY = re.compile(r"(features|classifier)\.\d+\.((squeeze|expand1x1|expand3x3)\.)?(weight|bias)")
 
@@ -49,14 +50,13 @@ class Deployed:
 def save(path: Path, deployed: Deployed) -> None:
     """Write the file, whole or not at all. The network must be folded (fire.model.fold)."""
     family = next(name for name, cls in SPECS.items() if isinstance(deployed.spec, cls))
-    metadata = {
+    content = {
         "format": FORMAT,
-        "arch": json.dumps(
-            {"family": family, **dataclasses.asdict(deployed.spec), "norm": _folded_norm(deployed.spec)}
-        ),
-        "preprocessing": json.dumps(dataclasses.asdict(deployed.preprocessing)),
-        "class_names": json.dumps(deployed.class_names),
+        "arch": {"family": family, **dataclasses.asdict(deployed.spec), "norm": _folded_norm(deployed.spec)},
+        "preprocessing": dataclasses.asdict(deployed.preprocessing),
+        "class_names": deployed.class_names,
     }
+    metadata = {KEY: json.dumps(content)}  # one entry: safetensors writes several in any order
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in deployed.network.state_dict().items()}
     write(path, safetensors.torch.save(tensors, metadata))
 
@@ -65,16 +65,16 @@ def load(path: Path) -> Deployed:
     """Read a file that `save` wrote. Raises InputError if it is not one, or not whole."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
+            content: dict[str, Any] = json.loads((file.metadata() or {})[KEY])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-        if metadata.get("format") != FORMAT:
-            raise ValueError(f"format {metadata.get('format')!r} is not {FORMAT!r}")
-        fields: dict[str, Any] = json.loads(metadata["arch"])
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']!r} is not {FORMAT!r}")
+        fields: dict[str, Any] = content["arch"]
         spec = SPECS[fields.pop("family")](**fields)
-        preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
+        preprocessing = Preprocessing(**content["preprocessing"])
         network = build(spec, channels=len(preprocessing.mean))
         network.load_state_dict(state)
-        class_names = tuple(json.loads(metadata["class_names"]))
+        class_names = tuple(content["class_names"])
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} must be a whole weights file of this program: {reason}") from error

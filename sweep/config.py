@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,11 @@ class RunConfig(RunOptions):
     arch: ArchSpec
     data: DataSpec
     train: TrainSpec
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        agrees = self.arch.classes == self.data.classes
+        require(agrees, "arch.classes", f"data.classes, {self.data.classes}", self.arch.classes)
 
     @property
     def family(self) -> str:
@@ -106,13 +112,22 @@ def _schema(cls: type[Any]) -> DictConfig:
     return node
 
 
-def load(cfg: DictConfig) -> RunConfig:
-    """The typed configuration of a composed one. Raises InputError where a value breaks its rule."""
+def describe_folder(root: str) -> tuple[int, str]:
+    """How many classes an image folder has, and its fingerprint."""
+    listing = folders.scan(Path(root))
+    return len(listing.class_names), listing.fingerprint
+
+
+def load(cfg: DictConfig, describe: Callable[[str], tuple[int, str]] = describe_folder) -> RunConfig:
+    """The typed configuration of a composed one. Raises InputError where a value breaks its rule.
+
+    describe: what tells the classes and the fingerprint of an image folder, which have no place in YAML.
+    """
     try:
         cfg = cfg.copy()
         with flag_override(cfg, ["readonly", "struct"], [False, False]):
-            if cfg.data.name == "image_folder":
-                _describe_folder(cfg.data)
+            if cfg.data.name == "image_folder" and cfg.data.root is not None:
+                cfg.data.classes, cfg.data.fingerprint = describe(str(cfg.data.root))
         _refuse_unknown(cfg, "", RunConfig)
         for name in PARTS:
             _refuse_unknown(cfg[name], f"{name}.", OmegaConf.get_type(cfg[name]))
@@ -130,14 +145,6 @@ def _refuse_unknown(cfg: DictConfig, prefix: str, cls: Any) -> None:
     for name in map(str, cfg):
         if name not in known:
             raise InputError(f"{prefix}{name} must be one of {', '.join(known)}, got a new key")
-
-
-def _describe_folder(data: DictConfig) -> None:
-    """Count the classes of an image folder, and tell it from others."""
-    if data.root is not None:
-        listing = folders.scan(Path(data.root))
-        data.classes = len(listing.class_names)
-        data.fingerprint = listing.fingerprint
 
 
 def one_line(error: BaseException) -> str:

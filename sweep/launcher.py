@@ -110,9 +110,9 @@ def _stop(processes: list[ForkServerProcess]) -> None:
 
 def _work(config: RunConfig, connection: Connection) -> None:
     """The body of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the launcher ends its workers
     from sweep.run import run
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the launcher ends its workers
     threading.Thread(target=_follow_launcher, args=(connection,), daemon=True).start()
     try:
         run(config, connection.send)

@@ -1,5 +1,6 @@
 """From override strings to points: configurations with their keys and costs, before anything trains. No torch."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from fire.cost import Cost
 from fire.errors import InputError
-from sweep.config import RunConfig, load, one_line
+from sweep.config import RunConfig, describe_folder, load, one_line
 
 # What says only where and how fast to run, and so does not tell sweeps apart.
 EXECUTION = ("device", "threads", "workers", "results_dir", "data_dir", "data.root", "dry_run")
@@ -61,12 +62,13 @@ class Planner:
         self._sweep = sweep
         self._bases: dict[tuple[str, ...], DictConfig] = {}
         self._groups: dict[str, bool] = {}  # whether the key is a group's; Hydra takes 20 ms to tell
+        self._describe = functools.cache(describe_folder)  # many points share a folder, which may be large
         self._parser = OverridesParser.create(config_loader=loader)
 
     def point(self, overrides: list[str]) -> Point:
         """The point of these overrides. Raises InputError naming the overrides if it is not valid."""
         try:
-            config = load(self._compose(overrides))
+            config = load(self._compose(overrides), self._describe)
             return Point(overrides=tuple(overrides), config=config, key=config.key, cost=config.cost)
         except InputError as error:
             raise InputError(f"{' '.join(overrides)}: {error}" if overrides else str(error)) from error

@@ -96,7 +96,8 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Callable[[str],
             written = len(progress.curve)
             rows = [dataclasses.asdict(row) for row in progress.curve]
             write(folder / "curve.csv", curve_csv(rows))
-            log(f"epoch {written}: {rows[-1]}")
+            if progress.epochs_done == written:  # else the rows are of an earlier attempt
+                log(f"epoch {written}: {rows[-1]}")
         report(progress)
 
     trained = train.train(

@@ -11,7 +11,7 @@ from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.errors import InputError
 from fire.recipe import DataSpec, TrainSpec
 from sweep.config import RunConfig, RunOptions
-from tests.sweeping import image_folder, point
+from tests.sweeping import image_folder, planner, point
 
 # For every field another value than the default.
 ARCH = {
@@ -25,7 +25,6 @@ ARCH = {
     "fires": 6,
     "conv1": 32,
     "conv10_pad": 1,
-    "classes": 100,
     "norm": "batch",
     "final_relu": False,
     "dropout": 0.0,
@@ -33,7 +32,6 @@ ARCH = {
 DATA = {
     "name": "cifar10",
     "channels": 3,
-    "classes": 100,
     "stored_size": 64,
     "image_size": 24,
     "mirror": False,
@@ -62,7 +60,7 @@ TRAIN = {
     "precision": "bf16",
     "channels_last": False,
 }
-PLAIN = RunConfig(arch=SqueezeNetSpec(), data=DataSpec(), train=TrainSpec())
+PLAIN = RunConfig(arch=SqueezeNetSpec(classes=10), data=DataSpec(), train=TrainSpec())
 
 
 @pytest.mark.parametrize(
@@ -70,11 +68,18 @@ PLAIN = RunConfig(arch=SqueezeNetSpec(), data=DataSpec(), train=TrainSpec())
     [("arch", SqueezeNetSpec, ARCH), ("data", DataSpec, DATA), ("train", TrainSpec, TRAIN)],
 )
 def test_every_change_changes_the_key(part, cls, changes):
-    names = {field.name for field in dataclasses.fields(cls)} - {"root"}
+    names = {field.name for field in dataclasses.fields(cls)} - {"root", "classes"}
     assert names == set(changes), "a field that this test does not know"
     specs = [replace(getattr(PLAIN, part), **{name: value}) for name, value in changes.items()]
     keys = {replace(PLAIN, **{part: spec}).key for spec in specs}
     assert len(keys - {PLAIN.key}) == len(changes)
+
+
+def test_classes_are_those_of_the_data_and_part_of_the_key():
+    arch, data = replace(PLAIN.arch, classes=100), replace(PLAIN.data, classes=100)
+    assert replace(PLAIN, arch=arch, data=data).key != PLAIN.key
+    with pytest.raises(InputError, match=r"arch\.classes must be data\.classes, 10, got 100"):
+        replace(PLAIN, arch=arch)
 
 
 def test_each_seed_has_a_key():
@@ -158,8 +163,11 @@ def test_image_folders(tmp_path):
     assert key(shutil.copytree(root, tmp_path / "copy")) == original
     moved = root.rename(tmp_path / "moved")
     assert key(moved) == original
+    shutil.copytree(moved, root)
     shutil.copy(moved / "train/class0/0.jpg", moved / "train/class0/again.jpg")
+    planner.cache_clear()  # a launch scans a folder once; the next one sees that it has changed
     assert key(moved) != original
+    assert key(root) == original
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,12 @@ def test_configuration_that_does_not_fit_is_refused(changes, message, digits_spe
     assert str(caught.value) == message
 
 
+def test_classes_are_checked_against_the_cache_too(digits_spec, tmp_path):
+    data.load(digits_spec, tmp_path)
+    with pytest.raises(DataError, match=r"data\.classes must be 10 for digits, got 7"):
+        data.load(DataSpec(**{**vars(digits_spec), "classes": 7}), tmp_path)
+
+
 def test_data_dir_that_is_a_file_is_refused(digits_spec, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"data_dir .*file cannot be used: "):

@@ -219,7 +219,9 @@ def test_stuck_network_is_reported_with_the_loss_of_chance(narrow, digits, cpu):
 
 
 def test_network_that_learned_nothing_is_reported(run):
-    with pytest.raises(TrainingError, match=r"stuck at chance: after 1 epochs the loss is 2\.\d+ where ln 10 = 2.3026"):
+    with pytest.raises(
+        TrainingError, match=r"stuck at chance: in the end, epoch 1, the loss is 2\.\d+ where ln 10 = 2.3026"
+    ):
         run(replace(QUICK, epochs=1, lr=1e-9))
 
 
