@@ -23,9 +23,10 @@ sr pct bypass: $(SETUP)
 
 # The records of results/, without weights, become the committed ones, and docs/ their report.
 publish: $(SETUP)
-	rm -rf docs/results docs/figures docs/tables && mkdir -p docs/results
-	tar -C results --exclude='.*' --exclude='*.safetensors' --exclude='checkpoint.pt' --exclude='log' -cf - \
-		$$(cd results && ls) | tar -C docs/results -xf -
+	rm -rf docs/results docs/figures docs/tables
+	mkdir -p docs/results && cp -r results/sweeps docs/results
+	for run in $$(dirname results/*/record.json); do \
+		mkdir -p docs/$$run && cp $$run/record.json $$run/curve.csv $$run/config.yaml docs/$$run; done
 	$(BIN)/python -m analysis docs/results --out docs
 
 test: lint

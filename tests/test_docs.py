@@ -1,0 +1,61 @@
+"""What the README says is there, runs, and has the numbers of the committed results."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from analysis import tables
+from sweep.config import CONF, load, register_schema
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+CODE = re.findall(r"```(?:sh|bash)?\n(.*?)```", README, re.DOTALL)
+COMMANDS = sorted({line.split("#")[0].strip() for block in CODE for line in block.splitlines()})
+
+
+def test_files_and_figures_that_it_links_to_exist():
+    links = re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(r'src="([^":]+)"', README)
+    assert len(links) > 3
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake (\w+)", README))))
+def test_make_targets_exist(target):
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if re.search(r"python -m sweep( -m)? \S*=", c)])
+def test_sweep_commands_compose(command):
+    register_schema()
+    arguments = shlex.split(command)
+    overrides = [word for word in arguments[arguments.index("sweep") + 1 :] if "=" in word]
+    single = [re.sub(r"=([^\[\]]*?),.*", r"=\1", word) for word in overrides]  # the first value of each list
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert load(compose("config", overrides=single)).key
+
+
+@pytest.mark.parametrize("name", ["sr", "pct_3x3", "bypass"])
+def test_its_tables_are_those_of_the_committed_results(name):
+    written = (ROOT / "docs" / "tables" / f"{name}.md").read_text()
+    (sweep,) = [sweep for sweep in tables.sweeps(ROOT / "docs" / "results") if sweep.name == name]
+    runs = tables.of_sweep(tables.load(ROOT / "docs" / "results"), sweep)
+    assert written == tables.markdown(tables.readable(tables.over_seeds(runs, [sweep.varied[0].removeprefix("arch.")])))
+    for row in written.splitlines()[2:]:
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        value, parameters, top1 = cells[0], cells[1], cells[5]
+        assert any(all(part in line for part in (f"| {value} |", parameters, top1)) for line in README.splitlines()), (
+            row
+        )
+
+
+def test_the_file_tree_names_every_folder_and_file():
+    tree = next(block for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL) if "fire/" in block)
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    modules = [Path(path) for path in tracked if re.fullmatch(r"(fire|sweep|analysis)/[a-z]\w*\.py", path)]
+    assert len(modules) > 20
+    assert [path for path in modules if path.name not in tree] == []
