@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fire.errors import InputError
+from sweep import usage
 from sweep.config import CONF, load, one_line, register_schema
 from sweep.display import Display, print_summary
 from sweep.plan import Point
@@ -29,6 +30,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them over several lines
     try:
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            print(usage.text([argument for argument in sys.argv[1:] if not argument.startswith("-")]))
+            return
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_task)()
     except InputError as error:
         _stop(str(error), BAD_INPUT)

@@ -152,7 +152,8 @@ def one_line(error: BaseException) -> str:
     messages = []
     current: BaseException | None = error
     while current is not None:
-        text = " ".join(line.strip() for line in str(current).splitlines() if not line.startswith("    "))
+        lines = str(current).partition("Config search path:")[0].splitlines()
+        text = " ".join(line.strip() for line in lines if line.strip() and not line.startswith("    "))
         if text and text not in messages:
             messages.append(text)
         current = current.__cause__
