@@ -51,9 +51,8 @@ def curve_info(runs: pd.DataFrame, metaparameter: str) -> CurveInfo:
     """Test accuracy of a sweep's finished runs over fp32 size, with the mean over seeds and its 95 % interval."""
     groups = over_seeds(runs, [metaparameter])
     seeds = int(groups["n"].max()) if len(groups) else 0
-    epochs = "/".join(f"{count:g}" for count in sorted(runs["train.epochs"].unique()))
     return CurveInfo(
-        title=f"{_data_name(runs)}, {epochs} epochs, {_count(seeds, 'seed')}",
+        title=f"{_data_name(runs)}, {_epochs(runs)}, {_count(seeds, 'seed')}",
         metaparameter=metaparameter,
         metric="test top-1",
         values=tuple(groups[metaparameter].astype(float)),
@@ -121,9 +120,8 @@ def bypass_info(runs: pd.DataFrame) -> BypassInfo:
     order = [row.bypass for row in paper.TABLE_3]
     groups = over_seeds(runs, ["bypass"]).sort_values("bypass", key=lambda kinds: kinds.map(order.index))
     seeds = int(groups["n"].max()) if len(groups) else 0
-    epochs = "/".join(f"{count:g}" for count in sorted(runs["train.epochs"].unique()))
     return BypassInfo(
-        title=f"{_data_name(runs)}, {epochs} epochs, {_count(seeds, 'seed')}",
+        title=f"{_data_name(runs)}, {_epochs(runs)}, {_count(seeds, 'seed')}",
         metric="test top-1",
         kinds=tuple(groups["bypass"]),
         size_mib=tuple(groups["size_mib"]),
@@ -180,7 +178,7 @@ def pareto_info(runs: pd.DataFrame, by: Sequence[str], group: str = "bypass") ->
     """All finished runs of one data set; runs that agree in the columns `by` are one network, trained with seeds."""
     groups = over_seeds(runs, list(dict.fromkeys([*by, group])))
     return ParetoInfo(
-        title=f"{_data_name(runs)}, {_count(len(groups), 'network')}",
+        title=f"{_data_name(runs)}, {_count(len(groups), 'network')}, {_epochs(runs)}",
         size_mib=tuple(groups["size_mib"]),
         accuracy=tuple(100 * groups["top1"]),
         group=tuple(str(value) for value in groups[group]),
@@ -267,6 +265,11 @@ def _value(metaparameter: str, value: float) -> str:
 def _data_name(runs: pd.DataFrame) -> str:
     names = [DATA_NAMES.get(name, name) for name in runs["data"].unique()]
     return ", ".join(names) if names else "no runs"
+
+
+def _epochs(runs: pd.DataFrame) -> str:
+    counts = sorted(runs["train.epochs"].unique())
+    return f"{'/'.join(f'{count:g}' for count in counts)} epochs"
 
 
 def _count(number: int, noun: str) -> str:
