@@ -149,14 +149,12 @@ def _store(results_dir: Path | str) -> Store:
 
 
 def _row(record: Record) -> dict[str, Any]:
-    content = dataclasses.asdict(record)
-    arch, data, train = (content.pop(name) for name in NESTED)
     return {
-        **content,
-        **arch,
-        "data": data["name"],
-        **{f"data.{name}": value for name, value in data.items() if name != "name"},
-        **{f"train.{name}": value for name, value in train.items()},
+        **{name: getattr(record, name) for name in COLUMNS},  # dataclasses.asdict copies deeply, 8 times slower
+        **record.arch,
+        "data": record.data["name"],
+        **{f"data.{name}": value for name, value in record.data.items() if name != "name"},
+        **{f"train.{name}": value for name, value in record.train.items()},
     }
 
 

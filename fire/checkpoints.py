@@ -1,5 +1,6 @@
 """The state of an unfinished run on disk, whole or absent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from torch.optim import Optimizer
 
 from fire.files import replacing
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,16 +19,18 @@ class Checkpoint:
     """A run after some whole epochs: a row of curve for each, the states of what changes, and what `auto` chose."""
 
     network: dict[str, Any]
-    optimizer: dict[str, Any]
+    optimizers: list[dict[str, Any]]
     average: dict[str, Any] | None
     curve: tuple[dict[str, Any], ...]
     precision: str
+    kernels: str
     threads: int
 
-    def restore(self, network: nn.Module, optimizer: Optimizer, average: nn.Module | None) -> None:
+    def restore(self, network: nn.Module, optimizers: Sequence[Optimizer], average: nn.Module | None) -> None:
         """Put the states back."""
         network.load_state_dict(self.network)
-        optimizer.load_state_dict(self.optimizer)
+        for optimizer, state in zip(optimizers, self.optimizers, strict=True):
+            optimizer.load_state_dict(state)
         if average is not None and self.average is not None:
             average.load_state_dict(self.average)
 
@@ -35,19 +38,21 @@ class Checkpoint:
 def write(
     path: Path,
     network: nn.Module,
-    optimizer: Optimizer,
+    optimizers: Sequence[Optimizer],
     average: nn.Module | None,
     curve: tuple[dict[str, Any], ...],
     precision: str,
+    kernels: str,
 ) -> None:
     """Write the checkpoint; a process killed meanwhile leaves the former one."""
     state = {
         "format": FORMAT,
         "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "average": None if average is None else average.state_dict(),
         "curve": list(curve),
         "precision": precision,
+        "kernels": kernels,
         "threads": torch.get_num_threads(),
     }
     with replacing(path) as file:

@@ -3,14 +3,35 @@
 import copy
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fire import arch
+from fire import arch, kernels
 from fire.arch import ArchSpec
+
+
+class NormReLU(nn.BatchNorm2d):
+    """Batch normalisation of maps that are concatenated, then ReLU if wanted.
+
+    Each (N, C_i, H, W) -> (N, sum of C_i, H, W)
+    """
+
+    compiled = False
+
+    def __init__(self, features: int, relu: bool) -> None:
+        super().__init__(features)
+        self.relu = relu
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        if self.compiled and self.training and kernels.covers(*parts):
+            return kernels.norm_relu(parts, self, self.relu)
+        y = super().forward(_concatenated(parts))
+        return F.relu_(y) if self.relu else y
 
 
 class Conv(nn.Conv2d):
@@ -29,13 +50,13 @@ class Conv(nn.Conv2d):
             groups=plan.groups,
             bias=not plan.norm,
         )
-        self.norm = nn.BatchNorm2d(plan.outputs) if plan.norm else None
+        self.norm = NormReLU(plan.outputs, plan.relu) if plan.norm else None
         self.relu = plan.relu
 
     def forward(self, x: Tensor) -> Tensor:
-        y = super().forward(x)
+        y: Tensor = super().forward(x)
         if self.norm is not None:
-            y = self.norm(y)
+            return cast(Tensor, self.norm(y))
         return F.relu_(y) if self.relu else y
 
 
@@ -52,7 +73,7 @@ class Fire(nn.Module):
         self.squeeze = Conv(arch.Conv(name=name, inputs=plan.inputs, outputs=plan.s1x1, kernel=1, norm=norm))
         self.expand1x1 = nn.Conv2d(plan.s1x1, plan.e1x1, 1, bias=not norm) if plan.e1x1 else None
         self.expand3x3 = nn.Conv2d(plan.s1x1, plan.e3x3, 3, padding=1, bias=not norm) if plan.e3x3 else None
-        self.norm = nn.BatchNorm2d(plan.outputs) if norm else None
+        self.norm = NormReLU(plan.outputs, relu=True) if norm else None
         self.identity = plan.bypass == "identity"
         self.bypass = (
             Conv(arch.Conv(name=name, inputs=plan.inputs, outputs=plan.outputs, kernel=1, norm=norm))
@@ -68,10 +89,7 @@ class Fire(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         squeezed = self.squeeze(x)
         parts = [branch(squeezed) for branch in self.branches]
-        y = torch.cat(parts, dim=1) if len(parts) == 2 else parts[0]
-        if self.norm is not None:
-            y = self.norm(y)
-        y = F.relu_(y)
+        y = F.relu_(_concatenated(parts)) if self.norm is None else self.norm(*parts)
         if self.identity:
             return y + x
         return y if self.bypass is None else y + self.bypass(x)
@@ -92,14 +110,23 @@ class Linear(nn.Linear):
 class MaxPool(nn.MaxPool2d):
     """Max pool, then a ReLU if the plan has one. (N, C, H, W) -> (N, C, H', W')"""
 
+    compiled = False
+
     def __init__(self, plan: arch.MaxPool) -> None:
         # ceil_mode as in the Caffe release: floor would drop the last row and column of some maps.
         super().__init__(plan.kernel, plan.stride, ceil_mode=True)
         self.relu = plan.relu
+        self.sizes = plan.kernel, plan.stride
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.compiled and self.training and kernels.covers(x):
+            return kernels.max_pool(x, *self.sizes, self.relu)
         y: Tensor = super().forward(x)
         return F.relu_(y) if self.relu else y
+
+
+def _concatenated(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(parts), dim=1) if len(parts) > 1 else parts[0]
 
 
 class Network(nn.Sequential):
@@ -114,6 +141,12 @@ class Network(nn.Sequential):
         for block in self:
             x = block(x)
         return x.flatten(1)
+
+    def use_compiled_kernels(self, use: bool) -> None:
+        """Have normalisation and pooling done by fire/kernels.cpp while training, where it covers the tensors."""
+        for module in self.modules():
+            if isinstance(module, NormReLU | MaxPool):
+                module.compiled = use
 
 
 def _relu_after_pool(plan: arch.Plan) -> list[arch.Block]:

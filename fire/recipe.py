@@ -6,6 +6,8 @@ from fire.errors import require
 
 DATA_SETS = ("fashion_mnist", "cifar10", "cifar100", "digits", "image_folder")
 PRECISIONS = ("auto", "fp32", "bf16")
+OPTIMIZERS = ("sgd", "muon")
+KERNELS = ("auto", "compiled", "torch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +46,14 @@ class DataSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSpec:
-    """Stochastic gradient descent with momentum, its schedule and augmentation. Raises SpecError on bad values."""
+    """The optimizer, its schedule, augmentation, and the arithmetic. Raises SpecError on bad values."""
 
     epochs: int = 5
     batch_size: int = 128
-    lr: float = 0.2  # at the peak of the schedule
+    optimizer: str = "sgd"  # sgd | muon: Muon for the convolutions but the last, SGD for the rest
+    lr: float = 0.2  # of SGD, at the peak of the schedule
+    muon_lr: float = 0.02  # of Muon, at the peak of the schedule
+    muon_weight_decay: float = 0.0  # a step, as a multiple of the learning rate
     schedule: str = "onecycle"  # onecycle: up to lr, then down to 0, both linearly | linear: from lr down to 0
     warmup: float = 0.2  # part of a one-cycle schedule that goes up
     momentum: float = 0.9
@@ -63,12 +68,16 @@ class TrainSpec:
     shift: int = 0  # random shifts of up to so many pixels, the border filled with zeros
     erase: float = 0.0  # a random square of the image with this part of its side is erased; 0: none
     precision: str = "auto"  # auto: the faster, measured on a few steps | fp32 | bf16
+    kernels: str = "auto"  # of normalisation and pooling on a processor: auto, compiled if possible | compiled | torch
     channels_last: bool = True
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "train.epochs", "at least 1", self.epochs)
         require(self.batch_size >= 1, "train.batch_size", "at least 1", self.batch_size)
+        require(self.optimizer in OPTIMIZERS, "train.optimizer", "one of " + ", ".join(OPTIMIZERS), self.optimizer)
         require(0 < self.lr < float("inf"), "train.lr", "above 0 and finite", self.lr)
+        require(0 < self.muon_lr < float("inf"), "train.muon_lr", "above 0 and finite", self.muon_lr)
+        require(self.muon_weight_decay >= 0, "train.muon_weight_decay", "at least 0", self.muon_weight_decay)
         require(self.schedule in ("onecycle", "linear"), "train.schedule", "one of onecycle, linear", self.schedule)
         require(0 <= self.warmup <= 1, "train.warmup", "in [0, 1]", self.warmup)
         require(0 <= self.momentum < 1, "train.momentum", "in [0, 1)", self.momentum)
@@ -82,3 +91,4 @@ class TrainSpec:
         require(self.shift >= 0, "train.shift", "at least 0", self.shift)
         require(0 <= self.erase < 1, "train.erase", "in [0, 1)", self.erase)
         require(self.precision in PRECISIONS, "train.precision", "one of " + ", ".join(PRECISIONS), self.precision)
+        require(self.kernels in KERNELS, "train.kernels", "one of " + ", ".join(KERNELS), self.kernels)

@@ -18,11 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from fire import checkpoints
+from fire import checkpoints, kernels
 from fire.augment import Batches
 from fire.data import DataSet
 from fire.errors import TrainingError
-from fire.model import Network
+from fire.model import Network, fold
+from fire.optimizers import optimizers
 from fire.precision import autocast, faster_precision
 from fire.recipe import TrainSpec
 
@@ -69,6 +70,7 @@ class Trained:
     network: Network
     curve: tuple[Epoch, ...]
     precision: str
+    kernels: str
     threads: int
     images_per_second: float
 
@@ -86,7 +88,8 @@ def train(
     """Train the network on data.train, watching data.validation after every epoch; the test set is not touched.
 
     checkpoint: a file that is written after each epoch and gone on from if it exists.
-    Raises TrainingError if the loss is no longer finite or the network is stuck at chance.
+    Raises TrainingError if the loss is no longer finite or the network is stuck at chance, NoCompilerError if the
+    recipe asks for compiled kernels and they cannot be had.
     """
     clock = time.perf_counter
     started = clock()
@@ -97,17 +100,20 @@ def train(
     network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     batches = Batches(data.train, data, spec, device)
     validation = Batches(data.validation, data, spec, device)
-    optimizer = _optimizer(network, spec)
+    movers = optimizers(network, spec)
     average = (
         AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(spec.ema), use_buffers=True) if spec.ema else None
     )
     curve: list[Epoch] = []
-    precision = spec.precision
+    precision, chosen_kernels = spec.precision, spec.kernels
     if saved is not None:
-        saved.restore(network, optimizer, average)
+        saved.restore(network, movers, average)
         curve = [Epoch(**row) for row in saved.curve]
-        precision = saved.precision
-    elif precision == "auto":
+        precision, chosen_kernels = saved.precision, saved.kernels
+    if chosen_kernels == "auto":
+        chosen_kernels = kernels.fastest(device)
+    network.use_compiled_kernels(chosen_kernels == "compiled")
+    if precision == "auto":
         precision = faster_precision(network, batches, spec, device)
 
     steps = batches.steps(spec.batch_size)
@@ -122,16 +128,17 @@ def train(
         with _epoch_randomness(seed, epoch, device) as generator:
             for step, (images, labels) in enumerate(batches.shuffled(spec.batch_size, generator)):
                 lr = learning_rate(spec, epoch * steps + step, spec.epochs * steps)
-                for group in optimizer.param_groups:
-                    group["lr"] = lr
+                for group in (group for mover in movers for group in mover.param_groups):
+                    group["lr"] = group["initial_lr"] * lr / spec.lr
                 with autocast(device, precision):
                     logits = network(images)
                 loss = F.cross_entropy(logits.float(), labels, label_smoothing=spec.label_smoothing)
                 loss.backward()
                 if spec.clip:
                     nn.utils.clip_grad_norm_(network.parameters(), spec.clip)
-                optimizer.step()
-                optimizer.zero_grad()
+                for mover in movers:
+                    mover.step()
+                network.zero_grad()
                 if average is not None:
                     average.update_parameters(network)
                 losses.append(loss.detach())
@@ -144,7 +151,7 @@ def train(
         if not math.isfinite(train_loss):
             raise TrainingError(f"diverged: the loss is {train_loss} in epoch {epoch + 1}; lower train.lr={spec.lr:g}")
         kept = network if average is None else cast(Network, average.module)
-        scores, alive = _evaluate(kept, validation.in_order(EVALUATION_BATCH), device, precision)
+        scores, alive = _evaluate(fold(kept), validation.in_order(EVALUATION_BATCH), device, precision)
         if not alive:
             raise TrainingError(
                 f"stuck at chance since epoch {epoch + 1}: the logits are the same for every image, the loss is "
@@ -164,7 +171,7 @@ def train(
         )
         if checkpoint is not None:
             rows = tuple(asdict(row) for row in curve)
-            checkpoints.write(checkpoint, network, optimizer, average, rows, precision)
+            checkpoints.write(checkpoint, network, movers, average, rows, precision, chosen_kernels)
         report(_progress(spec, epoch + 1, losses, curve, clock() - began))
 
     last = curve[-1]
@@ -178,13 +185,14 @@ def train(
         network=network if average is None else cast(Network, average.module),
         curve=tuple(curve),
         precision=precision,
+        kernels=chosen_kernels,
         threads=torch.get_num_threads(),
         images_per_second=spec.epochs * steps * min(spec.batch_size, len(batches)) / train_seconds,
     )
 
 
 def learning_rate(spec: TrainSpec, step: int, steps: int) -> float:
-    """The learning rate of one of `steps` steps, counted from 0."""
+    """The learning rate of one of `steps` steps, counted from 0; Muon's is at all times in proportion to it."""
     if spec.schedule == "linear":
         return spec.lr * (1 - step / steps)
     peak = spec.warmup * steps
@@ -219,16 +227,6 @@ def _evaluate(
         alive = alive or bool((logits != first).any())
     top1, top5, loss = (totals / count).tolist()
     return Scores(top1, top5, loss), alive or count == 1
-
-
-def _optimizer(network: nn.Module, spec: TrainSpec) -> torch.optim.SGD:
-    # Biases and normalisation have one dimension; decaying them only holds back the fit.
-    parameters = list(network.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": spec.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
 
 
 @contextmanager

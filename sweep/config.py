@@ -1,9 +1,10 @@
 """RunConfig: all that a run depends on, its schema for Hydra, and its identity. No torch."""
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,35 @@ def load(cfg: DictConfig, describe: Callable[[str], tuple[int, str]] = describe_
         return RunConfig(**parts, **dataclasses.asdict(options))
     except OmegaConfBaseException as error:
         raise InputError(one_line(error)) from error
+
+
+def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig | None:
+    """The configuration with some of its fields set, such as arch.sr or seed, each to a value of its type.
+
+    None if that takes a composed configuration: unknown keys, interpolations, values of another type, other data.
+    Raises InputError where a value breaks its rule.
+    """
+    changes: dict[str, dict[str, Any]] = {part: {} for part in (*PARTS, "")}
+    for key, value in values.items():
+        part, _, name = key.rpartition(".")
+        of: Any = getattr(config, part) if part in PARTS else RunOptions()
+        known = part in changes and name in {field.name for field in dataclasses.fields(of)}
+        if not known or key in ("data.name", "data.root", "data.fingerprint") or "${" in str(value):
+            return None
+        try:
+            probe = _probe(type(of))  # type: ignore[arg-type] # of a type it cannot tell to be hashable
+            probe[name] = value
+            changes[part][name] = probe[name]
+        except OmegaConfBaseException:
+            return None
+    parts = {part: dataclasses.replace(getattr(config, part), **changes[part]) for part in PARTS if changes[part]}
+    return dataclasses.replace(config, **parts, **changes[""])
+
+
+@functools.cache
+def _probe(cls: type[Any]) -> DictConfig:
+    """A node that converts values to the types of the class's fields."""
+    return _schema(cls)
 
 
 def _refuse_unknown(cfg: DictConfig, prefix: str, cls: Any) -> None:

@@ -1,6 +1,7 @@
 """From override strings to points: configurations with their keys and costs, before anything trains. No torch."""
 
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from fire.cost import Cost
 from fire.errors import InputError
-from sweep.config import RunConfig, describe_folder, load, one_line
+from sweep.config import RunConfig, describe_folder, load, one_line, with_values
 
 # What says only where and how fast to run, and so does not tell sweeps apart.
 EXECUTION = ("device", "threads", "workers", "results_dir", "data_dir", "data.root", "dry_run")
@@ -50,44 +51,67 @@ def labels(points: Sequence[Point]) -> dict[str, str]:
     return names
 
 
+@dataclass(frozen=True)
+class _Base:
+    """A composed choice of groups: as it stands, what it means (None if only overrides make it valid), and the keys
+    that other values of it refer to."""
+
+    cfg: DictConfig
+    config: RunConfig | None
+    referred: frozenset[str]
+
+
 class Planner:
     """Composes points on top of a sweep's configuration.
 
-    Hydra takes 35 to 90 ms to compose a configuration. Here it composes one for each choice of groups; overrides of
-    values are then applied to a copy, as Hydra itself does it, in about a millisecond.
+    Hydra takes 35 to 90 ms to compose a configuration. Here it composes one for each choice of groups. An override of
+    a plain value then only replaces a field of the typed configuration, in a fraction of a millisecond; other ones are
+    applied to a copy, as Hydra itself does it, in about ten.
     """
 
     def __init__(self, loader: ConfigLoader, sweep: DictConfig) -> None:
         self._loader = loader
         self._sweep = sweep
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._bases: dict[tuple[str, ...], _Base] = {}
         self._groups: dict[str, bool] = {}  # whether the key is a group's; Hydra takes 20 ms to tell
         self._describe = functools.cache(describe_folder)  # many points share a folder, which may be large
         self._parser = OverridesParser.create(config_loader=loader)
+        self._parse = functools.cache(self._parser.parse_override)  # a grid has few different overrides
 
     def point(self, overrides: list[str]) -> Point:
         """The point of these overrides. Raises InputError naming the overrides if it is not valid."""
         try:
-            config = load(self._compose(overrides), self._describe)
+            config = self._config([self._parse(override) for override in overrides])
             return Point(overrides=tuple(overrides), config=config, key=config.key, cost=config.cost)
         except InputError as error:
             raise InputError(f"{' '.join(overrides)}: {error}" if overrides else str(error)) from error
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(f"{' '.join(overrides)}: {one_line(error)}") from error
 
-    def _compose(self, overrides: list[str]) -> DictConfig:
-        parsed: list[Override] = self._parser.parse_overrides(overrides)
-        values = [override for override in parsed if self._is_value(override)]
-        others = tuple(override.input_line or "" for override in parsed if not self._is_value(override))
+    def _config(self, overrides: list[Override]) -> RunConfig:
+        values = {o.key_or_group: _plain(o.value()) for o in overrides if self._is_value(o)}
+        base = self._base(tuple(o.input_line or "" for o in overrides if not self._is_value(o)))
+        if base.config is not None and not base.referred & values.keys():
+            changed = with_values(base.config, values)
+            if changed is not None:
+                return changed
+        cfg = base.cfg.copy()
+        for key, value in values.items():
+            OmegaConf.update(cfg, key, value, merge=True)
+        return load(cfg, self._describe)
+
+    def _base(self, others: tuple[str, ...]) -> _Base:
         if others not in self._bases:
-            base = self._loader.load_sweep_config(self._sweep, list(others))
-            with open_dict(base):
-                del base["hydra"]
-            self._bases[others] = base
-        cfg = self._bases[others].copy()
-        for override in values:
-            OmegaConf.update(cfg, override.key_or_group, _plain(override.value()), merge=True)
-        return cfg
+            cfg = self._loader.load_sweep_config(self._sweep, list(others))
+            with open_dict(cfg):
+                del cfg["hydra"]
+            try:
+                config = load(cfg, self._describe)
+            except InputError:
+                config = None
+            referred = frozenset(re.findall(r"\$\{([\w.]+)\}", OmegaConf.to_yaml(cfg)))
+            self._bases[others] = _Base(cfg, config, referred)
+        return self._bases[others]
 
     def _is_value(self, override: Override) -> bool:
         """Whether it sets an existing value, rather than choosing from a group, adding or deleting."""

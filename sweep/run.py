@@ -134,6 +134,7 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Callable[[str],
         "images_skipped": images.skipped,
         "weights_bytes": path.stat().st_size,
         "precision": trained.precision,
+        "kernels": trained.kernels,
         "threads": trained.threads,
         "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
     }

@@ -55,6 +55,7 @@ class Record:
     images_skipped: int | None = None
     weights_bytes: int | None = None  # size of weights.safetensors
     precision: str | None = None  # what `auto` chose
+    kernels: str | None = None  # likewise
     threads: int | None = None
     device: str | None = None
     host: str | None = None

@@ -43,6 +43,9 @@ DATA = {
 TRAIN = {
     "epochs": 7,
     "batch_size": 64,
+    "optimizer": "muon",
+    "muon_lr": 0.1,
+    "muon_weight_decay": 0.1,
     "lr": 0.3,
     "schedule": "linear",
     "warmup": 0.5,
@@ -58,6 +61,7 @@ TRAIN = {
     "shift": 2,
     "erase": 0.5,
     "precision": "bf16",
+    "kernels": "torch",
     "channels_last": False,
 }
 PLAIN = RunConfig(arch=SqueezeNetSpec(classes=10), data=DataSpec(), train=TrainSpec())

@@ -24,6 +24,8 @@ from tests.sweeping import config, point
         ["train.schedule='linear'", 'arch.bypass="simple"'],
         ["arch.version=1.1", "data=cifar10"],  # a number where a string is meant
         ["data.root=null"],
+        ["data.classes=12"],  # which arch.classes refers to
+        ["arch.classes=10", "threads=3", "data.limit=50", "results_dir=elsewhere", "device=cpu"],
         ["data.image_size=${data.stored_size}", "arch.classes=${data.classes}"],
         ["++train.lr=0.5", "train.warmup=0"],
         ["experiment=bypass", "arch.bypass=complex"],

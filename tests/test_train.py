@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fire.augment import Batches
 from fire.errors import TrainingError
-from fire.model import Network, build
+from fire.model import Network, build, fold
 from fire.recipe import TrainSpec
 from fire.train import Progress, Scores, Trained, evaluate, learning_rate, train
 
@@ -58,7 +58,7 @@ def test_digits_are_learned(run, digits, cpu):
     assert scores.loss < 0.5
     assert [epoch.epoch for epoch in trained.curve] == [1, 2, 3, 4, 5]
     assert trained.curve[-1].train_loss < trained.curve[0].train_loss
-    validation = evaluate(trained.network, Batches(digits.validation, digits, spec, cpu), cpu)
+    validation = evaluate(fold(trained.network), Batches(digits.validation, digits, spec, cpu), cpu)
     assert (validation.top1, validation.loss) == (trained.curve[-1].validation_top1, trained.curve[-1].validation_loss)
 
 
@@ -112,7 +112,9 @@ def test_every_epoch_sees_the_images_in_another_order(narrow, digits, cpu):
 
 
 @pytest.mark.parametrize(
-    ("changes", "epochs"), [({}, 1), ({"ema": 0.9, "erase": 0.3, "clip": 1.0}, 2)], ids=["plain", "ema"]
+    ("changes", "epochs"),
+    [({}, 1), ({"ema": 0.9, "erase": 0.3, "clip": 1.0}, 2), ({"optimizer": "muon"}, 1)],
+    ids=["plain", "ema", "muon"],
 )
 def test_killed_run_goes_on_to_the_same_bits(changes, epochs, run, narrow, tmp_path):
     spec, arch = replace(QUICK, **changes), replace(narrow, dropout=0.3, bypass="simple")

@@ -1,0 +1,289 @@
+// Batch normalisation with its ReLU, and max pooling, on images in channels_last order: rows of channels.
+//
+// The same functions as torch's, with less traffic: each reads and writes a map as few times as it can, in bf16 or
+// fp32 as it comes, and computes in fp32. A map is a matrix of `rows` (all pixels of all images) by `channels`; a
+// part of a concatenated map is one whose rows lie `stride` elements apart. Sums are made over pieces of a fixed
+// number of rows and added up in order, so results do not depend on the number of threads.
+//
+// Compiled by kernels.py; called from there, with sizes that it has checked.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <vector>
+
+namespace {
+
+using bf16 = uint16_t;  // the upper half of a float
+
+// Sixteen channels, kept in registers while rows or windows are gone through. (Vectors of GCC and Clang.)
+constexpr int64_t BLOCK = 16;
+using Floats = float __attribute__((vector_size(4 * BLOCK)));
+using Ints = int32_t __attribute__((vector_size(4 * BLOCK)));
+using Halves = bf16 __attribute__((vector_size(2 * BLOCK)));
+using Bytes = uint8_t __attribute__((vector_size(BLOCK)));
+
+template <typename Vector, typename T>
+inline Vector read(const T* from, int64_t count) {
+    Vector v{};
+    std::memcpy(&v, from, count * sizeof(T));
+    return v;
+}
+
+template <typename T, typename Vector>
+inline void write(T* to, Vector v, int64_t count) {
+    std::memcpy(to, &v, count * sizeof(T));
+}
+
+inline Floats load(const float* from, int64_t count) { return read<Floats>(from, count); }
+
+inline Floats load(const bf16* from, int64_t count) {
+    return Floats(__builtin_convertvector(read<Halves>(from, count), Ints) << 16);
+}
+
+inline void store(float* to, Floats v, int64_t count) { write(to, v, count); }
+
+inline void store(bf16* to, Floats v, int64_t count) {
+    const Ints bits = Ints(v);  // to the nearest, halves to even
+    write(to, __builtin_convertvector((bits + 0x7fff + ((bits >> 16) & 1)) >> 16, Halves), count);
+}
+
+// work(first, count) for all channels: blocks whose size the compiler knows, then the rest.
+template <typename Work>
+inline void by_blocks(int64_t channels, Work work) {
+    int64_t c = 0;
+    for (; c + BLOCK <= channels; c += BLOCK) work(c, std::integral_constant<int64_t, BLOCK>());
+    if (c < channels) work(c, channels - c);
+}
+
+constexpr int64_t TILE = 8;    // rows that are gone through for one block of channels before the next: in order in memory
+constexpr int64_t PIECE = 64;  // rows of a piece of work
+
+// A map, with narrow rows seen as wider ones, `repeat` pixels in each, so that they fill blocks.
+struct Shape {
+    int64_t rows, channels, repeat = 1;
+
+    Shape(int64_t rows, int64_t channels, bool contiguous) : rows(rows), channels(channels) {
+        while (contiguous && width() % BLOCK != 0 && repeat < BLOCK && this->rows % 2 == 0) {
+            this->rows /= 2;
+            repeat *= 2;
+        }
+    }
+    int64_t width() const { return channels * repeat; }
+    int64_t pieces() const { return (rows + PIECE - 1) / PIECE; }
+    int64_t end(int64_t piece) const { return std::min(rows, (piece + 1) * PIECE); }
+
+    std::vector<float> repeated(const float* values) const {
+        std::vector<float> all;
+        for (int64_t r = 0; r < repeat; ++r) all.insert(all.end(), values, values + channels);
+        return all;
+    }
+};
+
+// For each channel, the sums over all rows of two quantities; add(row, first, count, a, b) adds those of a block.
+template <typename Add>
+void sum_rows(const Shape& shape, int threads, Add add, std::vector<double>& first, std::vector<double>& second) {
+    const int64_t width = shape.width();
+    std::vector<float> partial(2 * width * shape.pieces());
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t p = 0; p < shape.pieces(); ++p) {
+        float *first = &partial[2 * width * p], *second = first + width;
+        for (int64_t tile = p * PIECE; tile < shape.end(p); tile += TILE)
+            by_blocks(width, [&](int64_t c, auto count) {
+                Floats a = load(first + c, count), b = load(second + c, count);
+                for (int64_t row = tile; row < std::min(tile + TILE, shape.rows); ++row) add(row, c, count, a, b);
+                store(first + c, a, count);
+                store(second + c, b, count);
+            });
+    }
+    first.assign(shape.channels, 0.0);
+    second.assign(shape.channels, 0.0);
+    for (int64_t p = 0; p < shape.pieces(); ++p)
+        for (int64_t i = 0; i < width; ++i) {
+            first[i % shape.channels] += partial[2 * width * p + i];
+            second[i % shape.channels] += partial[2 * width * p + width + i];
+        }
+}
+
+template <typename T>
+void norm_forward(const T* x, int64_t rows, int64_t channels, const float* weight, const float* bias, float eps,
+                  float momentum, float* running_mean, float* running_var, float* mean, float* invstd, bool relu,
+                  T* y, int64_t stride, int threads) {
+    const Shape all(rows, channels, true);
+    // Sums of differences from the first row: squares of the values themselves would cancel.
+    std::vector<float> origin(channels);
+    by_blocks(channels, [&](int64_t c, auto count) { store(&origin[c], load(x + c, count), count); });
+    const std::vector<float> origins = all.repeated(origin.data());
+    std::vector<double> sum, squares;
+    sum_rows(
+        all, threads,
+        [&](int64_t row, int64_t c, auto count, Floats& a, Floats& b) {
+            const Floats d = load(x + row * all.width() + c, count) - load(&origins[c], count);
+            a += d;
+            b += d * d;
+        },
+        sum, squares);
+    std::vector<float> scale(channels), shift(channels);
+    for (int64_t c = 0; c < channels; ++c) {
+        const double d = sum[c] / rows, var = std::max(0.0, squares[c] / rows - d * d);
+        mean[c] = float(origin[c] + d);
+        invstd[c] = float(1 / std::sqrt(var + eps));
+        running_mean[c] += momentum * (mean[c] - running_mean[c]);
+        running_var[c] += momentum * (float(var * rows / std::max<int64_t>(1, rows - 1)) - running_var[c]);
+        scale[c] = weight[c] * invstd[c];
+        shift[c] = bias[c] - mean[c] * scale[c];
+    }
+    const Shape shape(rows, channels, stride == channels);
+    const std::vector<float> scales = shape.repeated(scale.data()), shifts = shape.repeated(shift.data());
+    const float lowest = relu ? 0.0f : -std::numeric_limits<float>::infinity();
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t tile = 0; tile < shape.rows; tile += TILE)
+        by_blocks(shape.width(), [&](int64_t c, auto count) {
+            const Floats s = load(&scales[c], count), t = load(&shifts[c], count);
+            for (int64_t row = tile; row < std::min(tile + TILE, shape.rows); ++row) {
+                const Floats z = load(x + row * shape.width() + c, count) * s + t;
+                store(y + row * stride * shape.repeat + c, z < lowest ? Floats{} + lowest : z, count);
+            }
+        });
+}
+
+template <typename T>
+void norm_backward(const T* x, const T* gy, int64_t stride, int64_t rows, int64_t channels, const float* weight,
+                   const float* bias, const float* mean, const float* invstd, bool relu, T* gx, float* gweight,
+                   float* gbias, int threads) {
+    const Shape shape(rows, channels, stride == channels);
+    std::vector<float> scale(channels), shift(channels);
+    for (int64_t c = 0; c < channels; ++c) {
+        scale[c] = weight[c] * invstd[c];
+        shift[c] = bias[c] - mean[c] * scale[c];
+    }
+    const std::vector<float> scales = shape.repeated(scale.data()), shifts = shape.repeated(shift.data());
+    const std::vector<float> means = shape.repeated(mean);
+    // The ReLU's gradient is 0 where its input, computed again as forward did, is not above 0.
+    const float above = relu ? 0.0f : -std::numeric_limits<float>::infinity();
+    const auto gradient = [&](int64_t row, int64_t c, auto count, Floats v, Floats s, Floats t) {
+        return v * s + t > above ? load(gy + row * stride * shape.repeat + c, count) : Floats{};
+    };
+    std::vector<double> sum, product;
+    sum_rows(
+        shape, threads,
+        [&](int64_t row, int64_t c, auto count, Floats& a, Floats& b) {
+            const Floats v = load(x + row * shape.width() + c, count);
+            const Floats g = gradient(row, c, count, v, load(&scales[c], count), load(&shifts[c], count));
+            a += g;
+            b += g * (v - load(&means[c], count));
+        },
+        sum, product);
+    // gx = weight * invstd * (g - mean(g) - xhat * mean(g * xhat)), as factors of g, of x, and a constant.
+    std::vector<float> slope(channels), constant(channels);
+    for (int64_t c = 0; c < channels; ++c) {
+        gbias[c] = float(sum[c]);
+        gweight[c] = float(product[c] * invstd[c]);
+        const double of_x = -double(scale[c]) * invstd[c] * invstd[c] * product[c] / rows;
+        slope[c] = float(of_x);
+        constant[c] = float(-double(scale[c]) * sum[c] / rows - of_x * mean[c]);
+    }
+    const std::vector<float> slopes = shape.repeated(slope.data()), constants = shape.repeated(constant.data());
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t tile = 0; tile < shape.rows; tile += TILE)
+        by_blocks(shape.width(), [&](int64_t c, auto count) {
+            const Floats s = load(&scales[c], count), t = load(&shifts[c], count);
+            const Floats f = load(&slopes[c], count), k = load(&constants[c], count);
+            for (int64_t row = tile; row < std::min(tile + TILE, shape.rows); ++row) {
+                const Floats v = load(x + row * shape.width() + c, count);
+                store(gx + row * shape.width() + c, s * gradient(row, c, count, v, s, t) + f * v + k, count);
+            }
+        });
+}
+
+constexpr int32_t NOWHERE = 255;  // the ReLU took the maximum away
+
+template <typename T>
+void pool_forward(const T* x, int64_t images, int64_t height, int64_t width, int64_t channels, int64_t kernel,
+                  int64_t step, int64_t out_height, int64_t out_width, bool relu, T* y, uint8_t* place, int threads) {
+    const float lowest = relu ? 0.0f : -std::numeric_limits<float>::infinity();
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t line = 0; line < images * out_height; ++line) {
+        const int64_t top = line % out_height * step, bottom = std::min(top + kernel, height);
+        const T* image = x + line / out_height * height * width * channels;
+        for (int64_t column = 0; column < out_width; ++column) {
+            const int64_t left = column * step, right = std::min(left + kernel, width);
+            const int64_t at = (line * out_width + column) * channels;
+            by_blocks(channels, [&](int64_t first, auto count) {
+                Floats most = Floats{} + lowest;
+                Ints where = Ints{} + (relu ? NOWHERE : 0);
+                for (int64_t i = top; i < bottom; ++i)
+                    for (int64_t j = left; j < right; ++j) {
+                        const Floats v = load(image + (i * width + j) * channels + first, count);
+                        const Ints more = (v > most) | (v != v);  // not a number is passed on
+                        most = more ? v : most;
+                        where = more ? Ints{} + int32_t((i - top) * kernel + j - left) : where;
+                    }
+                store(y + at + first, most, count);
+                write(place + at + first, __builtin_convertvector(where, Bytes), count);
+            });
+        }
+    }
+}
+
+template <typename T>
+void pool_backward(const T* gy, const uint8_t* place, int64_t images, int64_t height, int64_t width, int64_t channels,
+                   int64_t kernel, int64_t step, int64_t out_height, int64_t out_width, T* gx, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t line = 0; line < images * height; ++line) {
+        const int64_t y = line % height, image = line / height * out_height;
+        const int64_t first_row = y < kernel ? 0 : (y - kernel) / step + 1, last_row = std::min(y / step, out_height - 1);
+        // Windows overlap, so the gradients of a line are summed in fp32. The last window may reach over the border.
+        std::vector<float> sums(((out_width - 1) * step + kernel) * channels);
+        for (int64_t row = first_row; row <= last_row; ++row)
+            for (int64_t column = 0; column < out_width; ++column) {
+                const int64_t at = ((image + row) * out_width + column) * channels;
+                by_blocks(channels, [&](int64_t c, auto count) {
+                    const Floats grad = load(gy + at + c, count);
+                    const Ints where = __builtin_convertvector(read<Bytes>(place + at + c, count), Ints);
+                    for (int64_t j = 0; j < kernel; ++j) {
+                        float* sum = sums.data() + (column * step + j) * channels + c;
+                        const Ints here = where == int32_t((y - row * step) * kernel + j);
+                        store(sum, load(sum, count) + (here ? grad : Floats{}), count);
+                    }
+                });
+            }
+        T* to = gx + line * width * channels;
+        by_blocks(width * channels, [&](int64_t i, auto count) { store(to + i, load(&sums[i], count), count); });
+    }
+}
+
+}  // namespace
+
+#define EXPORT(T, name)                                                                                               \
+    extern "C" void norm_forward_##name(const T* x, int64_t rows, int64_t channels, const float* weight,              \
+                                        const float* bias, float eps, float momentum, float* running_mean,            \
+                                        float* running_var, float* mean, float* invstd, int relu, T* y,               \
+                                        int64_t stride, int threads) {                                                \
+        norm_forward(x, rows, channels, weight, bias, eps, momentum, running_mean, running_var, mean, invstd,         \
+                     relu != 0, y, stride, threads);                                                                  \
+    }                                                                                                                 \
+    extern "C" void norm_backward_##name(const T* x, const T* gy, int64_t stride, int64_t rows, int64_t channels,     \
+                                         const float* weight, const float* bias, const float* mean,                   \
+                                         const float* invstd, int relu, T* gx, float* gweight, float* gbias,          \
+                                         int threads) {                                                               \
+        norm_backward(x, gy, stride, rows, channels, weight, bias, mean, invstd, relu != 0, gx, gweight, gbias,       \
+                      threads);                                                                                       \
+    }                                                                                                                 \
+    extern "C" void pool_forward_##name(const T* x, int64_t images, int64_t height, int64_t width, int64_t channels,  \
+                                        int64_t kernel, int64_t step, int64_t out_height, int64_t out_width,          \
+                                        int relu, T* y, uint8_t* place, int threads) {                                \
+        pool_forward(x, images, height, width, channels, kernel, step, out_height, out_width, relu != 0, y, place,    \
+                     threads);                                                                                        \
+    }                                                                                                                 \
+    extern "C" void pool_backward_##name(const T* gy, const uint8_t* place, int64_t images, int64_t height,           \
+                                         int64_t width, int64_t channels, int64_t kernel, int64_t step,               \
+                                         int64_t out_height, int64_t out_width, T* gx, int threads) {                 \
+        pool_backward(gy, place, images, height, width, channels, kernel, step, out_height, out_width, gx, threads);  \
+    }
+
+EXPORT(float, fp32)
+EXPORT(bf16, bf16)

@@ -1,0 +1,212 @@
+"""Batch normalisation with ReLU, and max pooling, in training: the functions of torch with half of their traffic.
+
+kernels.cpp is compiled once for this processor, with the system's C++ compiler, and kept in the user's cache folder.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from ctypes import c_float, c_int, c_int64, c_void_p
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from fire.errors import InputError
+
+SOURCE = Path(__file__).with_name("kernels.cpp")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
+TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
+POINTER, SIZE, INT, FLOAT = c_void_p, c_int64, c_int, c_float
+SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "norm_forward": (POINTER, SIZE, SIZE, *[POINTER] * 2, FLOAT, FLOAT, *[POINTER] * 4, INT, POINTER, SIZE, INT),
+    "norm_backward": (POINTER, POINTER, SIZE, SIZE, SIZE, *[POINTER] * 4, INT, *[POINTER] * 3, INT),
+    "pool_forward": (POINTER, *[SIZE] * 8, INT, POINTER, POINTER, INT),
+    "pool_backward": (POINTER, POINTER, *[SIZE] * 8, POINTER, INT),
+}
+
+
+class NoCompilerError(InputError):
+    """The kernels cannot be compiled here; the message says why."""
+
+
+def fastest(device: torch.device) -> str:
+    """ "compiled" if training on this device can use the kernels, else "torch"."""
+    if device.type != "cpu":
+        return "torch"
+    try:
+        library()
+    except NoCompilerError:
+        return "torch"
+    return "compiled"
+
+
+def covers(*tensors: Tensor) -> bool:
+    """Whether the kernels can work on these: on the CPU, channels_last, all fp32 or all bf16."""
+    kind = tensors[0].dtype
+    return kind in TYPES and all(
+        x.device.type == "cpu" and x.dtype == kind and x.is_contiguous(memory_format=torch.channels_last)
+        for x in tensors
+    )
+
+
+def norm_relu(parts: tuple[Tensor, ...], norm: nn.BatchNorm2d, relu: bool) -> Tensor:
+    """Batch normalisation, in training, of the concatenated parts, then ReLU if wanted.
+
+    Each (N, C_i, H, W) -> (N, sum of C_i, H, W)
+    """
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
+    y: Tensor = _NormReLU.apply(norm, relu, norm.weight, norm.bias, *parts)
+    return y
+
+
+def max_pool(x: Tensor, kernel: int, stride: int, relu: bool) -> Tensor:
+    """Max pool, its size rounded up, then ReLU if wanted. (N, C, H, W) -> (N, C, H', W')"""
+    y: Tensor = _MaxPool.apply(x, kernel, stride, relu)
+    return y
+
+
+class _NormReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, norm: nn.BatchNorm2d, relu: bool, weight: Tensor, bias: Tensor, *parts: Tensor) -> Tensor:
+        images, _, height, width = parts[0].shape
+        y = _empty(parts[0], images, norm.num_features, height, width)
+        mean, invstd = torch.empty_like(weight), torch.empty_like(weight)
+        run = getattr(library(), f"norm_forward_{TYPES[y.dtype]}")
+        start = 0
+        for x in parts:
+            channels = x.shape[1]
+            run(
+                x.data_ptr(),
+                images * height * width,
+                channels,
+                *(_at(t, start) for t in (weight, bias)),
+                norm.eps,
+                norm.momentum,
+                *(_at(t, start) for t in (norm.running_mean, norm.running_var, mean, invstd)),
+                relu,
+                _at(y, start),
+                norm.num_features,
+                torch.get_num_threads(),
+            )
+            start += channels
+        ctx.save_for_backward(weight, bias, mean, invstd, *parts)
+        ctx.relu = relu
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
+        weight, bias, mean, invstd, *parts = ctx.saved_tensors
+        images, features, height, width = gy.shape
+        gy = gy.contiguous(memory_format=torch.channels_last)
+        gweight, gbias = torch.empty_like(weight), torch.empty_like(bias)
+        gparts = []
+        run = getattr(library(), f"norm_backward_{TYPES[gy.dtype]}")
+        start = 0
+        for x in parts:
+            channels = x.shape[1]
+            gx = torch.empty_like(x)
+            run(
+                x.data_ptr(),
+                _at(gy, start),
+                features,
+                images * height * width,
+                channels,
+                *(_at(t, start) for t in (weight, bias, mean, invstd)),
+                ctx.relu,
+                gx.data_ptr(),
+                *(_at(t, start) for t in (gweight, gbias)),
+                torch.get_num_threads(),
+            )
+            gparts.append(gx)
+            start += channels
+        return None, None, gweight, gbias, *gparts
+
+
+class _MaxPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: int, stride: int, relu: bool) -> Tensor:
+        images, channels, height, width = x.shape
+        # A size rounded up has a last window over the border; none may lie wholly behind it, as in torch.
+        sizes = [min(-(-(side - kernel) // stride), (side - 1) // stride) + 1 for side in (height, width)]
+        ctx.sizes = (images, height, width, channels, kernel, stride, *sizes)
+        y = _empty(x, images, channels, *sizes)
+        place = torch.empty_like(y, dtype=torch.uint8)
+        run = getattr(library(), f"pool_forward_{TYPES[x.dtype]}")
+        run(x.data_ptr(), *ctx.sizes, relu, y.data_ptr(), place.data_ptr(), torch.get_num_threads())
+        ctx.save_for_backward(place)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
+        (place,) = ctx.saved_tensors
+        images, height, width, channels, *_ = ctx.sizes
+        gy = gy.contiguous(memory_format=torch.channels_last)
+        gx = _empty(gy, images, channels, height, width)
+        run = getattr(library(), f"pool_backward_{TYPES[gy.dtype]}")
+        run(gy.data_ptr(), place.data_ptr(), *ctx.sizes, gx.data_ptr(), torch.get_num_threads())
+        return gx, None, None, None
+
+
+def _at(x: Tensor | None, channel: int) -> int:
+    assert x is not None
+    return x.data_ptr() + channel * x.element_size()
+
+
+def _empty(like: Tensor, *shape: int) -> Tensor:
+    return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The compiled kernels, compiled now if they were not before. Raises NoCompilerError."""
+    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    if compiler is None:
+        raise NoCompilerError("there is no C++ compiler: neither c++ nor one named by the variable CXX")
+    try:
+        path = _cache_folder() / f"{_identity(compiler)}.so"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # replaced at once: others may do the same
+                made = Path(folder) / path.name
+                subprocess.run(
+                    [compiler, *FLAGS, str(SOURCE), "-o", str(made)], check=True, capture_output=True, text=True
+                )
+                made.replace(path)
+        loaded = ctypes.CDLL(str(path))
+    except subprocess.CalledProcessError as error:
+        raise NoCompilerError(f"{compiler} cannot be used on {SOURCE}: {error.stderr.strip()}") from error
+    except OSError as error:
+        raise NoCompilerError(f"the compiled kernels cannot be kept or loaded: {error}") from error
+    for name, arguments in SIGNATURES.items():
+        for kind in TYPES.values():
+            function = getattr(loaded, f"{name}_{kind}")
+            function.argtypes, function.restype = arguments, None
+    return loaded
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "squeezenet-explorer"
+
+
+def _identity(compiler: str) -> str:
+    """What the compiled code depends on: source, flags, compiler, and the kind of processor."""
+    version = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True).stdout
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        processor = platform.processor()
+    content = "\0".join([SOURCE.read_text(), *FLAGS, version, platform.machine(), processor])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
