@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fire.errors import InputError
 from sweep import usage
-from sweep.config import CONF, load, one_line, register_schema
+from sweep.config import CONF, PARTS, load, one_line, register_schema
 from sweep.display import Display, print_summary
 from sweep.plan import Point
 from sweep.store import Store
@@ -33,6 +33,9 @@ def main() -> None:
         if {"-h", "--help"} & set(sys.argv[1:]):
             print(usage.text([argument for argument in sys.argv[1:] if not argument.startswith("-")]))
             return
+        for part in PARTS:  # Hydra's own answer would be a traceback
+            if f"{part}=null" in sys.argv:
+                raise InputError(f"{part} must be the name of one of conf/{part}/*.yaml, got null")
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_task)()
     except InputError as error:
         _stop(str(error), BAD_INPUT)

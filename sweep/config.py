@@ -31,7 +31,9 @@ class RunOptions:
     seed: int = 0
     device: str = "auto"  # auto | cpu | cuda | cuda:0 ...
     threads: int = 0  # of a run; 0: the cores, divided among the workers
-    workers: int = 0  # runs at a time in a sweep; 0: one a core
+    workers: int = 0  # runs at a time in a sweep; 0: one a core, or runs_per_gpu on each GPU
+    runs_per_gpu: int = 1
+    timeout: float = 0.0  # seconds after which a run of a sweep is stopped, until the next launch; 0: never
     results_dir: str = "results"
     data_dir: str = "data"  # downloads and decoded images
     dry_run: bool = False
@@ -42,6 +44,8 @@ class RunOptions:
         require(known, "device", "one of auto, cpu, cuda, cuda:N", self.device)
         require(self.threads >= 0, "threads", "at least 0", self.threads)
         require(self.workers >= 0, "workers", "at least 0", self.workers)
+        require(self.runs_per_gpu >= 1, "runs_per_gpu", "at least 1", self.runs_per_gpu)
+        require(0 <= self.timeout < float("inf"), "timeout", "at least 0 and finite", self.timeout)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # only the type: the process that shows progress need not imp
 def console() -> Console:
     """The standard output; lines are not broken where it is no terminal."""
     terminal = Console(highlight=False, markup=False)
-    return terminal if terminal.is_terminal else Console(highlight=False, markup=False, width=200)
+    return terminal if terminal.is_terminal else Console(highlight=False, markup=False, width=200, soft_wrap=True)
 
 
 class Display:
@@ -67,6 +67,11 @@ class Display:
                 f"loss {progress.loss:.4f}, validation top-1 {100 * top1:.2f} %, "
                 f"{progress.images_per_second:,.0f} images/s, {duration(self._seconds_left(key))} left"
             )
+
+    def again(self, key: str, reason: str) -> None:
+        """A run has ended early, for this reason, and will be started once more."""
+        self._running.pop(key)
+        self._console.print(Text.assemble(("once more ", "yellow"), f"{self._labels[key]}: {reason}"))
 
     def ended(self, key: str, record: Record | None, message: str = "") -> None:
         """A run has ended, with this record or, if it left none, for this reason."""

@@ -5,8 +5,9 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
@@ -19,14 +20,18 @@ from sweep import origin
 from sweep.config import RunConfig
 from sweep.display import Display
 from sweep.plan import Planner
-from sweep.store import Store
+from sweep.store import Record, Store
+
+ATTEMPTS = 2  # of a run whose process was killed or ran out of memory
+OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError", "out of memory", "can't allocate memory")  # Python, CUDA, torch
 
 
 class LocalLauncher(Launcher):
     """Hydra's launcher for this machine: hydra/launcher=local.
 
     Workers are forked from a server that has imported torch once. On a processor, one run a core with one thread
-    each trains more images in all than one run with all threads.
+    each trains more images in all than one run with all threads. With GPUs, each run has one of them to itself, or
+    shares it with runs_per_gpu - 1 others.
     """
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -41,60 +46,111 @@ class LocalLauncher(Launcher):
             reverse=True,
         )
         config = points[0].config
-        workers = config.workers or min(origin.cores(), len(points))
-        threads = config.threads or max(1, origin.cores() // workers)
+        places = slots(config, len(points))
+        threads = config.threads or max(1, origin.cores() // len(places))
         with Display(points) as display:
-            _run_all([replace(point.config, threads=threads) for point in points], workers, display)
+            _Pool([replace(point.config, threads=threads) for point in points], places, display).run()
         returned = JobReturn()
         returned.status = JobStatus.COMPLETED
         return [returned] * len(points)
 
 
-def _run_all(configs: list[RunConfig], workers: int, display: Display) -> None:
-    context = multiprocessing.get_context("forkserver")
-    # The first optimizer imports torch._dynamo, for seconds; here once rather than in every run.
-    context.set_forkserver_preload(["sweep.run", "torch._dynamo"])
-    waiting = list(reversed(configs))
-    running: dict[Connection, tuple[ForkServerProcess, RunConfig, list[str]]] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                config = waiting.pop()
-                ours, theirs = context.Pipe()
-                process = context.Process(target=_work, args=(config, theirs), name=config.key)
-                process.start()
-                theirs.close()
-                running[ours] = (process, config, [])
-                display.started(config.key)
-            for connection in wait(list(running)):
-                assert isinstance(connection, Connection)
-                process, config, messages = running[connection]
-                try:
-                    message = connection.recv()
-                except (EOFError, OSError):  # the worker has ended, one way or another
-                    del running[connection]
-                    connection.close()
-                    process.join()
-                    _report_end(config, process, messages, display)
-                else:
-                    if isinstance(message, str):
-                        messages.append(message)
-                    else:
-                        display.progress(config.key, message)
-    finally:
-        _stop([process for process, _, _ in running.values()])
+def slots(config: RunConfig, runs: int) -> list[str | None]:
+    """Where runs go at a time, each the name of a GPU, or None for the processor; at most config.workers of them."""
+    gpus = [] if config.device == "cpu" else origin.gpus()
+    if config.device.startswith("cuda:"):
+        gpus = [config.device.removeprefix("cuda:")]
+    places: list[str | None] = [*gpus] * config.runs_per_gpu or [None] * (config.workers or origin.cores())
+    return places[: min(config.workers or len(places), runs)]
 
 
-def _report_end(config: RunConfig, process: ForkServerProcess, messages: list[str], display: Display) -> None:
-    record = Store(config.results_dir).read(config.key)
-    if process.exitcode == 0 and record is not None:
-        display.ended(config.key, record)
-    elif messages:
-        display.ended(config.key, None, messages[-1])
-    else:
-        code = process.exitcode or 0
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        display.ended(config.key, None, f"its process ended early ({how}); the next launch goes on from its last epoch")
+@dataclass
+class _Running:
+    process: ForkServerProcess
+    config: RunConfig
+    slot: str | None
+    deadline: float  # on the monotonic clock
+    message: str = ""
+    late: bool = False
+
+
+class _Pool:
+    """The runs of a launch, each in a process of its own."""
+
+    def __init__(self, configs: list[RunConfig], places: list[str | None], display: Display) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        # The first optimizer imports torch._dynamo, for seconds; here once rather than in every run.
+        self._context.set_forkserver_preload(["sweep.run", "torch._dynamo"])
+        self._waiting = list(reversed(configs))
+        self._free = places
+        self._running: dict[Connection, _Running] = {}
+        self._attempts = dict.fromkeys((config.key for config in configs), 0)
+        self._display = display
+
+    def run(self) -> None:
+        """Run all; however this ends, no process is left behind."""
+        try:
+            while self._waiting or self._running:
+                while self._waiting and self._free:
+                    self._start(self._waiting.pop(), self._free.pop(0))
+                seconds = min(running.deadline for running in self._running.values()) - time.monotonic()
+                for connection in wait(list(self._running), None if seconds == float("inf") else max(0.0, seconds)):
+                    assert isinstance(connection, Connection)
+                    self._hear(connection)
+                for running in self._running.values():
+                    if time.monotonic() > running.deadline and not running.late:
+                        running.late = True
+                        running.deadline = float("inf")
+                        running.process.terminate()
+        finally:
+            _stop([running.process for running in self._running.values()])
+
+    def _start(self, config: RunConfig, slot: str | None) -> None:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(config, slot, theirs), name=config.key)
+        process.start()
+        theirs.close()
+        deadline = time.monotonic() + config.timeout if config.timeout else float("inf")
+        self._running[ours] = _Running(process, config, slot, deadline)
+        self._attempts[config.key] += 1
+        self._display.started(config.key)
+
+    def _hear(self, connection: Connection) -> None:
+        """Take a worker's message, or note that it has ended, one way or another."""
+        running = self._running[connection]
+        try:
+            message = connection.recv()
+        except (EOFError, OSError):
+            del self._running[connection]
+            connection.close()
+            running.process.join()
+            self._free.append(running.slot)
+            self._ended(running)
+        else:
+            if isinstance(message, str):
+                running.message = message
+            else:
+                self._display.progress(running.config.key, message)
+
+    def _ended(self, running: _Running) -> None:
+        config, code = running.config, running.process.exitcode or 0
+        record = Store(config.results_dir).read(config.key) if code == 0 else None
+        reason = running.message
+        if record is None and not reason:
+            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            if running.late:
+                how = f"timeout={config.timeout:g} seconds are over"
+            reason = f"its process ended early ({how}); the next launch goes on from its last epoch"
+        killed = record is None and not running.message and not running.late
+        if (killed or _out_of_memory(record)) and self._attempts[config.key] < ATTEMPTS:
+            self._display.again(config.key, reason or str(record and record.error))
+            self._waiting.insert(0, config)  # last: what took the memory may be over by then
+        else:
+            self._display.ended(config.key, record, reason)
+
+
+def _out_of_memory(record: Record | None) -> bool:
+    return record is not None and any(sign in (record.error or "") for sign in OUT_OF_MEMORY)
 
 
 def _stop(processes: list[ForkServerProcess]) -> None:
@@ -108,8 +164,12 @@ def _stop(processes: list[ForkServerProcess]) -> None:
             process.join()
 
 
-def _work(config: RunConfig, connection: Connection) -> None:
+def _work(config: RunConfig, slot: str | None, connection: Connection) -> None:
     """The body of a worker process."""
+    if slot is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = slot  # torch has not looked at the GPUs yet
+        if config.device.startswith("cuda"):
+            config = replace(config, device="cuda")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the launcher ends its workers
     from sweep.run import run
 

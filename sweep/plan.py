@@ -19,7 +19,17 @@ from fire.errors import InputError
 from sweep.config import RunConfig, describe_folder, load, one_line, with_values
 
 # What says only where and how fast to run, and so does not tell sweeps apart.
-EXECUTION = ("device", "threads", "workers", "results_dir", "data_dir", "data.root", "dry_run")
+EXECUTION = (
+    "device",
+    "threads",
+    "workers",
+    "runs_per_gpu",
+    "timeout",
+    "results_dir",
+    "data_dir",
+    "data.root",
+    "dry_run",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,14 +6,17 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from sweep import origin
+from sweep.launcher import slots
 from sweep.store import Store
-from tests.sweeping import TINY, finish, point, start
+from tests.sweeping import TINY, command, finish, point, start
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 
@@ -69,14 +72,21 @@ def trained_epochs(results: Path, key: str) -> list[int]:
     return sorted(int(epoch) for epoch, _ in set(rows))
 
 
+def kill_holder(results: Path, key: str, process: subprocess.Popen[str], epochs: int) -> None:
+    """Kill the worker of a run once it has done so many epochs."""
+    assert wait_until(lambda: epochs_done(results)[KEYS.index(key)] >= epochs)
+    os.kill(holder(results / key / ".lock", session(process.pid)), signal.SIGKILL)
+
+
 @pytest.fixture(scope="module")
 def one_killed(data_dir, tmp_path_factory):
-    """A sweep of two runs of which the first had its process killed: results, exit code, standard output and error."""
+    """A sweep of two runs of which the first had its process killed twice: results, exit code, output and error."""
     results = tmp_path_factory.mktemp("killed") / "results"
     process = launch(data_dir, results)
     try:
-        assert wait_until(lambda: min(epochs_done(results)) > 0)
-        os.kill(holder(results / KEYS[0] / ".lock", session(process.pid)), signal.SIGKILL)
+        kill_holder(results, KEYS[0], process, epochs=1)
+        done = epochs_done(results)[0]
+        kill_holder(results, KEYS[0], process, epochs=done + 1)
     finally:
         outcome = finish(process)
     return results, *outcome
@@ -85,11 +95,94 @@ def one_killed(data_dir, tmp_path_factory):
 def test_a_killed_worker_costs_its_run_only(one_killed):
     results, code, out, err = one_killed
     assert (code, err) == (1, "")
+    assert re.search(r"once more seed=0: .*killed by SIGKILL", out)
     assert re.search(r"failed seed=0: .*killed by SIGKILL", out)
     store = Store(results)
     assert store.read(KEYS[0]) is None
     assert store.is_done(KEYS[1])
     assert KEYS[0] in out.partition("failures")[2]
+
+
+def test_a_run_that_was_killed_once_goes_on_at_once(data_dir, tmp_path):
+    results = tmp_path / "results"
+    process = launch(data_dir, results)
+    try:
+        kill_holder(results, KEYS[1], process, epochs=2)
+    finally:
+        code, out, err = finish(process)
+    assert (code, err) == (0, "")
+    assert re.search(r"once more seed=1: .*killed by SIGKILL", out)
+    trained = trained_epochs(results, KEYS[1])
+    assert trained == sorted(set(trained))  # none twice
+    assert (results / KEYS[1] / "log").read_text().count(" start, ") == 2
+
+
+def test_a_run_is_stopped_when_its_time_is_over_and_goes_on_later(data_dir, tmp_path):
+    results = tmp_path / "results"
+    arguments = ("-m", *LONG, f"data_dir={data_dir}", f"results_dir={results}")
+    code, out, err = command(*arguments, "train.epochs=10000", "timeout=6")
+    assert (code, err) == (1, "")
+    assert "timeout=6 seconds are over); the next launch goes on from its last epoch" in out
+    assert "once more" not in out
+    assert list(Store(results).keys()) == []
+    assert list(results.glob("*/checkpoint.pt"))
+
+
+def test_a_run_out_of_memory_is_tried_twice(data_dir, tmp_path):
+    # Weights of more bytes than there are addresses: torch refuses it, as it refuses what does not fit.
+    vast = ("-m", *TINY, "arch.base_e=10000000", f"data_dir={data_dir}", f"results_dir={tmp_path / 'results'}")
+    code, out, err = command(*vast)
+    assert (code, err) == (1, "")
+    assert "once more" in out, out
+    (record,) = Store(tmp_path / "results").records()
+    assert record.status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("options", "visible", "expected"),
+    [
+        ({}, "", [None] * 3),
+        ({"workers": 2}, "", [None] * 2),
+        ({}, "0,2", ["0", "2"]),
+        ({"runs_per_gpu": 3}, "0,2", ["0", "2", "0", "2", "0"]),  # five runs: no more places
+        ({"runs_per_gpu": 3, "workers": 4}, "0,2", ["0", "2", "0", "2"]),
+        ({"device": "cpu"}, "0,2", [None] * 3),
+        ({"device": "cuda:1", "runs_per_gpu": 2}, "0,1", ["1", "1"]),
+        ({}, "-1", [None] * 3),
+    ],
+)
+def test_places_for_runs(options, visible, expected, monkeypatch):
+    monkeypatch.setattr(origin, "cores", lambda: 3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert slots(replace(point(*TINY).config, **options), runs=5) == expected
+
+
+def test_gpus_are_counted_without_torch(monkeypatch, tmp_path):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'GPU 0: A (UUID: x)'; echo 'GPU 1: A (UUID: y)'\n")
+    tool.chmod(0o755)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert origin.gpus() == ["0", "1"]
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    assert origin.gpus() == []
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_hydras_own_launchers_work_too(launcher, data_dir, tmp_path):
+    options = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    code, _, err = command(
+        "-m",
+        *TINY,
+        "seed=0,1",
+        f"hydra/launcher={launcher}",
+        *options,
+        f"data_dir={data_dir}",
+        f"results_dir={tmp_path}",
+    )
+    assert code == 0, err
+    assert all(record.status == "finished" for record in Store(tmp_path).records())
+    assert len(list(Store(tmp_path).keys())) == 2
 
 
 def test_a_stopped_sweep_leaves_no_process_and_goes_on(one_killed, data_dir, tmp_path):
