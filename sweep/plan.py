@@ -1,5 +1,6 @@
 """From override strings to points: configurations with their keys and costs, before anything trains. No torch."""
 
+import dataclasses
 import functools
 import re
 from collections.abc import Sequence
@@ -16,20 +17,10 @@ from rich.table import Table
 
 from fire.cost import Cost
 from fire.errors import InputError
-from sweep.config import RunConfig, describe_folder, load, one_line, with_values
+from sweep.config import RunConfig, RunOptions, describe_folder, load, one_line, with_values
 
 # What says only where and how fast to run, and so does not tell sweeps apart.
-EXECUTION = (
-    "device",
-    "threads",
-    "workers",
-    "runs_per_gpu",
-    "timeout",
-    "results_dir",
-    "data_dir",
-    "data.root",
-    "dry_run",
-)
+EXECUTION = {"data.root", *(field.name for field in dataclasses.fields(RunOptions))} - {"seed"}
 
 
 @dataclass(frozen=True, kw_only=True)
