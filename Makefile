@@ -1,10 +1,11 @@
-# make sr | pct | bypass: a sweep on real images, its figures and its report. make test: all checks.
+# make sr | pct | bypass: a sweep on real images, its figures and its report. make test: all checks. make bench: speed
+# against peers, ten minutes; BENCH=--full takes an hour.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.complete
 
-.PHONY: setup sr pct bypass test lint format publish clean
+.PHONY: setup sr pct bypass bench test lint format publish clean
 
 setup: $(SETUP)
 
@@ -28,6 +29,11 @@ publish: $(SETUP)
 	for run in $$(dirname results/*/record.json); do \
 		mkdir -p docs/$$run && cp $$run/record.json $$run/curve.csv $$run/config.yaml docs/$$run; done
 	$(BIN)/python -m analysis docs/results --out docs
+
+BENCH =
+bench: $(SETUP)
+	$(BIN)/python -m pip install --quiet --editable '.[bench]' --constraint constraints.txt
+	$(BIN)/python -m bench $(BENCH)
 
 test: lint
 	$(BIN)/python -m pytest

@@ -14,6 +14,9 @@
 #include <limits>
 #include <type_traits>
 #include <vector>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -41,14 +44,24 @@ inline void write(T* to, Vector v, int64_t count) {
 inline Floats load(const float* from, int64_t count) { return read<Floats>(from, count); }
 
 inline Floats load(const bf16* from, int64_t count) {
-    return Floats(__builtin_convertvector(read<Halves>(from, count), Ints) << 16);
+    const Halves halves = read<Halves>(from, count);
+#ifdef __AVX512F__  // one instruction where GCC 12 finds four
+    return Floats(Ints(_mm512_cvtepu16_epi32(__m256i(halves))) << 16);
+#else
+    return Floats(__builtin_convertvector(halves, Ints) << 16);
+#endif
 }
 
 inline void store(float* to, Floats v, int64_t count) { write(to, v, count); }
 
+// To the nearest, halves to even.
 inline void store(bf16* to, Floats v, int64_t count) {
-    const Ints bits = Ints(v);  // to the nearest, halves to even
+#ifdef __AVX512BF16__
+    write(to, Halves(_mm512_cvtneps_pbh(__m512(v))), count);
+#else
+    const Ints bits = Ints(v);
     write(to, __builtin_convertvector((bits + 0x7fff + ((bits >> 16) & 1)) >> 16, Halves), count);
+#endif
 }
 
 // work(first, count) for all channels: blocks whose size the compiler knows, then the rest.

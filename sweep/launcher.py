@@ -79,8 +79,8 @@ class _Pool:
 
     def __init__(self, configs: list[RunConfig], places: list[str | None], display: Display) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        # The first optimizer imports torch._dynamo, for seconds; here once rather than in every run.
-        self._context.set_forkserver_preload(["sweep.run", "torch._dynamo"])
+        # What every run imports, once: also the command itself, and torch._dynamo, which the first optimizer imports.
+        self._context.set_forkserver_preload(["sweep.__main__", "sweep.run", "torch._dynamo"])
         self._waiting = list(reversed(configs))
         self._free = places
         self._running: dict[Connection, _Running] = {}

@@ -1,0 +1,158 @@
+"""Training images/s of one configuration: plain torch against ours; and ours against the floor of its convolutions."""
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from bench import plain
+from bench.measure import Row, interleaved, median, ratio
+from fire import data, model, train
+from fire.arch import SqueezeNetSpec
+from fire.cost import count
+from fire.data import ImageSet
+from fire.recipe import DataSpec, TrainSpec
+from sweep.origin import cores
+from sweep.run import prepare_process
+
+BATCH = 128
+SMALL = SqueezeNetSpec(version="small", classes=10, norm="batch", final_relu=False, dropout=0.0)
+NETWORKS = {"squeezenet_small": SMALL, "squeezenet_narrow": replace(SMALL, base_e=32, incr_e=32, conv1=16)}
+RECIPE = TrainSpec(epochs=1, batch_size=BATCH, lr=0.1)
+
+
+def plain_rate(name: str, steps: int, data_dir: str) -> float:
+    """Images a second of the plain loop with torch's default threads."""
+    images = data.load(DataSpec(), Path(data_dir))
+    network = plain.SqueezeNet(NETWORKS[name], channels=1)
+    ours = count(NETWORKS[name], 28, 1).parameters
+    norms = sum(m.bias.numel() for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    assert sum(p.numel() for p in network.parameters()) - norms == ours, "another network"  # folding leaves the biases
+    batches = iter(plain.loader(images.train, 0.286, 0.353, BATCH, train=True))
+    plain.train_steps(network, batches, 0.1, 2)
+    started = time.perf_counter()
+    plain.train_steps(network, batches, 0.1, steps)
+    return steps * BATCH / (time.perf_counter() - started)
+
+
+def our_rate(name: str, steps: int, data_dir: str, threads: int) -> float:
+    """Images a second of fire.train, in which making batches is part of a step, as it is of the plain loop's."""
+    device = prepare_process("cpu", threads)
+    images = data.load(DataSpec(limit=steps * BATCH), Path(data_dir))
+    stored, labels, rows = images.validation.images, images.validation.labels, images.validation.rows
+    images = replace(images, validation=ImageSet(stored, labels, rows[:BATCH]))
+    network = model.build(NETWORKS[name], channels=1)
+    return train.train(network, images, RECIPE, seed=0, device=device).images_per_second
+
+
+def workers(number: int) -> list[ProcessPoolExecutor]:
+    """Processes that stay, so that torch is imported and its kernels are prepared."""
+    return [ProcessPoolExecutor(1, mp_context=get_context("spawn")) for _ in range(number)]
+
+
+def rows(name: str, rounds: int, seconds: float, data_dir: str) -> list[Row]:
+    """The rows of the table on one network; each measurement takes about so many seconds."""
+    (peer,), (whole,), single = workers(1), workers(1), workers(cores())
+    speed = peer.submit(plain_rate, name, 3, data_dir).result()
+    steps = max(4, round(seconds * speed / BATCH))
+
+    def plain_() -> float:
+        return peer.submit(plain_rate, name, steps, data_dir).result()
+
+    def whole_() -> float:
+        return whole.submit(our_rate, name, 3 * steps, data_dir, cores()).result()
+
+    def single_() -> float:
+        jobs = [worker.submit(our_rate, name, 2 * steps, data_dir, 1) for worker in single]
+        return sum(job.result() for job in jobs)
+
+    whole_(), single_()  # compiles the kernels, the first time
+    rates = interleaved({"plain": plain_, "all threads": whole_, "a run a core": single_}, rounds)
+    floors = interleaved({"floor": lambda: time_over_floor(name, data_dir)}, rounds)["floor"]
+    for worker in (peer, whole, *single):
+        worker.shutdown()
+    network = f"{name}, {count(NETWORKS[name], 28, 1).parameters:,} parameters"
+    images = {key: median(values, "images/s") for key, values in rates.items()}
+    return [
+        Row(
+            what=f"training images/s, {network}, a run a core",
+            peer="plain torch: fp32, NCHW, DataLoader, default threads",
+            goal="4x",
+            measured=ratio(rates["a run a core"], rates["plain"]),
+            detail=f"{images['a run a core']} against {images['plain']}",
+        ),
+        Row(
+            what=f"the same, {name}, one run on all cores",
+            peer="the same",
+            goal="4x",
+            measured=ratio(rates["all threads"], rates["plain"]),
+            detail=images["all threads"],
+        ),
+        Row(
+            what=f"{cores()} workers of one thread, {name}",
+            peer=f"one worker of {cores()} threads",
+            goal="1.2x",
+            measured=ratio(rates["a run a core"], rates["all threads"]),
+        ),
+        Row(
+            what=f"step time, {name}, one thread",
+            peer="the sum of its convolutions' best times, by oneDNN's timing",
+            goal="at most 1.6",
+            measured=f"{statistics.median(floors):.2f} ({min(floors):.2f} to {max(floors):.2f}, n = {rounds})",
+        ),
+    ]
+
+
+STEPS = 24
+
+
+def time_over_floor(name: str, data_dir: str) -> float:
+    """The median step's time over the sum of the best times of its convolutions, both of one process."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.step", name, data_dir],
+        env=os.environ | {"ONEDNN_VERBOSE": "profile_exec"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    best: dict[str, float] = {}
+    times: Counter[str] = Counter()
+    for line in done.stdout.splitlines():
+        if line.startswith("onednn_verbose") and ",exec," in line and ",convolution," in line:
+            descriptor, _, milliseconds = line.partition("primitive,exec,")[2].rpartition(",")
+            best[descriptor] = min(best.get(descriptor, float("inf")), float(milliseconds))
+            times[descriptor] += 1
+    (step,) = re.findall(r"^step ([\d.]+) ms", done.stdout, re.MULTILINE)
+    floor = sum(milliseconds * times[descriptor] / STEPS for descriptor, milliseconds in best.items())
+    return float(step) / floor
+
+
+def _steps_for_the_floor(name: str, data_dir: str) -> None:
+    prepare_process("cpu", 1)
+    network = model.build(NETWORKS[name], channels=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.use_compiled_kernels(True)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
+    images, labels = torch.randn(BATCH, 1, 28, 28), torch.arange(BATCH) % 10
+    times = []
+    for _ in range(STEPS):
+        started = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network(images)
+        torch.nn.functional.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        times.append(time.perf_counter() - started)
+    print(f"\nstep {1000 * statistics.median(times):.3f} ms")
+
+
+if __name__ == "__main__":
+    _steps_for_the_floor(*sys.argv[1:])

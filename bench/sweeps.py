@@ -1,0 +1,162 @@
+"""The squeeze-ratio sweep from launch to its last result, as whole commands: ours, Lightning with Hydra, Ray Tune."""
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from bench.measure import Row, interleaved, median, ratio
+from sweep.store import Store
+
+RATIOS = (0.125, 0.25, 0.5, 0.75, 1.0)
+TEST_IMAGES = 10_000
+
+
+@dataclass
+class Command:
+    """A sweep as a command, run in a fresh folder, with what came of each time: peak memory and accuracies."""
+
+    name: str
+    arguments: list[str]
+    ours: bool = False
+    peak_bytes: list[float] = field(default_factory=list)
+    top1: list[list[float]] = field(default_factory=list)
+
+    def seconds(self) -> float:
+        """From launch to exit."""
+        with tempfile.TemporaryDirectory() as folder:
+            arguments = [argument.format(folder=folder) for argument in self.arguments]
+            started = time.perf_counter()
+            process = subprocess.Popen(
+                [sys.executable, "-m", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+            peak = Peak(process.pid)
+            _, errors = process.communicate()
+            took = time.perf_counter() - started
+            self.peak_bytes.append(peak.stop())
+            if process.returncode != 0:
+                raise RuntimeError(f"{self.name}: exit code {process.returncode}: {errors[-2000:]}")
+            self.top1.append(our_scores(folder) if self.ours else peer_scores(folder))
+        return took
+
+
+class Peak(threading.Thread):
+    """The largest sum of the memory of a process and its descendants, shared pages counted once (PSS)."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._process = psutil.Process(pid)
+        self._ended = threading.Event()
+        self._bytes = 0.0
+        self.start()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.5):
+            total = 0
+            try:
+                family = [self._process, *self._process.children(recursive=True)]
+            except psutil.Error:
+                return
+            for process in family:
+                try:
+                    total += process.memory_full_info().pss
+                except psutil.Error:  # it has ended meanwhile
+                    continue
+            self._bytes = max(self._bytes, total)
+
+    def stop(self) -> float:
+        """The peak in bytes."""
+        self._ended.set()
+        self.join()
+        return self._bytes
+
+
+def our_scores(folder: str) -> list[float]:
+    """In the order of the squeeze ratios."""
+    records = sorted(Store(f"{folder}/results").records(), key=lambda record: float(record.arch["sr"]))
+    return [record.top1 for record in records if record.top1 is not None]
+
+
+def peer_scores(folder: str) -> list[float]:
+    """In the order of the squeeze ratios."""
+    rows = [json.loads(line) for line in Path(f"{folder}/out").read_text().splitlines()]
+    return [row["top1"] for row in sorted(rows, key=lambda row: float(row["sr"]))]
+
+
+def commands(epochs: int, images: int, data_dir: str) -> list[Command]:
+    """The same configurations, epochs, seed, optimizer and schedule for all."""
+    ratios = ",".join(map(str, RATIOS))
+    for_ray = [str(epochs), str(images), data_dir, "{folder}/out", *map(str, RATIOS)]
+    ours = [
+        "sweep", "experiment=sr", f"train.epochs={epochs}", "train.optimizer=sgd", "train.clip=0",
+        f"data.limit={images}", f"data_dir={data_dir}", "results_dir={folder}/results",
+    ]  # fmt: skip
+    lightning = [
+        "bench.lightning_peer", "-m", f"sr={ratios}", f"epochs={epochs}", f"images={images}",
+        f"data_dir={Path(data_dir).resolve()}", "out={folder}/out", "hydra.sweep.dir={folder}/multirun",
+    ]  # fmt: skip
+    return [
+        Command("ours", ours, ours=True),
+        Command("Lightning", lightning),
+        Command("Ray Tune", ["bench.ray_peer", "plain", *for_ray]),
+        Command("ours under Ray Tune", ["bench.ray_peer", "ours", *for_ray]),
+    ]
+
+
+GOALS = {
+    "Lightning": ("Hydra multirun of Lightning", "5x"),
+    "Ray Tune": ("Ray Tune, the plain loop, 2 trials at a time", "3x"),
+    "ours under Ray Tune": ("our own runs under Ray Tune, 2 at a time", "not slower"),
+}
+
+
+def rows(rounds: int, epochs: int, images: int, data_dir: str) -> list[Row]:
+    """A row a peer, and one for memory; a peer that is not installed is not measured."""
+    what = f"SR sweep, {len(RATIOS)} points, {epochs} epochs of {images or 55_000:,} images, launch to curve"
+    ours, *peers = commands(epochs, images, data_dir)
+    able = [peer for peer in peers if _works(peer)]
+    seconds = interleaved({each.name: each.seconds for each in [ours, *able]}, rounds)
+    found = []
+    for peer in peers:
+        name, goal = GOALS[peer.name]
+        if peer not in able:
+            found.append(Row(what=what, peer=name, goal=goal, measured="not measured", detail="cannot be imported"))
+            continue
+        times = f"{median(seconds['ours'], 's')} against {median(seconds[peer.name], 's')}"
+        detail = f"{times}; {accuracies(ours, peer)}"
+        found.append(
+            Row(what=what, peer=name, goal=goal, measured=ratio(seconds[peer.name], seconds["ours"]), detail=detail)
+        )
+    lightning = peers[0]
+    if lightning in able:
+        in_mib = [median([size / 2**20 for size in each.peak_bytes], "MiB") for each in (ours, lightning)]
+        found.append(
+            Row(
+                what="peak memory of that sweep, all processes (PSS)",
+                peer=GOALS["Lightning"][0],
+                goal="0.5",
+                measured=ratio(ours.peak_bytes, lightning.peak_bytes),
+                detail=" against ".join(in_mib),
+            )
+        )
+    return found
+
+
+def accuracies(ours: Command, peer: Command) -> str:
+    """The mean difference of the test accuracies, in points, and its standard error from the size of the test set."""
+    pairs = [(a, b) for a, b in zip(ours.top1[-1], peer.top1[-1], strict=True)]
+    difference = sum(a - b for a, b in pairs) / len(pairs)
+    variance = sum(p * (1 - p) / TEST_IMAGES for pair in pairs for p in pair) / len(pairs) ** 2
+    return f"top-1 {100 * difference:+.2f} points (standard error {100 * math.sqrt(variance):.2f})"
+
+
+def _works(peer: Command) -> bool:
+    """Whether the peer's module can be imported, by a process of its own."""
+    return subprocess.run([sys.executable, "-c", f"import {peer.arguments[0]}"], capture_output=True).returncode == 0
