@@ -120,6 +120,7 @@ class SqueezeNetSpec:
 
     e_i = base_e + incr_e * floor(i / freq);  e3x3 = pct_3x3 * e_i;  e1x1 = e_i - e3x3;  s1x1 = sr * e_i.
     The paper states no rounding: e3x3 and s1x1 are rounded to the nearest (halves to even), s1x1 to at least 1.
+    With snap, e_i, e3x3 and s1x1 are rounded to multiples of it, e_i and s1x1 to at least one.
 
     The defaults are the paper's SqueezeNet, 1,248,424 parameters. A value outside its range raises SpecError.
     """
@@ -133,6 +134,7 @@ class SqueezeNetSpec:
     version: str = "1.0"  # the macro-architecture: 1.0 | 1.1 | small
     fires: int = 8  # number of Fire modules
     conv1: int = 0  # filters of conv1; 0: as the version has it
+    snap: int = 1  # of which e_i, e3x3 and s1x1 are multiples: 16 suits matrix units
     conv10_pad: int = 0  # the Caffe release of v1.0 has 1, torchvision's port 0
     classes: int = 1000
     norm: str = "none"  # none | batch: batch normalisation while training, folded at export
@@ -149,6 +151,7 @@ class SqueezeNetSpec:
         require(self.version in SQUEEZENETS, "version", "one of " + ", ".join(SQUEEZENETS), self.version)
         require(self.fires >= 1, "fires", "at least 1", self.fires)
         require(self.conv1 >= 0, "conv1", "at least 0", self.conv1)
+        require(self.snap >= 1, "snap", "at least 1", self.snap)
         require(self.conv10_pad >= 0, "conv10_pad", "at least 0", self.conv10_pad)
         _require_head(self.classes, self.dropout)
         require(self.norm in NORMS, "norm", "one of " + ", ".join(NORMS), self.norm)
@@ -172,8 +175,8 @@ class SqueezeNetSpec:
     def _fires(self) -> Iterator[Fire]:
         inputs = self.conv1_filters
         for i in range(self.fires):
-            e = self.base_e + self.incr_e * (i // self.freq)
-            e3x3 = round(self.pct_3x3 * e)
+            e = max(1, round((self.base_e + self.incr_e * (i // self.freq)) / self.snap)) * self.snap
+            e3x3 = round(self.pct_3x3 * e / self.snap) * self.snap
             if self.bypass != "none" and inputs == e:
                 bypass = "identity"
             else:
@@ -181,7 +184,7 @@ class SqueezeNetSpec:
             yield Fire(
                 name=f"fire{i + 2}",
                 inputs=inputs,
-                s1x1=max(1, round(self.sr * e)),
+                s1x1=max(1, round(self.sr * e / self.snap)) * self.snap,
                 e1x1=e - e3x3,
                 e3x3=e3x3,
                 bypass=bypass,

@@ -115,6 +115,7 @@ def count_grid(
     bypass: ArrayLike = "none",
     fires: ArrayLike = 8,
     conv1: ArrayLike = 0,
+    snap: int = 1,
     version: str = "1.0",
     conv10_pad: int = 0,
     classes: int = 1000,
@@ -136,6 +137,7 @@ def count_grid(
         part = slice(start, start + chunk)
         totals[:, part] = _closed_form(
             *(array[part] for array in flat),
+            snap=snap,
             version=version,
             conv10_pad=conv10_pad,
             classes=classes,
@@ -156,6 +158,7 @@ def _closed_form(
     simple: NDArray[np.bool_],
     complex_: NDArray[np.bool_],
     *,
+    snap: int,
     version: str,
     conv10_pad: int,
     classes: int,
@@ -176,8 +179,10 @@ def _closed_form(
     fewest = int(fires.min())
     for i in range(int(fires.max(initial=0))):
         e = base_e + incr_e * (i // freq)
-        e3x3 = np.rint(pct_3x3 * e).astype(np.int64)
-        s1x1 = np.maximum(1, np.rint(sr * e).astype(np.int64))
+        if snap > 1:
+            e = np.maximum(1, np.rint(e / snap).astype(np.int64)) * snap
+        e3x3 = np.rint(pct_3x3 * e / snap).astype(np.int64) * snap
+        s1x1 = np.maximum(1, np.rint(sr * e / snap).astype(np.int64)) * snap
         convolved = complex_ & (inputs != e)
         weights = s1x1 * (inputs + e + 8 * e3x3) + convolved * (inputs * e)
         biases = s1x1 + e + convolved * e

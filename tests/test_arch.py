@@ -1,6 +1,7 @@
 """Facts: Iandola et al. 2016, arXiv:1602.07360v4: table 1, sections 3, 5.1 and 6."""
 
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -183,6 +184,7 @@ def test_specifications_are_frozen_and_compare_by_value():
         ({"version": "2.0"}, "version must be one of 1.0, 1.1, small, got '2.0'"),
         ({"fires": 0}, "fires must be at least 1, got 0"),
         ({"conv1": -3}, "conv1 must be at least 0, got -3"),
+        ({"snap": 0}, "snap must be at least 1, got 0"),
         ({"conv10_pad": -1}, "conv10_pad must be at least 0, got -1"),
         ({"classes": 1}, "classes must be at least 2, got 1"),
         ({"norm": "layer"}, "norm must be one of none, batch, got 'layer'"),
@@ -241,3 +243,14 @@ def test_data_and_training_values_out_of_range_are_refused(spec, fields, message
     with pytest.raises(SpecError) as caught:
         spec(**fields)
     assert str(caught.value).startswith(message)
+
+
+def test_widths_snap_to_multiples():
+    spec = SqueezeNetSpec(base_e=68, incr_e=30, sr=0.3, pct_3x3=0.3, snap=16)
+    fires = [block for block in spec.plan() if isinstance(block, Fire)]
+    # e = 68, 98, 128, 158 -> 64, 96, 128, 160; 0.3 e = 19.2, 28.8, 38.4, 48 -> 16, 32, 32, 48
+    assert [(f.s1x1, f.e1x1, f.e3x3) for f in fires[::2]] == [(16, 48, 16), (32, 64, 32), (32, 96, 32), (48, 112, 48)]
+    assert all(b.inputs == a.outputs for a, b in itertools.pairwise(fires))
+    narrow = SqueezeNetSpec(base_e=3, incr_e=0, sr=0.1, pct_3x3=0.2, snap=16)
+    (first, *_) = (block for block in narrow.plan() if isinstance(block, Fire))
+    assert (first.s1x1, first.e1x1, first.e3x3) == (16, 16, 0)  # a whole multiple, or no branch

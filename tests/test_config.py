@@ -24,6 +24,7 @@ ARCH = {
     "version": "small",
     "fires": 6,
     "conv1": 32,
+    "snap": 16,
     "conv10_pad": 1,
     "norm": "batch",
     "final_relu": False,

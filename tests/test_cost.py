@@ -29,6 +29,7 @@ def draw_spec(draw: random.Random) -> SqueezeNetSpec:
                 version=draw.choice(["1.0", "1.1", "small"]),
                 fires=draw.randint(1, 11),
                 conv1=draw.choice([0, draw.randint(1, 40)]),
+                snap=draw.choice([1, 1, 4, 16]),
                 conv10_pad=draw.randint(0, 1),
                 classes=draw.randint(2, 30),
                 norm=draw.choice(["none", "batch"]),
@@ -198,9 +199,10 @@ GRID_FIELDS = ("base_e", "incr_e", "freq", "pct_3x3", "sr", "bypass", "fires", "
 
 @pytest.mark.parametrize("version", ["1.0", "1.1", "small"])
 @pytest.mark.parametrize("fires", [None, 1, 8])
-def test_grid_agrees_with_the_plan_point_by_point(version, fires):
+@pytest.mark.parametrize("snap", [1, 16])
+def test_grid_agrees_with_the_plan_point_by_point(version, fires, snap):
     draw = random.Random(f"{version}{fires}")
-    fixed = {"version": version, "conv10_pad": 1, "classes": 17}
+    fixed = {"version": version, "conv10_pad": 1, "classes": 17, "snap": snap}
     points = []
     while len(points) < 100:
         spec = draw_spec(draw)
