@@ -121,36 +121,72 @@ void sum_rows(const Shape& shape, int threads, Add add, std::vector<double>& fir
         }
 }
 
+// What batch normalisation does to a channel: z = x * scale + shift.
+struct Affine {
+    std::vector<float> scale, shift;
+
+    Affine(int64_t channels, const float* weight, const float* bias, const float* mean, const float* invstd)
+        : scale(channels), shift(channels) {
+        for (int64_t c = 0; c < channels; ++c) {
+            scale[c] = weight[c] * invstd[c];
+            shift[c] = bias[c] - mean[c] * scale[c];
+        }
+    }
+};
+
+// Mean and inverse standard deviation of each channel; the running ones move towards them.
 template <typename T>
-void norm_forward(const T* x, int64_t rows, int64_t channels, const float* weight, const float* bias, float eps,
-                  float momentum, float* running_mean, float* running_var, float* mean, float* invstd, bool relu,
-                  T* y, int64_t stride, int threads) {
-    const Shape all(rows, channels, true);
+void statistics(const T* x, int64_t rows, int64_t channels, float eps, float momentum, float* running_mean,
+                float* running_var, float* mean, float* invstd, int threads) {
+    const Shape shape(rows, channels, true);
     // Sums of differences from the first row: squares of the values themselves would cancel.
     std::vector<float> origin(channels);
     by_blocks(channels, [&](int64_t c, auto count) { store(&origin[c], load(x + c, count), count); });
-    const std::vector<float> origins = all.repeated(origin.data());
+    const std::vector<float> origins = shape.repeated(origin.data());
     std::vector<double> sum, squares;
     sum_rows(
-        all, threads,
+        shape, threads,
         [&](int64_t row, int64_t c, auto count, Floats& a, Floats& b) {
-            const Floats d = load(x + row * all.width() + c, count) - load(&origins[c], count);
+            const Floats d = load(x + row * shape.width() + c, count) - load(&origins[c], count);
             a += d;
             b += d * d;
         },
         sum, squares);
-    std::vector<float> scale(channels), shift(channels);
     for (int64_t c = 0; c < channels; ++c) {
         const double d = sum[c] / rows, var = std::max(0.0, squares[c] / rows - d * d);
         mean[c] = float(origin[c] + d);
         invstd[c] = float(1 / std::sqrt(var + eps));
         running_mean[c] += momentum * (mean[c] - running_mean[c]);
         running_var[c] += momentum * (float(var * rows / std::max<int64_t>(1, rows - 1)) - running_var[c]);
-        scale[c] = weight[c] * invstd[c];
-        shift[c] = bias[c] - mean[c] * scale[c];
     }
+}
+
+// The gradient of x as factors of the gradient g of z, of x itself, and a constant:
+// weight * invstd * (g - mean(g) - xhat * mean(g * xhat)), from the sums over all rows of g and of g * (x - mean).
+struct Backward {
+    std::vector<float> slope, constant;
+
+    Backward(const Affine& affine, int64_t rows, const std::vector<double>& sum, const std::vector<double>& product,
+             const float* mean, const float* invstd, float* gweight, float* gbias)
+        : slope(sum.size()), constant(sum.size()) {
+        for (size_t c = 0; c < sum.size(); ++c) {
+            gbias[c] = float(sum[c]);
+            gweight[c] = float(product[c] * invstd[c]);
+            const double of_x = -double(affine.scale[c]) * invstd[c] * invstd[c] * product[c] / rows;
+            slope[c] = float(of_x);
+            constant[c] = float(-double(affine.scale[c]) * sum[c] / rows - of_x * mean[c]);
+        }
+    }
+};
+
+template <typename T>
+void norm_forward(const T* x, int64_t rows, int64_t channels, const float* weight, const float* bias, float eps,
+                  float momentum, float* running_mean, float* running_var, float* mean, float* invstd, bool relu,
+                  T* y, int64_t stride, int threads) {
+    statistics(x, rows, channels, eps, momentum, running_mean, running_var, mean, invstd, threads);
+    const Affine affine(channels, weight, bias, mean, invstd);
     const Shape shape(rows, channels, stride == channels);
-    const std::vector<float> scales = shape.repeated(scale.data()), shifts = shape.repeated(shift.data());
+    const std::vector<float> scales = shape.repeated(affine.scale.data()), shifts = shape.repeated(affine.shift.data());
     const float lowest = relu ? 0.0f : -std::numeric_limits<float>::infinity();
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t tile = 0; tile < shape.rows; tile += TILE)
@@ -168,12 +204,8 @@ void norm_backward(const T* x, const T* gy, int64_t stride, int64_t rows, int64_
                    const float* bias, const float* mean, const float* invstd, bool relu, T* gx, float* gweight,
                    float* gbias, int threads) {
     const Shape shape(rows, channels, stride == channels);
-    std::vector<float> scale(channels), shift(channels);
-    for (int64_t c = 0; c < channels; ++c) {
-        scale[c] = weight[c] * invstd[c];
-        shift[c] = bias[c] - mean[c] * scale[c];
-    }
-    const std::vector<float> scales = shape.repeated(scale.data()), shifts = shape.repeated(shift.data());
+    const Affine affine(channels, weight, bias, mean, invstd);
+    const std::vector<float> scales = shape.repeated(affine.scale.data()), shifts = shape.repeated(affine.shift.data());
     const std::vector<float> means = shape.repeated(mean);
     // The ReLU's gradient is 0 where its input, computed again as forward did, is not above 0.
     const float above = relu ? 0.0f : -std::numeric_limits<float>::infinity();
@@ -190,16 +222,9 @@ void norm_backward(const T* x, const T* gy, int64_t stride, int64_t rows, int64_
             b += g * (v - load(&means[c], count));
         },
         sum, product);
-    // gx = weight * invstd * (g - mean(g) - xhat * mean(g * xhat)), as factors of g, of x, and a constant.
-    std::vector<float> slope(channels), constant(channels);
-    for (int64_t c = 0; c < channels; ++c) {
-        gbias[c] = float(sum[c]);
-        gweight[c] = float(product[c] * invstd[c]);
-        const double of_x = -double(scale[c]) * invstd[c] * invstd[c] * product[c] / rows;
-        slope[c] = float(of_x);
-        constant[c] = float(-double(scale[c]) * sum[c] / rows - of_x * mean[c]);
-    }
-    const std::vector<float> slopes = shape.repeated(slope.data()), constants = shape.repeated(constant.data());
+    const Backward back(affine, rows, sum, product, mean, invstd, gweight, gbias);
+    const std::vector<float> slopes = shape.repeated(back.slope.data());
+    const std::vector<float> constants = shape.repeated(back.constant.data());
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t tile = 0; tile < shape.rows; tile += TILE)
         by_blocks(shape.width(), [&](int64_t c, auto count) {
@@ -214,59 +239,131 @@ void norm_backward(const T* x, const T* gy, int64_t stride, int64_t rows, int64_
 
 constexpr int32_t NOWHERE = 255;  // the ReLU took the maximum away
 
-template <typename T>
-void pool_forward(const T* x, int64_t images, int64_t height, int64_t width, int64_t channels, int64_t kernel,
-                  int64_t step, int64_t out_height, int64_t out_width, bool relu, T* y, uint8_t* place, int threads) {
-    const float lowest = relu ? 0.0f : -std::numeric_limits<float>::infinity();
+// Max pools, their sizes rounded up.
+struct Pool {
+    int64_t images, height, width, channels, kernel, step, out_height, out_width;
+};
+
+// The maximum over each window of at(x), which is `lowest` at least, and where in the window it is; done(first output,
+// count, maximum, x there, place) takes it.
+template <typename T, typename At, typename Done>
+void pool_windows(const T* x, const Pool& p, float lowest, int threads, At at, Done done) {
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t line = 0; line < images * out_height; ++line) {
-        const int64_t top = line % out_height * step, bottom = std::min(top + kernel, height);
-        const T* image = x + line / out_height * height * width * channels;
-        for (int64_t column = 0; column < out_width; ++column) {
-            const int64_t left = column * step, right = std::min(left + kernel, width);
-            const int64_t at = (line * out_width + column) * channels;
-            by_blocks(channels, [&](int64_t first, auto count) {
-                Floats most = Floats{} + lowest;
-                Ints where = Ints{} + (relu ? NOWHERE : 0);
+    for (int64_t line = 0; line < p.images * p.out_height; ++line) {
+        const int64_t top = line % p.out_height * p.step, bottom = std::min(top + p.kernel, p.height);
+        const T* image = x + line / p.out_height * p.height * p.width * p.channels;
+        for (int64_t column = 0; column < p.out_width; ++column) {
+            const int64_t left = column * p.step, right = std::min(left + p.kernel, p.width);
+            by_blocks(p.channels, [&](int64_t c, auto count) {
+                Floats most = Floats{} + lowest, there{};
+                Ints where = Ints{} + (lowest < 0.0f ? 0 : NOWHERE);
                 for (int64_t i = top; i < bottom; ++i)
                     for (int64_t j = left; j < right; ++j) {
-                        const Floats v = load(image + (i * width + j) * channels + first, count);
-                        const Ints more = (v > most) | (v != v);  // not a number is passed on
-                        most = more ? v : most;
-                        where = more ? Ints{} + int32_t((i - top) * kernel + j - left) : where;
+                        const Floats v = load(image + (i * p.width + j) * p.channels + c, count), z = at(c, count, v);
+                        const Ints more = (z > most) | (z != z);  // not a number is passed on
+                        most = more ? z : most;
+                        there = more ? v : there;
+                        where = more ? Ints{} + int32_t((i - top) * p.kernel + j - left) : where;
                     }
-                store(y + at + first, most, count);
-                write(place + at + first, __builtin_convertvector(where, Bytes), count);
+                done((line * p.out_width + column) * p.channels + c, count, most, there, where);
             });
         }
     }
 }
 
-template <typename T>
-void pool_backward(const T* gy, const uint8_t* place, int64_t images, int64_t height, int64_t width, int64_t channels,
-                   int64_t kernel, int64_t step, int64_t out_height, int64_t out_width, T* gx, int threads) {
+// For each line of the map before the pool, the gradients that go to its pixels, summed in fp32 since windows overlap;
+// done(line, sums) takes them. The last window may reach over the border.
+template <typename T, typename Done>
+void unpool_lines(const T* gy, const uint8_t* place, const Pool& p, int threads, Done done) {
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t line = 0; line < images * height; ++line) {
-        const int64_t y = line % height, image = line / height * out_height;
-        const int64_t first_row = y < kernel ? 0 : (y - kernel) / step + 1, last_row = std::min(y / step, out_height - 1);
-        // Windows overlap, so the gradients of a line are summed in fp32. The last window may reach over the border.
-        std::vector<float> sums(((out_width - 1) * step + kernel) * channels);
-        for (int64_t row = first_row; row <= last_row; ++row)
-            for (int64_t column = 0; column < out_width; ++column) {
-                const int64_t at = ((image + row) * out_width + column) * channels;
-                by_blocks(channels, [&](int64_t c, auto count) {
+    for (int64_t line = 0; line < p.images * p.height; ++line) {
+        const int64_t y = line % p.height, image = line / p.height * p.out_height;
+        const int64_t first = y < p.kernel ? 0 : (y - p.kernel) / p.step + 1, last = std::min(y / p.step, p.out_height - 1);
+        std::vector<float> sums(((p.out_width - 1) * p.step + p.kernel) * p.channels);
+        for (int64_t row = first; row <= last; ++row)
+            for (int64_t column = 0; column < p.out_width; ++column) {
+                const int64_t at = ((image + row) * p.out_width + column) * p.channels;
+                by_blocks(p.channels, [&](int64_t c, auto count) {
                     const Floats grad = load(gy + at + c, count);
                     const Ints where = __builtin_convertvector(read<Bytes>(place + at + c, count), Ints);
-                    for (int64_t j = 0; j < kernel; ++j) {
-                        float* sum = sums.data() + (column * step + j) * channels + c;
-                        const Ints here = where == int32_t((y - row * step) * kernel + j);
+                    for (int64_t j = 0; j < p.kernel; ++j) {
+                        float* sum = &sums[(column * p.step + j) * p.channels + c];
+                        const Ints here = where == int32_t((y - row * p.step) * p.kernel + j);
                         store(sum, load(sum, count) + (here ? grad : Floats{}), count);
                     }
                 });
             }
-        T* to = gx + line * width * channels;
-        by_blocks(width * channels, [&](int64_t i, auto count) { store(to + i, load(&sums[i], count), count); });
+        done(line, sums.data());
     }
+}
+
+template <typename T>
+void pool_forward(const T* x, const Pool& p, bool relu, T* y, uint8_t* place, int threads) {
+    pool_windows(
+        x, p, relu ? 0.0f : -std::numeric_limits<float>::infinity(), threads,
+        [](int64_t, auto, Floats v) { return v; },
+        [&](int64_t to, auto count, Floats most, Floats, Ints where) {
+            store(y + to, most, count);
+            write(place + to, __builtin_convertvector(where, Bytes), count);
+        });
+}
+
+template <typename T>
+void pool_backward(const T* gy, const uint8_t* place, const Pool& p, T* gx, int threads) {
+    const int64_t width = p.width * p.channels;
+    unpool_lines(gy, place, p, threads, [&](int64_t line, const float* sums) {
+        by_blocks(width, [&](int64_t i, auto count) { store(gx + line * width + i, load(sums + i, count), count); });
+    });
+}
+
+// Normalisation, then max pool: the normalised map is never written. `there` keeps x at the maxima, for the sums.
+template <typename T>
+void norm_pool_forward(const T* x, const Pool& p, const float* weight, const float* bias, float eps, float momentum,
+                       float* running_mean, float* running_var, float* mean, float* invstd, bool relu, T* y, T* there,
+                       uint8_t* place, int threads) {
+    const int64_t rows = p.images * p.height * p.width;
+    statistics(x, rows, p.channels, eps, momentum, running_mean, running_var, mean, invstd, threads);
+    const Affine affine(p.channels, weight, bias, mean, invstd);
+    pool_windows(
+        x, p, relu ? 0.0f : -std::numeric_limits<float>::infinity(), threads,
+        [&](int64_t c, auto count, Floats v) {
+            return v * load(&affine.scale[c], count) + load(&affine.shift[c], count);
+        },
+        [&](int64_t to, auto count, Floats most, Floats at, Ints where) {
+            store(y + to, most, count);
+            store(there + to, at, count);
+            write(place + to, __builtin_convertvector(where, Bytes), count);
+        });
+}
+
+template <typename T>
+void norm_pool_backward(const T* x, const T* gy, const T* there, const uint8_t* place, const Pool& p,
+                        const float* weight, const float* bias, const float* mean, const float* invstd, T* gx,
+                        float* gweight, float* gbias, int threads) {
+    const Affine affine(p.channels, weight, bias, mean, invstd);
+    const Shape pooled(p.images * p.out_height * p.out_width, p.channels, true);
+    const std::vector<float> means = pooled.repeated(mean);
+    std::vector<double> sum, product;
+    sum_rows(
+        pooled, threads,
+        [&](int64_t row, int64_t c, auto count, Floats& a, Floats& b) {
+            const int64_t at = row * pooled.width() + c;
+            const Ints where = __builtin_convertvector(read<Bytes>(place + at, count), Ints);
+            const Floats g = where == NOWHERE ? Floats{} : load(gy + at, count);
+            a += g;
+            b += g * (load(there + at, count) - load(&means[c], count));
+        },
+        sum, product);
+    const Backward back(affine, p.images * p.height * p.width, sum, product, mean, invstd, gweight, gbias);
+    unpool_lines(gy, place, p, threads, [&](int64_t line, const float* sums) {
+        for (int64_t i = 0; i < p.width; ++i)
+            by_blocks(p.channels, [&](int64_t c, auto count) {
+                const int64_t at = (line * p.width + i) * p.channels + c;
+                const Floats g = load(sums + i * p.channels + c, count) * load(&affine.scale[c], count);
+                const Floats of_x = load(x + at, count) * load(&back.slope[c], count);
+                store(gx + at, g + of_x + load(&back.constant[c], count), count);
+            });
+    });
 }
 
 }  // namespace
@@ -286,16 +383,24 @@ void pool_backward(const T* gy, const uint8_t* place, int64_t images, int64_t he
         norm_backward(x, gy, stride, rows, channels, weight, bias, mean, invstd, relu != 0, gx, gweight, gbias,       \
                       threads);                                                                                       \
     }                                                                                                                 \
-    extern "C" void pool_forward_##name(const T* x, int64_t images, int64_t height, int64_t width, int64_t channels,  \
-                                        int64_t kernel, int64_t step, int64_t out_height, int64_t out_width,          \
-                                        int relu, T* y, uint8_t* place, int threads) {                                \
-        pool_forward(x, images, height, width, channels, kernel, step, out_height, out_width, relu != 0, y, place,    \
-                     threads);                                                                                        \
+    extern "C" void pool_forward_##name(const T* x, const Pool* p, int relu, T* y, uint8_t* place, int threads) {     \
+        pool_forward(x, *p, relu != 0, y, place, threads);                                                            \
     }                                                                                                                 \
-    extern "C" void pool_backward_##name(const T* gy, const uint8_t* place, int64_t images, int64_t height,           \
-                                         int64_t width, int64_t channels, int64_t kernel, int64_t step,               \
-                                         int64_t out_height, int64_t out_width, T* gx, int threads) {                 \
-        pool_backward(gy, place, images, height, width, channels, kernel, step, out_height, out_width, gx, threads);  \
+    extern "C" void pool_backward_##name(const T* gy, const uint8_t* place, const Pool* p, T* gx, int threads) {      \
+        pool_backward(gy, place, *p, gx, threads);                                                                    \
+    }                                                                                                                 \
+    extern "C" void norm_pool_forward_##name(const T* x, const Pool* p, const float* weight, const float* bias,       \
+                                             float eps, float momentum, float* running_mean, float* running_var,      \
+                                             float* mean, float* invstd, int relu, T* y, T* there, uint8_t* place,    \
+                                             int threads) {                                                           \
+        norm_pool_forward(x, *p, weight, bias, eps, momentum, running_mean, running_var, mean, invstd, relu != 0, y,  \
+                          there, place, threads);                                                                     \
+    }                                                                                                                 \
+    extern "C" void norm_pool_backward_##name(const T* x, const T* gy, const T* there, const uint8_t* place,          \
+                                              const Pool* p, const float* weight, const float* bias,                  \
+                                              const float* mean, const float* invstd, T* gx, float* gweight,          \
+                                              float* gbias, int threads) {                                            \
+        norm_pool_backward(x, gy, there, place, *p, weight, bias, mean, invstd, gx, gweight, gbias, threads);         \
     }
 
 EXPORT(float, fp32)

@@ -24,12 +24,33 @@ from fire.errors import InputError
 SOURCE = Path(__file__).with_name("kernels.cpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
 TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
-POINTER, SIZE, INT, FLOAT = c_void_p, c_int64, c_int, c_float
+
+
+class Pool(ctypes.Structure):
+    """The sizes of a pool, as kernels.cpp has them; those of its output rounded up, as in the Caffe release."""
+
+    _fields_ = [
+        (name, c_int64)
+        for name in ("images", "height", "width", "channels", "kernel", "step", "out_height", "out_width")
+    ]
+
+    @classmethod
+    def of(cls, x: Tensor, kernel: int, stride: int) -> "Pool":
+        """Of a map (N, C, H, W)."""
+        images, channels, height, width = x.shape
+        # The last window may reach over the border, but not lie behind it: as in torch.
+        sizes = [min(-(-(side - kernel) // stride), (side - 1) // stride) + 1 for side in (height, width)]
+        return cls(images, height, width, channels, kernel, stride, *sizes)
+
+
+POINTER, SIZE, INT, FLOAT, POOL = c_void_p, c_int64, c_int, c_float, ctypes.POINTER(Pool)
 SIGNATURES: dict[str, tuple[Any, ...]] = {
     "norm_forward": (POINTER, SIZE, SIZE, *[POINTER] * 2, FLOAT, FLOAT, *[POINTER] * 4, INT, POINTER, SIZE, INT),
     "norm_backward": (POINTER, POINTER, SIZE, SIZE, SIZE, *[POINTER] * 4, INT, *[POINTER] * 3, INT),
-    "pool_forward": (POINTER, *[SIZE] * 8, INT, POINTER, POINTER, INT),
-    "pool_backward": (POINTER, POINTER, *[SIZE] * 8, POINTER, INT),
+    "pool_forward": (POINTER, POOL, INT, POINTER, POINTER, INT),
+    "pool_backward": (POINTER, POINTER, POOL, POINTER, INT),
+    "norm_pool_forward": (POINTER, POOL, *[POINTER] * 2, FLOAT, FLOAT, *[POINTER] * 4, INT, *[POINTER] * 3, INT),
+    "norm_pool_backward": (*[POINTER] * 4, POOL, *[POINTER] * 7, INT),
 }
 
 
@@ -71,6 +92,14 @@ def norm_relu(parts: tuple[Tensor, ...], norm: nn.BatchNorm2d, relu: bool) -> Te
 def max_pool(x: Tensor, kernel: int, stride: int, relu: bool) -> Tensor:
     """Max pool, its size rounded up, then ReLU if wanted. (N, C, H, W) -> (N, C, H', W')"""
     y: Tensor = _MaxPool.apply(x, kernel, stride, relu)
+    return y
+
+
+def norm_pool(x: Tensor, norm: nn.BatchNorm2d, kernel: int, stride: int, relu: bool) -> Tensor:
+    """Batch normalisation, in training, then max pool, then ReLU if wanted: `norm_relu` and `max_pool` in one pass."""
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
+    y: Tensor = _NormPool.apply(norm, kernel, stride, relu, norm.weight, norm.bias, x)
     return y
 
 
@@ -135,27 +164,63 @@ class _NormReLU(torch.autograd.Function):
 class _MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: int, stride: int, relu: bool) -> Tensor:
-        images, channels, height, width = x.shape
-        # A size rounded up has a last window over the border; none may lie wholly behind it, as in torch.
-        sizes = [min(-(-(side - kernel) // stride), (side - 1) // stride) + 1 for side in (height, width)]
-        ctx.sizes = (images, height, width, channels, kernel, stride, *sizes)
-        y = _empty(x, images, channels, *sizes)
+        ctx.pool = pool = Pool.of(x, kernel, stride)
+        y = _empty(x, pool.images, pool.channels, pool.out_height, pool.out_width)
         place = torch.empty_like(y, dtype=torch.uint8)
         run = getattr(library(), f"pool_forward_{TYPES[x.dtype]}")
-        run(x.data_ptr(), *ctx.sizes, relu, y.data_ptr(), place.data_ptr(), torch.get_num_threads())
+        run(x.data_ptr(), pool, relu, y.data_ptr(), place.data_ptr(), torch.get_num_threads())
         ctx.save_for_backward(place)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
-        (place,) = ctx.saved_tensors
-        images, height, width, channels, *_ = ctx.sizes
+        (place,), pool = ctx.saved_tensors, ctx.pool
         gy = gy.contiguous(memory_format=torch.channels_last)
-        gx = _empty(gy, images, channels, height, width)
+        gx = _empty(gy, pool.images, pool.channels, pool.height, pool.width)
         run = getattr(library(), f"pool_backward_{TYPES[gy.dtype]}")
-        run(gy.data_ptr(), place.data_ptr(), *ctx.sizes, gx.data_ptr(), torch.get_num_threads())
+        run(gy.data_ptr(), place.data_ptr(), pool, gx.data_ptr(), torch.get_num_threads())
         return gx, None, None, None
+
+
+class _NormPool(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, norm: nn.BatchNorm2d, kernel: int, stride: int, relu: bool, weight: Tensor, bias: Tensor, x: Tensor
+    ) -> Tensor:
+        ctx.pool = pool = Pool.of(x, kernel, stride)
+        y = _empty(x, pool.images, pool.channels, pool.out_height, pool.out_width)
+        there, place = torch.empty_like(y), torch.empty_like(y, dtype=torch.uint8)
+        mean, invstd = torch.empty_like(weight), torch.empty_like(weight)
+        run = getattr(library(), f"norm_pool_forward_{TYPES[x.dtype]}")
+        run(
+            x.data_ptr(),
+            pool,
+            *(t.data_ptr() for t in (weight, bias)),
+            norm.eps,
+            norm.momentum,
+            *(_at(t, 0) for t in (norm.running_mean, norm.running_var, mean, invstd)),
+            relu,
+            *(t.data_ptr() for t in (y, there, place)),
+            torch.get_num_threads(),
+        )
+        ctx.save_for_backward(x, there, place, weight, bias, mean, invstd)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
+        x, there, place, weight, bias, mean, invstd = ctx.saved_tensors
+        gy = gy.contiguous(memory_format=torch.channels_last)
+        gx, gweight, gbias = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(bias)
+        run = getattr(library(), f"norm_pool_backward_{TYPES[gy.dtype]}")
+        run(
+            *(t.data_ptr() for t in (x, gy, there, place)),
+            ctx.pool,
+            *(t.data_ptr() for t in (weight, bias, mean, invstd, gx, gweight, gbias)),
+            torch.get_num_threads(),
+        )
+        return None, None, None, None, gweight, gbias, gx
 
 
 def _at(x: Tensor | None, channel: int) -> int:

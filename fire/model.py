@@ -34,6 +34,27 @@ class NormReLU(nn.BatchNorm2d):
         return F.relu_(y) if self.relu else y
 
 
+class MaxPool(nn.MaxPool2d):
+    """Max pool, then a ReLU if the plan has one. (N, C, H, W) -> (N, C, H', W')"""
+
+    compiled = False
+
+    def __init__(self, plan: arch.MaxPool) -> None:
+        # ceil_mode as in the Caffe release: floor would drop the last row and column of some maps.
+        super().__init__(plan.kernel, plan.stride, ceil_mode=True)
+        self.relu = plan.relu
+        self.sizes = plan.kernel, plan.stride
+
+    def forward(self, x: Tensor, norm: NormReLU | None = None) -> Tensor:
+        """With a norm, which then has no ReLU of its own: the pool of what it makes of x."""
+        if self.compiled and self.training and kernels.covers(x):
+            if norm is not None:
+                return kernels.norm_pool(x, norm, *self.sizes, self.relu)
+            return kernels.max_pool(x, *self.sizes, self.relu)
+        y: Tensor = super().forward(x if norm is None else norm(x))
+        return F.relu_(y) if self.relu else y
+
+
 class Conv(nn.Conv2d):
     """A convolution with its batch normalisation and ReLU, each if the plan has it.
 
@@ -52,9 +73,18 @@ class Conv(nn.Conv2d):
         )
         self.norm = NormReLU(plan.outputs, plan.relu) if plan.norm else None
         self.relu = plan.relu
+        # Of many channels a 1x1 convolution is faster as the matrix product that it is: docs/log.md.
+        self.pointwise = (plan.kernel, plan.stride, plan.pad, plan.groups) == (1, 1, 0, 1) and plan.inputs >= 64
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Without normalisation and ReLU."""
+        if self.pointwise and kernels.covers(x):
+            pixels = x.permute(0, 2, 3, 1)  # a view
+            return F.linear(pixels, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+        return super().forward(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = super().forward(x)
+        y = self.convolve(x)
         if self.norm is not None:
             return cast(Tensor, self.norm(y))
         return F.relu_(y) if self.relu else y
@@ -107,24 +137,6 @@ class Linear(nn.Linear):
         return F.relu_(y) if self.relu else y
 
 
-class MaxPool(nn.MaxPool2d):
-    """Max pool, then a ReLU if the plan has one. (N, C, H, W) -> (N, C, H', W')"""
-
-    compiled = False
-
-    def __init__(self, plan: arch.MaxPool) -> None:
-        # ceil_mode as in the Caffe release: floor would drop the last row and column of some maps.
-        super().__init__(plan.kernel, plan.stride, ceil_mode=True)
-        self.relu = plan.relu
-        self.sizes = plan.kernel, plan.stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.compiled and self.training and kernels.covers(x):
-            return kernels.max_pool(x, *self.sizes, self.relu)
-        y: Tensor = super().forward(x)
-        return F.relu_(y) if self.relu else y
-
-
 def _concatenated(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat(list(parts), dim=1) if len(parts) > 1 else parts[0]
 
@@ -138,8 +150,14 @@ class Network(nn.Sequential):
             self.add_module(block.name, _module(block))
 
     def forward(self, x: Tensor) -> Tensor:
-        for block in self:
-            x = block(x)
+        norm: NormReLU | None = None  # of a convolution, left to the pool that follows it
+        for block, following in itertools.zip_longest(self, [*self][1:]):
+            if isinstance(block, MaxPool):
+                x, norm = block(x, norm), None
+            elif isinstance(block, Conv) and isinstance(following, MaxPool) and block.norm is not None:
+                x, norm = block.convolve(x), block.norm
+            else:
+                x = block(x)
         return x.flatten(1)
 
     def use_compiled_kernels(self, use: bool) -> None:

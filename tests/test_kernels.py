@@ -108,6 +108,38 @@ def test_pool_is_that_of_torch(size, kernel, stride, channels, relu, dtype):
 
 
 @needs_compiler
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("channels", [1, 16, 20])
+@pytest.mark.parametrize(("size", "kernel", "stride"), [((28, 28), 3, 2), ((7, 5), 3, 2)])
+def test_norm_and_pool_in_one_are_those_of_torch_in_fp64(size, kernel, stride, channels, relu):
+    x = images(4, channels, *size).requires_grad_()
+    wide = x.detach().double().requires_grad_()
+    ours, exact = norm(channels), norm(channels).double()
+    y = kernels.norm_pool(x, ours, kernel, stride, relu)
+    expected = nn.functional.max_pool2d(exact(wide), kernel, stride, ceil_mode=True)
+    expected = expected.relu() if relu else expected
+    torch.testing.assert_close(y.double(), expected, atol=1e-5, rtol=1e-5)
+    for a, b in zip(ours.buffers(), exact.buffers(), strict=True):
+        torch.testing.assert_close(a.double(), b.double(), atol=1e-6, rtol=1e-5)
+    for a, b in zip(
+        gradients(y, x, ours.weight, ours.bias), gradients(expected, wide, exact.weight, exact.bias), strict=True
+    ):
+        torch.testing.assert_close(a.double(), b, atol=1e-3, rtol=1e-4)
+
+
+@needs_compiler
+def test_norm_and_pool_in_one_are_the_two_in_bf16():
+    x = images(4, 24, 9, 9, dtype=torch.bfloat16).requires_grad_()
+    one, two = norm(24), norm(24)
+    y = kernels.norm_pool(x, one, 3, 2, relu=True)
+    expected = kernels.max_pool(kernels.norm_relu((x,), two, relu=False), 3, 2, relu=True)
+    assert torch.equal(y, expected)
+    torch.testing.assert_close(
+        gradients(y, one.weight)[0], gradients(expected, two.weight)[0], rtol=0.02, atol=0.5
+    )  # of two pixels that are equal in bf16 each may take another
+
+
+@needs_compiler
 def test_not_a_number_is_passed_on():
     x = images(2, 16, 4, 4)
     x[0, 3, 1, 1] = torch.nan

@@ -9,7 +9,7 @@ import pytest
 
 from tests.sweeping import ROOT
 
-OURS = {"fire", "sweep", "analysis", "hydra_plugins"}
+OURS = {"fire", "sweep", "analysis", "hydra_plugins", "bench"}
 
 
 def imported(path: Path) -> set[str]:

@@ -1,0 +1,49 @@
+"""What the comparison rests on: the peer is the same network, and ratios are of pairs."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from bench import plain
+from bench.measure import Row, interleaved, markdown, ratio
+from bench.step import NETWORKS
+from fire import model
+from fire.cost import count
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("sr", [0.125, 1.0])
+def test_the_peer_is_the_same_function(name, sr):
+    spec = replace(NETWORKS[name], sr=sr)
+    ours = model.fold(model.build(spec, channels=1, seed=3).eval())
+    peer = plain.SqueezeNet(spec, channels=1, norm=False).eval()
+    assert sum(p.numel() for p in peer.parameters()) == count(spec, 28, 1).parameters
+    convolutions = [[m for m in network.modules() if isinstance(m, nn.Conv2d)] for network in (ours, peer)]
+    for a, b in zip(*convolutions, strict=True):
+        b.load_state_dict(a.state_dict())
+    x = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), peer(x), atol=1e-5, rtol=1e-4)
+
+
+def test_ratios_are_of_pairs():
+    assert ratio([8.0, 6.0, 3.0], [2.0, 1.0, 1.0]) == "4.00 (3.00 to 6.00, n = 3)"
+    assert ratio([1000.0], [2.0]) == "500 (500 to 500, n = 1)"
+
+
+def test_measurements_take_turns(capsys):
+    order: list[str] = []
+    values = interleaved({name: lambda name=name: order.append(name) or float(len(order)) for name in "abc"}, rounds=3)
+    assert "".join(order) == "abccbaabc"
+    assert values == {"a": [1.0, 6.0, 7.0], "b": [2.0, 5.0, 8.0], "c": [3.0, 4.0, 9.0]}
+    assert "round 3/3, c: 9" in capsys.readouterr().out
+
+
+def test_the_table_is_markdown():
+    rows = [
+        Row(what="a", peer="b", goal="2x", measured="3.00", detail="d"),
+        Row(what="e", peer="-", goal="-", measured="-"),
+    ]
+    assert markdown(rows).splitlines()[2:] == ["| a | b | 2x | 3.00 | d |", "| e | - | - | - |  |"]
