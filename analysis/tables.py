@@ -1,6 +1,7 @@
 """From the store to DataFrames, and on to CSV and Markdown."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 from analysis.stats import mean_interval
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.errors import InputError
+from fire.recipe import DataSpec, TrainSpec
 from sweep.store import Record, Store, Sweep
 
 MIB = 2**20
@@ -18,6 +20,7 @@ METAPARAMETERS = {
     "family",
     *(field.name for spec in (SqueezeNetSpec, AlexNetSpec) for field in dataclasses.fields(spec)),
 }
+FAMILIES = {"squeezenet": SqueezeNetSpec, "alexnet": AlexNetSpec}
 COLUMNS = [field.name for field in dataclasses.fields(Record) if field.name not in NESTED]
 
 
@@ -149,13 +152,21 @@ def _store(results_dir: Path | str) -> Store:
 
 
 def _row(record: Record) -> dict[str, Any]:
+    data = _defaults(DataSpec) | record.data
     return {
         **{name: getattr(record, name) for name in COLUMNS},  # dataclasses.asdict copies deeply, 8 times slower
+        **_defaults(FAMILIES[record.arch["family"]]),
         **record.arch,
-        "data": record.data["name"],
-        **{f"data.{name}": value for name, value in record.data.items() if name != "name"},
-        **{f"train.{name}": value for name, value in record.train.items()},
+        "data": data["name"],
+        **{f"data.{name}": value for name, value in data.items() if name != "name"},
+        **{f"train.{name}": value for name, value in (_defaults(TrainSpec) | record.train).items()},
     }
+
+
+@functools.cache
+def _defaults(spec: Any) -> dict[str, Any]:
+    """What a record means that is older than a field: defaults are what was done before (see RunConfig.identity)."""
+    return {field.name: field.default for field in dataclasses.fields(spec)}
 
 
 def _text(value: Any, show: Any) -> str:

@@ -41,6 +41,16 @@ def store(tmp_path):
     return store
 
 
+def test_a_record_older_than_a_field_has_its_default(store):
+    path = store.folder("a") / "record.json"
+    content = json.loads(path.read_text())
+    del content["arch"]["snap"]
+    path.write_text(json.dumps(content))
+    run = tables.load(store.root).set_index("key").loc["a"]
+    assert (run["snap"], run["train.optimizer"], run["data.validation"]) == (1, "sgd", 5000)
+    assert (run["train.epochs"], run["train.lr"]) == (3, 0.2)
+
+
 def test_load_has_a_row_a_run_and_keeps_missing_missing(store):
     runs = tables.load(store.root).set_index("key")
     assert list(runs.index) == list("abcd")
