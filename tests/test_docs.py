@@ -59,3 +59,9 @@ def test_the_file_tree_names_every_folder_and_file():
     modules = [Path(path) for path in tracked if re.fullmatch(r"(fire|sweep|analysis)/[a-z]\w*\.py", path)]
     assert len(modules) > 20
     assert [path for path in modules if path.name not in tree] == []
+
+
+def test_its_benchmarks_are_those_that_were_measured():
+    table = [line for line in (ROOT / "docs" / "bench.md").read_text().splitlines() if line.startswith("|")]
+    assert len(table) > 10
+    assert "\n".join(table) in README
