@@ -1,7 +1,6 @@
 """From the store to DataFrames, and on to CSV and Markdown."""
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.stats import mean_interval
-from fire.arch import AlexNetSpec, SqueezeNetSpec
+from fire.arch import FAMILIES
 from fire.errors import InputError
 from fire.recipe import DataSpec, TrainSpec
 from sweep.store import Record, Store, Sweep
@@ -18,9 +17,13 @@ MIB = 2**20
 NESTED = ("arch", "data", "train")
 METAPARAMETERS = {
     "family",
-    *(field.name for spec in (SqueezeNetSpec, AlexNetSpec) for field in dataclasses.fields(spec)),
+    *(field.name for spec in FAMILIES.values() for field in dataclasses.fields(spec)),
 }
-FAMILIES = {"squeezenet": SqueezeNetSpec, "alexnet": AlexNetSpec}
+# What a record means that is older than a field: defaults are what was done before (RunConfig.identity).
+DEFAULTS: dict[Any, dict[str, Any]] = {
+    spec: {field.name: field.default for field in dataclasses.fields(spec)}
+    for spec in (*FAMILIES.values(), DataSpec, TrainSpec)
+}
 COLUMNS = [field.name for field in dataclasses.fields(Record) if field.name not in NESTED]
 
 
@@ -152,21 +155,15 @@ def _store(results_dir: Path | str) -> Store:
 
 
 def _row(record: Record) -> dict[str, Any]:
-    data = _defaults(DataSpec) | record.data
+    data = DEFAULTS[DataSpec] | record.data
     return {
         **{name: getattr(record, name) for name in COLUMNS},  # dataclasses.asdict copies deeply, 8 times slower
-        **_defaults(FAMILIES[record.arch["family"]]),
+        **DEFAULTS[FAMILIES[record.arch["family"]]],
         **record.arch,
         "data": data["name"],
         **{f"data.{name}": value for name, value in data.items() if name != "name"},
-        **{f"train.{name}": value for name, value in (_defaults(TrainSpec) | record.train).items()},
+        **{f"train.{name}": value for name, value in (DEFAULTS[TrainSpec] | record.train).items()},
     }
-
-
-@functools.cache
-def _defaults(spec: Any) -> dict[str, Any]:
-    """What a record means that is older than a field: defaults are what was done before (see RunConfig.identity)."""
-    return {field.name: field.default for field in dataclasses.fields(spec)}
 
 
 def _text(value: Any, show: Any) -> str:

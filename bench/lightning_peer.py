@@ -46,13 +46,13 @@ class Pictures(lightning.LightningDataModule):
         self.images = data.load(DataSpec(limit=cfg.images), Path(cfg.data_dir))
 
     def train_dataloader(self) -> DataLoader[Any]:
-        return plain.loader(self.images.train, 0.286, 0.353, self.batch_size, train=True)
+        return plain.loader(self.images.train, self.batch_size, train=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return plain.loader(self.images.validation, 0.286, 0.353, self.batch_size, train=False)
+        return plain.loader(self.images.validation, self.batch_size, train=False)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        return plain.loader(self.images.test, 0.286, 0.353, self.batch_size, train=False)
+        return plain.loader(self.images.test, self.batch_size, train=False)
 
 
 class Classifier(lightning.LightningModule):

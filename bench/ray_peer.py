@@ -31,7 +31,7 @@ def train_plain(config: dict[str, Any]) -> None:
     images = data.load(DataSpec(limit=config["images"]), Path(config["data_dir"]))
     model = plain.SqueezeNet(replace(NETWORKS["squeezenet_narrow"], sr=config["sr"]), channels=1)
     parts = {
-        name: plain.loader(getattr(images, name), 0.286, 0.353, BATCH, train=name == "train")
+        name: plain.loader(getattr(images, name), BATCH, train=name == "train")
         for name in ("train", "validation", "test")
     }
     optimizer, schedule = plain.optimizer_and_schedule(model, LR, config["epochs"] * len(parts["train"]))

@@ -37,7 +37,7 @@ def plain_rate(name: str, steps: int, data_dir: str) -> float:
     ours = count(NETWORKS[name], 28, 1).parameters
     norms = sum(m.bias.numel() for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
     assert sum(p.numel() for p in network.parameters()) - norms == ours, "another network"  # folding leaves the biases
-    batches = iter(plain.loader(images.train, 0.286, 0.353, BATCH, train=True))
+    batches = iter(plain.loader(images.train, BATCH, train=True))
     plain.train_steps(network, batches, 0.1, 2)
     started = time.perf_counter()
     plain.train_steps(network, batches, 0.1, steps)

@@ -308,6 +308,7 @@ class AlexNetSpec:
 
 
 ArchSpec = SqueezeNetSpec | AlexNetSpec
+FAMILIES: dict[str, type[SqueezeNetSpec] | type[AlexNetSpec]] = {"squeezenet": SqueezeNetSpec, "alexnet": AlexNetSpec}
 
 
 def _require_head(classes: int, dropout: float) -> None:

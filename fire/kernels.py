@@ -69,12 +69,17 @@ def fastest(device: torch.device) -> str:
     return "compiled"
 
 
-def covers(*tensors: Tensor) -> bool:
-    """Whether the kernels can work on these: on the CPU, channels_last, all fp32 or all bf16."""
+def covers(*tensors: Tensor, norm: nn.BatchNorm2d | None = None) -> bool:
+    """Whether the kernels can work on these: on the CPU, channels_last, all fp32 or all bf16; the norm in fp32."""
     kind = tensors[0].dtype
-    return kind in TYPES and all(
-        x.device.type == "cpu" and x.dtype == kind and x.is_contiguous(memory_format=torch.channels_last)
-        for x in tensors
+    readable = norm is None or norm.weight.dtype == torch.float32  # half precision parameters are torch's to handle
+    return (
+        kind in TYPES
+        and readable
+        and all(
+            x.device.type == "cpu" and x.dtype == kind and x.is_contiguous(memory_format=torch.channels_last)
+            for x in tensors
+        )
     )
 
 

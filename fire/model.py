@@ -28,7 +28,7 @@ class NormReLU(nn.BatchNorm2d):
         self.relu = relu
 
     def forward(self, *parts: Tensor) -> Tensor:
-        if self.compiled and self.training and kernels.covers(*parts):
+        if self.compiled and self.training and kernels.covers(*parts, norm=self):
             return kernels.norm_relu(parts, self, self.relu)
         y = super().forward(_concatenated(parts))
         return F.relu_(y) if self.relu else y
@@ -47,7 +47,7 @@ class MaxPool(nn.MaxPool2d):
 
     def forward(self, x: Tensor, norm: NormReLU | None = None) -> Tensor:
         """With a norm, which then has no ReLU of its own: the pool of what it makes of x."""
-        if self.compiled and self.training and kernels.covers(x):
+        if self.compiled and self.training and kernels.covers(x, norm=norm):
             if norm is not None:
                 return kernels.norm_pool(x, norm, *self.sizes, self.relu)
             return kernels.max_pool(x, *self.sizes, self.relu)

@@ -33,7 +33,7 @@ def _matrix(weight: Tensor) -> Tensor:
     return weight.view(len(weight), -1)
 
 
-def optimizers(network: nn.Module, spec: TrainSpec) -> list[Optimizer]:
+def build_optimizers(network: nn.Module, spec: TrainSpec) -> list[Optimizer]:
     """The optimizers of a recipe, which together move all parameters; "initial_lr" of a group is that of the peak.
 
     Muon takes the convolutions, but not the last layer, nor linear ones: their matrices are too large for it.
@@ -51,9 +51,9 @@ def optimizers(network: nn.Module, spec: TrainSpec) -> list[Optimizer]:
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
     ]
     sgd = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
-    movers: list[Optimizer] = [sgd]
+    optimizers: list[Optimizer] = [sgd]
     if with_muon:
-        movers.append(
+        optimizers.append(
             ConvMuon(
                 with_muon,
                 lr=spec.muon_lr,
@@ -62,6 +62,6 @@ def optimizers(network: nn.Module, spec: TrainSpec) -> list[Optimizer]:
                 nesterov=spec.nesterov,
             )
         )
-    for group in (group for mover in movers for group in mover.param_groups):
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
         group["initial_lr"] = group["lr"]
-    return movers
+    return optimizers

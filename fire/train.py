@@ -23,7 +23,7 @@ from fire.augment import Batches
 from fire.data import DataSet
 from fire.errors import TrainingError
 from fire.model import Network, fold
-from fire.optimizers import optimizers
+from fire.optimizers import build_optimizers
 from fire.precision import autocast, faster_precision
 from fire.recipe import TrainSpec
 
@@ -100,14 +100,14 @@ def train(
     network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     batches = Batches(data.train, data, spec, device)
     validation = Batches(data.validation, data, spec, device)
-    movers = optimizers(network, spec)
+    optimizers = build_optimizers(network, spec)
     average = (
         AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(spec.ema), use_buffers=True) if spec.ema else None
     )
     curve: list[Epoch] = []
     precision, chosen_kernels = spec.precision, spec.kernels
     if saved is not None:
-        saved.restore(network, movers, average)
+        saved.restore(network, optimizers, average)
         curve = [Epoch(**row) for row in saved.curve]
         precision, chosen_kernels = saved.precision, saved.kernels
     if chosen_kernels == "auto":
@@ -128,7 +128,7 @@ def train(
         with _epoch_randomness(seed, epoch, device) as generator:
             for step, (images, labels) in enumerate(batches.shuffled(spec.batch_size, generator)):
                 lr = learning_rate(spec, epoch * steps + step, spec.epochs * steps)
-                for group in (group for mover in movers for group in mover.param_groups):
+                for group in (group for optimizer in optimizers for group in optimizer.param_groups):
                     group["lr"] = group["initial_lr"] * lr / spec.lr
                 with autocast(device, precision):
                     logits = network(images)
@@ -136,8 +136,8 @@ def train(
                 loss.backward()
                 if spec.clip:
                     nn.utils.clip_grad_norm_(network.parameters(), spec.clip)
-                for mover in movers:
-                    mover.step()
+                for optimizer in optimizers:
+                    optimizer.step()
                 network.zero_grad()
                 if average is not None:
                     average.update_parameters(network)
@@ -171,7 +171,7 @@ def train(
         )
         if checkpoint is not None:
             rows = tuple(asdict(row) for row in curve)
-            checkpoints.write(checkpoint, network, movers, average, rows, precision, chosen_kernels)
+            checkpoints.write(checkpoint, network, optimizers, average, rows, precision, chosen_kernels)
         report(_progress(spec, epoch + 1, losses, curve, clock() - began))
 
     last = curve[-1]

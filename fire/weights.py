@@ -17,14 +17,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from fire.arch import AlexNetSpec, ArchSpec, SqueezeNetSpec
+from fire.arch import FAMILIES, ArchSpec
 from fire.errors import InputError
 from fire.files import write
 from fire.model import Network, build
 
 FORMAT = 1
 KEY = "deployed"  # of the metadata
-SPECS: dict[str, type[SqueezeNetSpec] | type[AlexNetSpec]] = {"squeezenet": SqueezeNetSpec, "alexnet": AlexNetSpec}
 TORCHVISION_KEY = re.compile(r"(features|classifier)\.\d+\.((squeeze|expand1x1|expand3x3)\.)?(weight|bias)")
 
 
@@ -49,7 +48,7 @@ class Deployed:
 
 def save(path: Path, deployed: Deployed) -> None:
     """Write the file, whole or not at all. The network must be folded (fire.model.fold)."""
-    family = next(name for name, cls in SPECS.items() if isinstance(deployed.spec, cls))
+    family = next(name for name, cls in FAMILIES.items() if isinstance(deployed.spec, cls))
     content = {
         "format": FORMAT,
         "arch": {"family": family, **dataclasses.asdict(deployed.spec), "norm": _folded_norm(deployed.spec)},
@@ -70,7 +69,7 @@ def load(path: Path) -> Deployed:
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r} is not {FORMAT!r}")
         fields: dict[str, Any] = content["arch"]
-        spec = SPECS[fields.pop("family")](**fields)
+        spec = FAMILIES[fields.pop("family")](**fields)
         preprocessing = Preprocessing(**content["preprocessing"])
         network = build(spec, channels=len(preprocessing.mean))
         network.load_state_dict(state)

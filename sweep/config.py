@@ -14,12 +14,11 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from fire import folders
-from fire.arch import AlexNetSpec, ArchSpec, SqueezeNetSpec
+from fire.arch import FAMILIES, ArchSpec
 from fire.cost import Cost, count
 from fire.errors import InputError, require
 from fire.recipe import DataSpec, TrainSpec
 
-FAMILIES: dict[str, type[Any]] = {"squeezenet": SqueezeNetSpec, "alexnet": AlexNetSpec}
 PARTS = ("arch", "data", "train")
 CONF = Path(__file__).parents[1] / "conf"
 

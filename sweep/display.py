@@ -68,7 +68,7 @@ class Display:
                 f"{progress.images_per_second:,.0f} images/s, {duration(self._seconds_left(key))} left"
             )
 
-    def again(self, key: str, reason: str) -> None:
+    def retried(self, key: str, reason: str) -> None:
         """A run has ended early, for this reason, and will be started once more."""
         self._running.pop(key)
         self._console.print(Text.assemble(("once more ", "yellow"), f"{self._labels[key]}: {reason}"))

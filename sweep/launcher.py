@@ -57,9 +57,8 @@ class LocalLauncher(Launcher):
 
 def slots(config: RunConfig, runs: int) -> list[str | None]:
     """Where runs go at a time, each the name of a GPU, or None for the processor; at most config.workers of them."""
-    gpus = [] if config.device == "cpu" else origin.gpus()
-    if config.device.startswith("cuda:"):
-        gpus = [config.device.removeprefix("cuda:")]
+    # cuda:1 is the second of the GPUs that this process may use, whatever its name.
+    gpus = [name for i, name in enumerate(origin.gpus()) if config.device in ("auto", "cuda", f"cuda:{i}")]
     places: list[str | None] = [*gpus] * config.runs_per_gpu or [None] * (config.workers or origin.cores())
     return places[: min(config.workers or len(places), runs)]
 
@@ -143,7 +142,7 @@ class _Pool:
             reason = f"its process ended early ({how}); the next launch goes on from its last epoch"
         killed = record is None and not running.message and not running.late
         if (killed or _out_of_memory(record)) and self._attempts[config.key] < ATTEMPTS:
-            self._display.again(config.key, reason or str(record and record.error))
+            self._display.retried(config.key, reason or str(record and record.error))
             self._waiting.insert(0, config)  # last: what took the memory may be over by then
         else:
             self._display.ended(config.key, record, reason)

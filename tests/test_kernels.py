@@ -193,6 +193,15 @@ def test_other_layouts_and_types_are_left_to_torch():
     assert not kernels.covers(images(2, 4, 3, 3), images(2, 4, 3, 3, dtype=torch.bfloat16))
 
 
+def test_parameters_in_bf16_are_left_to_torch():
+    spec = SqueezeNetSpec(version="small", base_e=16, incr_e=0, classes=10, norm="batch", dropout=0.0)
+    plain = model.build(spec, channels=1).to(torch.bfloat16, memory_format=torch.channels_last)
+    compiled = copy.deepcopy(plain)
+    compiled.use_compiled_kernels(True)
+    x = images(4, 1, 28, 28, dtype=torch.bfloat16)
+    torch.testing.assert_close(compiled(x), plain(x))
+
+
 WITHOUT_COMPILER = """
 import torch
 from fire import kernels

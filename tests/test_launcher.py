@@ -148,6 +148,7 @@ def test_a_run_out_of_memory_is_tried_twice(data_dir, tmp_path):
         ({"runs_per_gpu": 3, "workers": 4}, "0,2", ["0", "2", "0", "2"]),
         ({"device": "cpu"}, "0,2", [None] * 3),
         ({"device": "cuda:1", "runs_per_gpu": 2}, "0,1", ["1", "1"]),
+        ({"device": "cuda:1"}, "2,3", ["3"]),
         ({}, "-1", [None] * 3),
     ],
 )

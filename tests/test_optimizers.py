@@ -4,7 +4,7 @@ from torch import nn
 
 from fire import model
 from fire.arch import AlexNetSpec, SqueezeNetSpec
-from fire.optimizers import ConvMuon, optimizers
+from fire.optimizers import ConvMuon, build_optimizers
 from fire.recipe import TrainSpec
 
 MUON = TrainSpec(optimizer="muon", muon_lr=0.5, muon_weight_decay=0.1)
@@ -42,7 +42,7 @@ def test_every_parameter_is_moved_by_one_optimizer(spec):
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     for parameter in network.parameters():
         parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)) + 1
-    sgd, muon = optimizers(network, MUON)
+    sgd, muon = build_optimizers(network, MUON)
     sgd.step()
     moved_by_sgd = {name for name, p in network.named_parameters() if not torch.equal(p, before[name])}
     muon.step()
@@ -53,5 +53,5 @@ def test_every_parameter_is_moved_by_one_optimizer(spec):
 
 
 def test_sgd_alone():
-    (sgd,) = optimizers(nn.Conv2d(1, 2, 3), TrainSpec(weight_decay=0.25))
+    (sgd,) = build_optimizers(nn.Conv2d(1, 2, 3), TrainSpec(weight_decay=0.25))
     assert [group["weight_decay"] for group in sgd.param_groups] == [0.25, 0.0]
