@@ -30,7 +30,7 @@ th {{ background: #f6f6f6; }} th:first-child, td:first-child {{ text-align: left
 """
 TITLES = {"sr": "Squeeze ratio", "pct_3x3": "Percentage of 3x3 filters", "bypass": "Bypass"}
 OVERVIEW = ("family", "sr", "pct_3x3", "bypass", "base_e", "incr_e", "train.optimizer", "train.epochs", "seed")
-RESULTS = ("parameters", "size_mib", "macs", "top1", "top5", "validation_top1", "train_seconds")
+RESULTS = ("top1", "size_mib", "parameters", "macs", "top5", "validation_top1", "train_seconds")
 
 
 @dataclass(frozen=True)
