@@ -109,7 +109,7 @@ def over_seeds(runs: pd.DataFrame, by: list[str], metric: str = "top1") -> pd.Da
 
 
 def curves(results_dir: Path | str, keys: list[str]) -> dict[str, pd.DataFrame]:
-    """The training curve of each of these runs that has one: a row an epoch, the columns of fire.train.Epoch."""
+    """The training curve of each of these runs that has one: a row an epoch, the columns of fire.progress.Epoch."""
     store = _store(results_dir)
     paths = {key: store.folder(key) / "curve.csv" for key in keys}
     return {key: pd.read_csv(path) for key, path in paths.items() if path.is_file() and path.stat().st_size}

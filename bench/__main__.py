@@ -28,9 +28,11 @@ def main() -> None:
     rows: list[Row] = []
     for name in step.NETWORKS:
         print(f"steps of {name}", flush=True)
-        rows += step.rows(name, rounds=7 if full else 5, seconds=8 if full else 2, data_dir=chosen.data_dir)
+        rows += step.rows(
+            name, rounds=5, floor_rounds=5 if full else 2, seconds=8 if full else 2, data_dir=chosen.data_dir
+        )
     print("sweeps", flush=True)
-    rows += sweeps.rows(rounds=5 if full else 1, epochs=2, images=11_000 if full else 2_560, data_dir=chosen.data_dir)
+    rows += sweeps.rows(rounds=5 if full else 1, epochs=2, images=2_560, data_dir=chosen.data_dir)
     print("cost models", flush=True)
     rows += cost.rows(rounds=5)
     print("overhead", flush=True)

@@ -54,6 +54,10 @@ class SqueezeNet(nn.Module):
             inputs = e
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Conv2d(inputs, spec.classes, 1)
+        for layer in self.modules():  # as torchvision's SqueezeNet has it
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_uniform_(layer.weight)
+        nn.init.normal_(self.classifier.weight, std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x)).mean((2, 3))

@@ -1,6 +1,6 @@
 """The peers under Ray Tune, two trials at a time: the plain loop, or our own run.
 
-python -m bench.ray_peer plain|ours EPOCHS IMAGES DATA_DIR OUT SR [SR ...]
+python -m bench.ray_peer plain|ours EPOCHS IMAGES SEED DATA_DIR OUT SR [SR ...]
 """
 
 import json
@@ -27,7 +27,7 @@ BATCH, LR = 128, 0.2
 
 def train_plain(config: dict[str, Any]) -> None:
     """A trial of the plain loop, with a validation after each epoch, as people write it."""
-    torch.manual_seed(0)
+    torch.manual_seed(config["seed"])
     images = data.load(DataSpec(limit=config["images"]), Path(config["data_dir"]))
     model = plain.SqueezeNet(replace(NETWORKS["squeezenet_narrow"], sr=config["sr"]), channels=1)
     parts = {
@@ -53,6 +53,7 @@ def train_ours(config: dict[str, Any]) -> None:
             arch=replace(NETWORKS["squeezenet_narrow"], sr=config["sr"]),
             data=DataSpec(limit=config["images"]),
             train=TrainSpec(epochs=config["epochs"], batch_size=BATCH, lr=LR),
+            seed=config["seed"],
             threads=1,
             data_dir=config["data_dir"],
             results_dir=config["results_dir"],
@@ -61,7 +62,7 @@ def train_ours(config: dict[str, Any]) -> None:
     tune.report({"top1": record.top1})
 
 
-def main(kind: str, epochs: int, images: int, data_dir: str, out: str, ratios: list[float]) -> None:
+def main(kind: str, epochs: int, images: int, seed: int, data_dir: str, out: str, ratios: list[float]) -> None:
     """All trials, and their accuracies."""
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
@@ -71,6 +72,7 @@ def main(kind: str, epochs: int, images: int, data_dir: str, out: str, ratios: l
                 "sr": tune.grid_search(ratios),
                 "epochs": epochs,
                 "images": images,
+                "seed": seed,
                 "data_dir": str(Path(data_dir).resolve()),
                 "results_dir": f"{folder}/results",
             },
@@ -82,4 +84,5 @@ def main(kind: str, epochs: int, images: int, data_dir: str, out: str, ratios: l
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:6], [float(sr) for sr in sys.argv[6:]])
+    kind, *numbers = sys.argv[1:5]
+    main(kind, *map(int, numbers), *sys.argv[5:7], [float(sr) for sr in sys.argv[7:]])

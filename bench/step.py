@@ -59,7 +59,7 @@ def workers(number: int) -> list[ProcessPoolExecutor]:
     return [ProcessPoolExecutor(1, mp_context=get_context("spawn")) for _ in range(number)]
 
 
-def rows(name: str, rounds: int, seconds: float, data_dir: str) -> list[Row]:
+def rows(name: str, rounds: int, floor_rounds: int, seconds: float, data_dir: str) -> list[Row]:
     """The rows of the table on one network; each measurement takes about so many seconds."""
     (peer,), (whole,), single = workers(1), workers(1), workers(cores())
     speed = peer.submit(plain_rate, name, 3, data_dir).result()
@@ -77,7 +77,7 @@ def rows(name: str, rounds: int, seconds: float, data_dir: str) -> list[Row]:
 
     whole_(), single_()  # compiles the kernels, the first time
     rates = interleaved({"plain": plain_, "all threads": whole_, "a run a core": single_}, rounds)
-    floors = interleaved({"floor": lambda: time_over_floor(name, data_dir)}, rounds)["floor"]
+    floors = interleaved({"floor": lambda: time_over_floor(name, data_dir)}, floor_rounds)["floor"]
     for worker in (peer, whole, *single):
         worker.shutdown()
     network = f"{name}, {count(NETWORKS[name], 28, 1).parameters:,} parameters"
@@ -107,7 +107,7 @@ def rows(name: str, rounds: int, seconds: float, data_dir: str) -> list[Row]:
             what=f"step time, {name}, one thread",
             peer="the sum of its convolutions' best times, by oneDNN's timing",
             goal="at most 1.6",
-            measured=f"{statistics.median(floors):.2f} ({min(floors):.2f} to {max(floors):.2f}, n = {rounds})",
+            measured=f"{statistics.median(floors):.2f} ({min(floors):.2f} to {max(floors):.2f}, n = {floor_rounds})",
         ),
     ]
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,6 @@ from bench.measure import Row, interleaved, median, ratio
 from sweep.store import Store
 
 RATIOS = (0.125, 0.25, 0.5, 0.75, 1.0)
-TEST_IMAGES = 10_000
 
 
 @dataclass
@@ -32,7 +32,8 @@ class Command:
     def seconds(self) -> float:
         """From launch to exit."""
         with tempfile.TemporaryDirectory() as folder:
-            arguments = [argument.format(folder=folder) for argument in self.arguments]
+            seed = len(self.top1)  # another one each round, the same for all commands
+            arguments = [argument.format(folder=folder, seed=seed) for argument in self.arguments]
             started = time.perf_counter()
             process = subprocess.Popen(
                 [sys.executable, "-m", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -91,15 +92,15 @@ def peer_scores(folder: str) -> list[float]:
 
 
 def commands(epochs: int, images: int, data_dir: str) -> list[Command]:
-    """The same configurations, epochs, seed, optimizer and schedule for all."""
+    """The same configurations, epochs, seeds, optimizer, schedule and distribution of initial weights for all."""
     ratios = ",".join(map(str, RATIOS))
-    for_ray = [str(epochs), str(images), data_dir, "{folder}/out", *map(str, RATIOS)]
+    for_ray = [str(epochs), str(images), "{seed}", data_dir, "{folder}/out", *map(str, RATIOS)]
     ours = [
         "sweep", "experiment=sr", f"train.epochs={epochs}", "train.optimizer=sgd", "train.clip=0",
-        f"data.limit={images}", f"data_dir={data_dir}", "results_dir={folder}/results",
+        f"data.limit={images}", "seed={seed}", f"data_dir={data_dir}", "results_dir={folder}/results",
     ]  # fmt: skip
     lightning = [
-        "bench.lightning_peer", "-m", f"sr={ratios}", f"epochs={epochs}", f"images={images}",
+        "bench.lightning_peer", "-m", f"sr={ratios}", f"epochs={epochs}", f"images={images}", "seed={seed}",
         f"data_dir={Path(data_dir).resolve()}", "out={folder}/out", "hydra.sweep.dir={folder}/multirun",
     ]  # fmt: skip
     return [
@@ -150,11 +151,11 @@ def rows(rounds: int, epochs: int, images: int, data_dir: str) -> list[Row]:
 
 
 def accuracies(ours: Command, peer: Command) -> str:
-    """The mean difference of the test accuracies, in points, and its standard error from the size of the test set."""
-    pairs = [(a, b) for a, b in zip(ours.top1[-1], peer.top1[-1], strict=True)]
-    difference = sum(a - b for a, b in pairs) / len(pairs)
-    variance = sum(p * (1 - p) / TEST_IMAGES for pair in pairs for p in pair) / len(pairs) ** 2
-    return f"top-1 {100 * difference:+.2f} points (standard error {100 * math.sqrt(variance):.2f})"
+    """The mean difference of the test accuracies of all rounds and points, in points, and its standard error."""
+    rounds = zip(ours.top1, peer.top1, strict=True)
+    differences = [100 * (a - b) for us, them in rounds for a, b in zip(us, them, strict=True)]
+    error = statistics.stdev(differences) / math.sqrt(len(differences))
+    return f"top-1 {statistics.mean(differences):+.2f} points (standard error {error:.2f}, n = {len(differences)})"
 
 
 def _works(peer: Command) -> bool:

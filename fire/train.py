@@ -25,9 +25,10 @@ from fire.errors import TrainingError
 from fire.model import Network, fold
 from fire.optimizers import build_optimizers
 from fire.precision import autocast, faster_precision
+from fire.progress import Epoch, Progress
 from fire.recipe import TrainSpec
 
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = 250
 REPORT_SECONDS = 1.0
 
 
@@ -37,30 +38,6 @@ class Scores(NamedTuple):
     top1: float
     top5: float
     loss: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """A row of the training curve: losses in nats, top1 as a fraction of 1, seconds of work since the run began."""
-
-    epoch: int
-    lr: float
-    train_loss: float
-    validation_loss: float
-    validation_top1: float
-    train_seconds: float
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where a run stands. epochs_done may have a fraction; loss is the mean since the epoch began."""
-
-    epochs_done: float
-    epochs: int
-    loss: float
-    images_per_second: float
-    curve: tuple[Epoch, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

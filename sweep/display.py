@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -11,11 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from fire.progress import Progress
 from sweep.plan import Point, labels
 from sweep.store import Record, Store
-
-if TYPE_CHECKING:  # only the type: the process that shows progress need not import torch
-    from fire.train import Progress
 
 
 def console() -> Console:
@@ -54,7 +51,7 @@ class Display:
         if not self._console.is_terminal:
             self._console.print(f"{self._labels[key]}: started")
 
-    def progress(self, key: str, progress: "Progress") -> None:
+    def progress(self, key: str, progress: Progress) -> None:
         """News from a running run."""
         started, _ = self._running[key]
         whole = progress.epochs_done == len(progress.curve)

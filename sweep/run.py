@@ -14,11 +14,12 @@ from fire import data, model, train, weights
 from fire.augment import Batches
 from fire.errors import InputError, TrainingError
 from fire.files import locked, write
+from fire.progress import Progress
 from sweep import origin
 from sweep.config import RunConfig
 from sweep.store import Record, Store, curve_csv
 
-Report = Callable[[train.Progress], None]
+Report = Callable[[Progress], None]
 
 
 class BusyError(InputError):
@@ -90,7 +91,7 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Callable[[str],
 
     written = 0
 
-    def follow(progress: train.Progress) -> None:
+    def follow(progress: Progress) -> None:
         nonlocal written
         if len(progress.curve) > written:
             written = len(progress.curve)
@@ -175,5 +176,5 @@ def _keep_freed_memory() -> None:
         return  # another C library
     trim_threshold, top_pad, mmap_threshold = -1, -2, -3
     mallopt(trim_threshold, 2**31 - 1)
-    mallopt(top_pad, 2**26)
+    mallopt(top_pad, 2**24)
     mallopt(mmap_threshold, 2**30)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fire.train import Epoch, Progress
+from fire.progress import Epoch, Progress
 from sweep.display import Display, duration, percent, print_summary
 from sweep.store import Record, Store
 from tests.sweeping import point

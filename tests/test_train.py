@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from fire.augment import Batches
 from fire.errors import TrainingError
 from fire.model import Network, build, fold
+from fire.progress import Progress
 from fire.recipe import TrainSpec
-from fire.train import Progress, Scores, Trained, evaluate, learning_rate, train
+from fire.train import Scores, Trained, evaluate, learning_rate, train
 
 QUICK = TrainSpec(epochs=3, batch_size=64, lr=0.1, precision="fp32", shift=1)
 

@@ -1,0 +1,27 @@
+"""What training tells of itself. Standard library only: who shows it need not import torch, nor does unpickling it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """A row of the training curve: losses in nats, top1 as a fraction of 1, seconds of work since the run began."""
+
+    epoch: int
+    lr: float
+    train_loss: float
+    validation_loss: float
+    validation_top1: float
+    train_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands. epochs_done may have a fraction; loss is the mean since the epoch began."""
+
+    epochs_done: float
+    epochs: int
+    loss: float
+    images_per_second: float
+    curve: tuple[Epoch, ...]
