@@ -1,0 +1,1 @@
+"""Compressed networks: integers, what they stand for, the coders and the file."""

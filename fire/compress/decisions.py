@@ -1,0 +1,124 @@
+"""Binary decisions with adaptive probabilities, range coded: what the coder "range" is made of.
+
+All arithmetic on the way to a probability is on integers, so that every machine makes the same ones.
+"""
+
+from typing import Protocol
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from fire.compress.levels import CodeError
+
+Int64 = NDArray[np.int64]
+BITS = 16  # of a probability
+LEAST = 16  # probability, in units of 2**-BITS: a surprise costs at most 12 bits
+# A row is two integers that sum to 2**BITS, so constriction's scaling of them to its range of 24 bits is exact.
+BINARY = constriction.stream.model.Categorical(perfect=False)
+WIDEST = 16  # bits that constriction takes at once with equal probabilities
+
+
+class Io(Protocol):
+    """One side of the coding: what encoder and decoder do alike is written once, for either.
+
+    The encoder is told the numbers; the decoder disregards what it is told. Both return the numbers.
+    """
+
+    def binary(self, probability: Int64, bits: Int64) -> Int64:
+        """Bits, (N,), whose probabilities to be 1 are given, (N,), in units of 2**-BITS."""
+        ...
+
+    def uniform(self, width: int, numbers: Int64) -> Int64:
+        """Numbers, (N,), of so many bits, all equally likely; the width is at most WIDEST."""
+        ...
+
+
+class Writer:
+    """The encoding side."""
+
+    def __init__(self) -> None:
+        self.encoder = constriction.stream.queue.RangeEncoder()
+
+    def binary(self, probability: Int64, bits: Int64) -> Int64:
+        self.encoder.encode(bits.astype(np.int32), BINARY, _rows(probability))
+        return bits
+
+    def uniform(self, width: int, numbers: Int64) -> Int64:
+        self.encoder.encode(numbers.astype(np.int32), constriction.stream.model.Uniform(1 << width))
+        return numbers
+
+    def data(self) -> bytes:
+        """All that was written: whole words of 4 bytes, little-endian."""
+        words: NDArray[np.uint32] = self.encoder.get_compressed()
+        return words.astype("<u4").tobytes()
+
+    @property
+    def bits(self) -> int:
+        """So many are written so far."""
+        written: int = self.encoder.num_bits()
+        return written
+
+
+class Reader:
+    """The decoding side. Raises CodeError where the data cannot be what a Writer wrote."""
+
+    def __init__(self, data: bytes) -> None:
+        self.decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
+
+    def binary(self, probability: Int64, bits: Int64) -> Int64:
+        return self._decoded(BINARY, _rows(probability))
+
+    def uniform(self, width: int, numbers: Int64) -> Int64:
+        return self._decoded(constriction.stream.model.Uniform(1 << width), len(numbers))
+
+    def _decoded(self, model: object, parameters: NDArray[np.float64] | int) -> Int64:
+        try:
+            numbers: NDArray[np.int32] = self.decoder.decode(model, parameters)
+        except AssertionError as error:
+            raise CodeError(str(error)) from error
+        return numbers.astype(np.int64)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether everything was read, as far as can be told."""
+        done: bool = self.decoder.maybe_exhausted()
+        return done
+
+
+def _rows(probability: Int64) -> NDArray[np.float64]:
+    rows = np.empty((len(probability), 2))
+    rows[:, 1] = probability
+    np.subtract(1 << BITS, probability, out=rows[:, 0])
+    return rows
+
+
+class Adaptive:
+    """How often a bit was 0 and 1 in each of so many contexts, beginning at once each."""
+
+    def __init__(self, contexts: int) -> None:
+        self.counts = np.ones((contexts, 2), np.int64)
+
+    def code(self, io: Io, contexts: Int64, bits: Int64) -> Int64:
+        """Bits, (N,), in their contexts, (N,): all with what was known before the first of them."""
+        if not contexts.size:
+            return np.zeros(0, np.int64)
+        zeros, ones = self.counts.T
+        probability = np.clip((ones << BITS) // (zeros + ones), LEAST, (1 << BITS) - LEAST)
+        bits = io.binary(probability[contexts], bits)
+        both = np.bincount(contexts, minlength=len(zeros))
+        set_ = np.bincount(contexts[bits == 1], minlength=len(zeros))
+        # Twice: the beginning then counts as half an observation, as Krichevsky and Trofimov have it.
+        self.counts += 2 * np.stack([both - set_, set_], axis=1)
+        return bits
+
+
+def code_uniform(io: Io, widths: Int64, numbers: Int64) -> Int64:
+    """Numbers, (N,), of so many bits each, (N,), all equally likely; any width up to 48."""
+    decoded = np.zeros(len(widths), np.int64)
+    for shift in (0, WIDEST, 2 * WIDEST):
+        part = np.clip(widths - shift, 0, WIDEST)
+        for width in np.unique(part[part > 0]).tolist():
+            chosen = part == width
+            decoded[chosen] |= io.uniform(width, (numbers[chosen] >> shift) & ((1 << width) - 1)) << shift
+    return decoded

@@ -1,0 +1,87 @@
+"""Arrays of fp32 numbers for the coder "range": biases as they are, and ascending codebooks. Nothing is lost."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fire.compress.decisions import Adaptive, Int64, Io, code_uniform
+from fire.compress.levels import CodeError, Floats
+
+TOP = 12  # bits of a number that are worth a model: sign, exponent and the first three of the fraction
+INFINITY = 0x7F800000  # its place
+WIDTHS = 34  # lengths in bits of a difference of two keys, and 0
+
+
+def keys(numbers: Floats) -> Int64:
+    """The number's place among all fp32 numbers in ascending order, 0.0 at 0 and -0.0 at -1."""
+    bits = np.ascontiguousarray(numbers, np.float32).view(np.int32).astype(np.int64)
+    return np.where(bits < 0, -(bits & 0x7FFFFFFF) - 1, bits)
+
+
+def from_keys(places: Int64) -> Floats:
+    """The numbers at these places. Raises CodeError if one is not finite."""
+    if places.size and not -INFINITY - 1 < places.min() <= places.max() < INFINITY:
+        raise CodeError("numbers must be finite")
+    return np.where(places < 0, (-places - 1) | 0x80000000, places).astype(np.uint32).view(np.float32)
+
+
+class FloatCoder:
+    """Learns from array to array."""
+
+    def __init__(self) -> None:
+        self.top = Adaptive(1 << TOP)
+        self.distance = Adaptive(WIDTHS * WIDTHS)
+
+    def code(self, io: Io, told: Floats) -> Floats:
+        """Any finite numbers, (N,), in a few parts, each with what the ones before have shown."""
+        place = keys(told) + 2**31
+        parts = [2**i for i in range(4, 32) if 2**i < len(place)]
+        decoded = [self._part(io, part) for part in np.split(place, parts)]
+        return from_keys(np.concatenate(decoded) - 2**31)
+
+    def _part(self, io: Io, told: Int64) -> Int64:
+        node = np.ones(len(told), np.int64)
+        for bit in range(TOP):
+            node = 2 * node + self.top.code(io, node, told >> (31 - bit) & 1)
+        rest = np.full(len(told), 32 - TOP)
+        return ((node - (1 << TOP)) << (32 - TOP)) + code_uniform(io, rest, told & ((1 << (32 - TOP)) - 1))
+
+    def ascending(self, io: Io, told: Floats) -> Floats:
+        """Numbers in ascending order, (N,): the first and the last, then ever again those in the middle.
+
+        Each is predicted on the line between its neighbours; coded is how many fp32 numbers it lies beside that.
+        """
+        count = len(told)
+        known = np.zeros(count, np.float32)
+        ends = np.unique([0, count - 1])[: count or 0]
+        known[ends] = self.code(io, told[ends])
+        stride = 1 << max(0, count - 2).bit_length()
+        while stride > 1:
+            stride //= 2
+            middle = np.arange(stride, count - 1, 2 * stride)
+            left, right = middle - stride, np.minimum(middle + stride, count - 1)
+            known[middle] = self._between(io, known[left], known[right], stride / (right - left), told[middle])
+        return known
+
+    def _between(self, io: Io, left: Floats, right: Floats, share: NDArray[np.float64], told: Floats) -> Floats:
+        # In fp64, whose sums, products and roundings every machine makes alike.
+        low, high = left.astype(np.float64), right.astype(np.float64)
+        predicted = keys((low + (high - low) * share).astype(np.float32))
+        width = _length(np.abs(keys(right) - keys(left)))
+        beside = keys(told) - predicted
+        told_length = _length(np.abs(beside))
+        length = np.zeros(len(told), np.int64)
+        longer = np.arange(len(told))
+        for bits in range(WIDTHS - 1):
+            context = width[longer] * WIDTHS + bits
+            longer = longer[self.distance.code(io, context, (told_length[longer] > bits).astype(np.int64)) == 1]
+            length[longer] += 1
+        signed = np.minimum(length, 1)
+        negative = code_uniform(io, signed, (beside < 0).astype(np.int64)) == 1
+        behind = np.maximum(length - 1, 0)
+        magnitude = (signed << behind) + code_uniform(io, behind, np.abs(beside) & ((1 << behind) - 1))
+        return from_keys(predicted + np.where(negative, -magnitude, magnitude))
+
+
+def _length(magnitude: Int64) -> Int64:
+    """Bits of these numbers, 0 of 0."""
+    return np.frexp(magnitude.astype(np.float64))[1].astype(np.int64)

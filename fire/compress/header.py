@@ -1,0 +1,139 @@
+"""What a compressed file says about its network beside the tensors, and the bounds of what it may say."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from fire.arch import FAMILIES, ArchSpec
+from fire.cost import count
+from fire.errors import InputError, SpecError
+from fire.model import Network
+from fire.weights import Preprocessing
+
+# What a hostile file could otherwise make the reader build; AlexNet has 61 million parameters.
+MOST_PARAMETERS = 2**27
+MOST_PARAMETERS_PER_BYTE = 2**16  # of the coded tensors; the coders need more for a network of zeros
+LARGEST_FIELD = 2**20
+MOST_FIRES = 512
+MOST_CHANNELS = 64
+LARGEST_IMAGE = 2**14
+
+
+class Header(NamedTuple):
+    """All but the tensors."""
+
+    spec: ArchSpec
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+
+
+def folded(spec: ArchSpec) -> ArchSpec:
+    """The specification of the deployed network: its batch normalisation is in its convolutions."""
+    return dataclasses.replace(spec, norm="none") if spec.norm == "batch" else spec
+
+
+def dump(header: Header) -> bytes:
+    """Compact JSON; what is as by default is left out. Raises InputError if `parse` would refuse it."""
+    spec = folded(header.spec)
+    family = next(name for name, cls in FAMILIES.items() if isinstance(spec, cls))
+    defaults = _defaults(family)
+    # sr=1 is sr=1.0, so that equal specifications make equal bytes.
+    arch = {name: type(defaults[name])(value) for name, value in dataclasses.asdict(spec).items()}
+    arch = {name: value for name, value in arch.items() if value != defaults[name]}
+    content: dict[str, Any] = {
+        "family": family,
+        "arch": arch,
+        "image_size": int(header.preprocessing.image_size),
+        "mean": [float(mean) for mean in header.preprocessing.mean],
+        "scale": [float(scale) for scale in header.preprocessing.scale],
+        "class_names": list(header.class_names),
+    }
+    if header.class_names == _numbers(spec.classes):
+        del content["class_names"]
+    data = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    parse(data)
+    return data
+
+
+def parse(data: bytes) -> Header:
+    """What `dump` wrote. Raises InputError if it is not that, or is out of bounds."""
+    try:
+        content = json.loads(data.decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the header must be JSON: {str(error).splitlines()[0]}") from error
+    keys = {"family", "arch", "image_size", "mean", "scale", "class_names"}
+    if not isinstance(content, dict) or not keys - {"class_names"} <= content.keys() <= keys:
+        raise InputError(f"the header must be an object of {', '.join(sorted(keys))}")
+    spec = _spec(content["family"], content["arch"])
+    preprocessing = Preprocessing(
+        image_size=_integer("image_size", content["image_size"], 1, LARGEST_IMAGE),
+        mean=_floats("mean", content["mean"]),
+        scale=_floats("scale", content["scale"]),
+    )
+    if len(preprocessing.mean) != len(preprocessing.scale):
+        raise InputError(f"scale must be of {len(preprocessing.mean)} channels, got {len(preprocessing.scale)}")
+    names = content.get("class_names", _numbers(spec.classes))
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise InputError("class_names must be a list of texts")
+    if len(names) != spec.classes:
+        raise InputError(f"class_names must be {spec.classes}, got {len(names)}")
+    try:
+        parameters = count(spec, preprocessing.image_size, len(preprocessing.mean)).parameters
+    except SpecError as error:
+        raise InputError(f"the network must suit its images: {error}") from error
+    if parameters > MOST_PARAMETERS:
+        raise InputError(f"parameters must be at most {MOST_PARAMETERS:,}, got {parameters:,}")
+    return Header(spec, preprocessing, tuple(names))
+
+
+def shapes(header: Header) -> dict[str, tuple[int, ...]]:
+    """The tensors of the network's state dict, in its order."""
+    with torch.device("meta"):  # nothing is allocated
+        network = Network(header.spec.plan(len(header.preprocessing.mean)))
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def _numbers(classes: int) -> tuple[str, ...]:
+    """The names of classes that have none."""
+    return tuple(str(i) for i in range(classes))
+
+
+def _defaults(family: str) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(FAMILIES[family])}
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _spec(family: Any, fields: Any) -> ArchSpec:
+    if not isinstance(family, str) or family not in FAMILIES or not isinstance(fields, dict):
+        raise InputError(f"the family must be one of {', '.join(FAMILIES)}, with its fields, got {family!r:.100}")
+    defaults = _defaults(family)
+    for name, value in fields.items():
+        if name not in defaults or type(value) is not type(defaults[name]):
+            raise InputError(f"{name!r:.100} must be a field of {family} with a value of its type, got {value!r:.100}")
+        if type(value) is int:
+            _integer(name, value, -LARGEST_FIELD, MOST_FIRES if name == "fires" else LARGEST_FIELD)
+    spec = FAMILIES[family](**fields)
+    if spec.norm == "batch":
+        raise InputError("norm must not be 'batch': batch normalisation is folded")
+    return spec
+
+
+def _integer(name: str, value: Any, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise InputError(f"{name} must be an integer in [{least}, {most}], got {value!r:.100}")
+    return value
+
+
+def _floats(name: str, values: Sequence[Any]) -> list[float]:
+    if not isinstance(values, list) or not 1 <= len(values) <= MOST_CHANNELS:
+        raise InputError(f"{name} must be a list of 1 to {MOST_CHANNELS} numbers")
+    if not all(type(value) is float and math.isfinite(value) for value in values):
+        raise InputError(f"{name} must be of finite floats, got {values!r:.100}")
+    return values

@@ -1,0 +1,340 @@
+import dataclasses
+import json
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+
+from fire.arch import AlexNetSpec, SqueezeNetSpec
+from fire.compress import container, header
+from fire.compress.coders import CODERS
+from fire.compress.container import FileError, decode, encode, load, save, sizes
+from fire.compress.header import Header
+from fire.compress.levels import Compressed, Levels, values
+from fire.errors import InputError
+from fire.weights import Preprocessing
+
+SPEC = SqueezeNetSpec(version="small", base_e=4, incr_e=4, fires=2, conv1=4, classes=3, dropout=0.0)
+PREPROCESSING = Preprocessing(image_size=28, mean=[72.94], scale=[1 / 90.02])
+CODER_NAMES = tuple(CODERS)
+
+
+def compressed(spec=SPEC, kind="grid", density=0.5, seed=0, names=("shirt", "été", "bag")) -> Compressed:
+    """Weights of that kind; biases are on a grid, but with kind "plain" as they are."""
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for name, shape in header.shapes(Header(header.folded(spec), PREPROCESSING, names)).items():
+        integers = np.rint(rng.laplace(0, 3, shape) * (rng.random(shape) < density)).astype(np.int32)
+        step = np.array(rng.uniform(0.01, 0.02), np.float32)
+        if kind == "plain":
+            tensors[name] = (integers * step).astype(np.float32)
+        elif kind == "codebook" and name.endswith("weight"):
+            book = np.append(np.zeros(1, np.float32), rng.normal(size=17).astype(np.float32))
+            tensors[name] = Levels(integers=np.abs(integers) % 18, values=book)
+        else:
+            tensors[name] = Levels(integers=integers, values=step)
+    return Compressed(spec=spec, preprocessing=PREPROCESSING, class_names=names, tensors=tensors)
+
+
+def assert_same(a: Compressed, b: Compressed) -> None:
+    assert (header.folded(a.spec), a.preprocessing, a.class_names) == (b.spec, b.preprocessing, b.class_names)
+    assert list(a.tensors) == list(b.tensors)
+    for name, tensor in a.tensors.items():
+        # As bits: 0.0 and -0.0 are not the same.
+        assert np.array_equal(values(tensor).view(np.int32), values(b.tensors[name]).view(np.int32)), name
+
+
+@pytest.mark.parametrize("coder", CODER_NAMES)
+@pytest.mark.parametrize("kind", ["grid", "codebook", "plain"])
+@pytest.mark.parametrize("density", [0.0, 0.05, 1.0])
+def test_round_trip(kind, density, coder):
+    original = compressed(kind=kind, density=density)
+    data = encode(original, coder)
+    assert_same(original, decode(data))
+    assert encode(decode(data), coder) == data
+
+
+@pytest.mark.parametrize("coder", CODER_NAMES)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        dataclasses.replace(SPEC, sr=1, pct_3x3=0.0, norm="batch"),
+        dataclasses.replace(SPEC, bypass="complex", final_relu=False),
+        dataclasses.replace(SPEC, pct_3x3=1.0, sr=1.0, snap=2),
+    ],
+    ids=["integers as fractions", "bypass", "3x3"],
+)
+def test_round_trip_of_other_networks(spec, coder):
+    original = compressed(spec)
+    data = encode(original, coder)
+    assert_same(original, decode(data))
+    assert encode(decode(data), coder) == data
+
+
+def test_round_trip_of_the_other_family():
+    original = compressed(AlexNetSpec(version="small", fc=16, classes=3), density=0.01)
+    assert_same(original, decode(encode(original)))
+
+
+def test_integers_and_steps_come_back():
+    original = compressed()
+    for name, tensor in decode(encode(original)).tensors.items():
+        assert np.array_equal(tensor.integers, original.tensors[name].integers)
+        assert tensor.values == original.tensors[name].values
+
+
+def test_unused_values_of_a_codebook_are_dropped_and_the_others_ordered():
+    original = compressed(kind="codebook")
+    name = "conv1.weight"
+    shape = original.tensors[name].integers.shape
+    book = np.array([0, 5, -1, 2, -0.0, 7], np.float32)
+    integers = np.resize(np.array([0, 1, 2, 4], np.int32), shape)
+    original.tensors[name] = Levels(integers=integers, values=book)
+    found = decode(encode(original)).tensors[name]
+    assert found.values.tolist() == [0.0, -1.0, -0.0, 5.0]
+    assert np.signbit(found.values).tolist() == [False, True, True, False]
+    assert found.integers.reshape(-1)[:4].tolist() == [0, 3, 1, 2]
+
+
+def test_the_network_computes_with_the_tensors(generator):
+    original = compressed(kind="plain")
+    network = decode(encode(original)).network()
+    assert not network.training
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, torch.from_numpy(original.tensors[name]))
+    assert network(torch.randn(2, 1, 28, 28, generator=generator)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("coder", CODER_NAMES)
+def test_files_are_saved_and_loaded(coder, tmp_path):
+    save(tmp_path / "network.fcn", compressed(), coder)
+    assert_same(compressed(), load(tmp_path / "network.fcn"))
+
+
+@pytest.mark.parametrize("coder", CODER_NAMES)
+def test_sizes_add_up_to_the_file(coder):
+    data = encode(compressed(), coder)
+    found = sizes(data)
+    assert found.overhead + found.payload == len(data)
+    assert abs(sum(found.tensors.values()) - found.payload) <= 8
+
+
+def test_the_overhead_is_at_most_3_percent_of_a_file_of_40_kb():
+    spec = SqueezeNetSpec(version="small", classes=10, base_e=50, incr_e=50, norm="batch", final_relu=False)
+    names = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+    data = encode(compressed(spec, names=tuple(names)))
+    assert 35_000 < len(data) < 45_000
+    assert sizes(data).overhead <= 0.03 * len(data)
+
+
+@pytest.mark.parametrize("coder", CODER_NAMES)
+def test_every_flipped_byte_is_refused(coder):
+    data = encode(compressed(density=0.1), coder)
+    for place in range(len(data)):
+        for pattern in (0x01, 0x10, 0x80, 0xFF):
+            broken = bytearray(data)
+            broken[place] ^= pattern
+            with pytest.raises(FileError):
+                decode(bytes(broken))
+
+
+@pytest.mark.parametrize("coder", CODER_NAMES)
+def test_every_cut_and_whatever_follows_is_refused(coder):
+    data = encode(compressed(density=0.1), coder)
+    for length in range(len(data)):
+        with pytest.raises(FileError):
+            decode(data[:length])
+    with pytest.raises(FileError, match="nothing must follow the digest, got 1 bytes"):
+        decode(data + b"\0")
+
+
+def test_the_path_is_in_the_message(tmp_path):
+    for content in (b"", b"these are no weights\n"):
+        (tmp_path / "bad").write_bytes(content)
+        with pytest.raises(FileError) as caught:
+            load(tmp_path / "bad")
+        assert str(caught.value).startswith(
+            f"{tmp_path / 'bad'} must be a whole file of a compressed network: the magic"
+        )
+        assert "\n" not in str(caught.value)
+    with pytest.raises(FileError, match="absent must be a readable file: No such file"):
+        load(tmp_path / "absent")
+
+
+# What follows has valid checksums: as somebody would write it who means harm.
+
+
+def sections(data: bytes) -> list[bytes]:
+    found, place = [], 6
+    for _ in range(3):
+        (length,) = struct.unpack_from("<I", data, place)
+        found.append(data[place + 4 : place + 4 + length])
+        place += length + 8
+    return [*found, data[place:]]
+
+
+def assembled(head: bytes, tables: bytes, payload: bytes, digest: bytes, start: bytes = b"\x89FCN\x01\x01") -> bytes:
+    data, checked = bytearray(start), 0
+    for section in (head, tables, payload):
+        data += struct.pack("<I", len(section)) + section
+        data += struct.pack("<I", zlib.crc32(data[checked:]))
+        checked = len(data)
+    return bytes(data) + digest
+
+
+def test_the_attacker_of_these_tests_can_write_the_file():
+    data = encode(compressed())
+    assert assembled(*sections(data)) == data
+
+
+HEAD = {"family": "squeezenet", "arch": {"classes": 3}, "image_size": 28, "mean": [1.5], "scale": [0.5]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"arch": {"classes": 10**9}}, "classes must be an integer in"),
+        ({"arch": {"classes": 10**6}}, "parameters must be at most 134,217,728"),
+        ({"arch": {"fires": 10**6}}, "fires must be an integer in"),
+        ({"arch": {"bypass": "simple", "fires": 2**20}}, "fires must be an integer in"),
+        ({"arch": {"base_e": 2**20}}, "parameters must be at most"),
+        ({"arch": {"snap": 2**20}}, "parameters must be at most"),
+        ({"arch": {"sr": 7.0}}, "sr must be in (0, 1], got 7.0"),
+        ({"arch": {"sr": 1}}, "'sr' must be a field of squeezenet with a value of its type, got 1"),
+        ({"arch": {"classes": True}}, "'classes' must be a field of squeezenet"),
+        ({"arch": {"norm": "batch"}}, "norm must not be 'batch'"),
+        ({"arch": {"sides": 4}}, "'sides' must be a field"),
+        ({"arch": []}, "with its fields"),
+        ({"family": "resnet"}, "family must be one of squeezenet, alexnet"),
+        ({"family": ["squeezenet"]}, "family must be one of"),
+        ({"family": "alexnet", "arch": {"version": "small", "classes": 3, "fc": 2**16}}, "parameters must be at most"),
+        ({"image_size": 0}, "image_size must be an integer in"),
+        ({"image_size": 4, "arch": {"version": "1.0", "classes": 3}}, "the network must suit its images"),
+        ({"image_size": 10**9}, "image_size must be an integer in"),
+        ({"mean": []}, "mean must be a list of 1 to 64 numbers"),
+        ({"mean": [1.5] * 65}, "mean must be a list of 1 to 64 numbers"),
+        ({"mean": [1]}, "mean must be of finite floats"),
+        ({"mean": [1e999]}, "Infinity is no number"),
+        ({"scale": [0.5, 0.5]}, "scale must be of 1 channels, got 2"),
+        ({"class_names": ["a", "b"]}, "class_names must be 3, got 2"),
+        ({"class_names": "abc"}, "class_names must be a list of texts"),
+        ({"class_names": [1, 2, 3]}, "class_names must be a list of texts"),
+        ({"arch": {"fires": 512, "incr_e": 0}}, "parameters must have a longer payload"),
+        ({"else": 1}, "the header must be an object of"),
+    ],
+    ids=str,
+)
+def test_absurd_headers_are_refused_before_anything_is_allocated(changes, reason):
+    head = json.dumps(HEAD | changes).encode()
+    with pytest.raises(FileError) as caught:
+        decode(assembled(head, b"", b"", bytes(8)))
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("head", [b"", b"{", b"[]", b"3", b"\xff", b"[" * 10**5, b"9" * 10**4, b'{"arch":NaN}'])
+def test_headers_that_are_no_object_are_refused(head):
+    with pytest.raises(FileError, match="the header must be"):
+        decode(assembled(head, b"", b"", bytes(8)))
+
+
+FLOAT = struct.Struct("<f").pack
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (b"\x00" + FLOAT(0.0), "the step must be greater than 0, got 0.0"),
+        (b"\x00" + FLOAT(-1.0), "the step must be greater than 0, got -1.0"),
+        (b"\x00" + FLOAT(float("nan")), "values must be finite, got nan"),
+        (b"\x00" + FLOAT(float("inf")), "values must be finite, got inf"),
+        (b"\x03", "the kind of conv1.weight must be 0, 1 or 2, got 3"),
+    ],
+    ids=str,
+)
+def test_tables_that_make_no_sense_are_refused(table, reason):
+    head, tables, payload, digest = sections(encode(compressed()))
+    with pytest.raises(FileError) as caught:
+        decode(assembled(head, table + tables[5:], payload, digest))
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [lambda tables: tables[:-1], lambda tables: tables + b"\0", lambda tables: b""])
+def test_tables_of_another_length_are_refused(change):
+    head, tables, payload, digest = sections(encode(compressed()))
+    with pytest.raises(FileError):
+        decode(assembled(head, change(tables), payload, digest))
+
+
+@pytest.mark.parametrize("coder", CODER_NAMES)
+def test_any_payload_is_refused_by_the_digest_at_the_latest(coder):
+    start = encode(compressed(), coder)[:6]
+    head, tables, payload, digest = sections(encode(compressed(kind="codebook"), coder))
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        broken = bytearray(payload)
+        if i % 3 == 0:
+            broken[rng.integers(len(broken)) :] = rng.bytes(rng.integers(50) * 4)
+        elif i % 3 == 1:
+            broken = bytearray(rng.bytes(int(rng.integers(300)) * 4))
+        else:
+            broken[rng.integers(len(broken))] ^= 1 << int(rng.integers(8))
+        with pytest.raises(FileError):
+            decode(assembled(head, tables, bytes(broken), digest, start))
+
+
+def test_what_is_no_network_of_its_specification_is_not_encoded():
+    good = compressed()
+    name = "conv1.weight"
+    tensor = good.tensors[name]
+    with pytest.raises(InputError, match="coder must be one of huffman, range, got 'zip'"):
+        encode(good, "zip")
+    with pytest.raises(InputError, match=r"tensors must be conv1\.weight, .*, got conv1\.bias"):
+        encode(dataclasses.replace(good, tensors={k: v for k, v in good.tensors.items() if k != name}))
+    for bad, reason in (
+        (tensor.tensor()[:1], "must be of shape"),
+        (np.full_like(tensor.tensor(), np.inf), "must be finite"),
+        (Levels(integers=tensor.integers + 10**6, values=np.array(1e36, np.float32)), "must be finite"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            with np.errstate(all="ignore"):
+                encode(dataclasses.replace(good, tensors=good.tensors | {name: bad}))
+    with pytest.raises(InputError, match="class_names must be 3, got 1"):
+        encode(dataclasses.replace(good, class_names=("a",)))
+
+
+@pytest.mark.parametrize(
+    ("integers", "book", "reason"),
+    [
+        (np.zeros(3, np.int64), np.float32(1), "integers must be of type int32, got int64"),
+        (np.zeros(3, np.int32), np.float64(1), "values must be of type float32, got float64"),
+        (np.zeros(3, np.int32), np.float32(0), "the step must be greater than 0, got 0.0"),
+        (np.full(3, -(2**31), np.int32), np.float32(1), "integers must be at least -2147483647"),
+        (np.zeros(3, np.int32), np.zeros((1, 1), np.float32), "of shape"),
+        (np.zeros(3, np.int32), np.zeros(0, np.float32), "entry 0 of a codebook must be 0.0"),
+        (np.zeros(3, np.int32), np.ones(2, np.float32), "entry 0 of a codebook must be 0.0"),
+        (np.full(3, 2, np.int32), np.zeros(2, np.float32), r"integers must be in \[0, 2\), got 2"),
+        (np.full(3, -1, np.int32), np.zeros(2, np.float32), r"integers must be in \[0, 2\), got -1"),
+        (np.zeros(3, np.int32), np.array([0, np.nan], np.float32), "values must be finite, got nan"),
+    ],
+)
+def test_levels_that_make_no_sense_are_refused(integers, book, reason):
+    with pytest.raises(InputError, match=reason):
+        Levels(integers=integers, values=np.asarray(book))
+
+
+def test_a_step_is_a_factor_and_a_codebook_a_table():
+    integers = np.array([[0, 2], [1, 2]], np.int32)
+    assert Levels(integers=integers, values=np.array(0.5, np.float32)).tensor().tolist() == [[0, 1], [0.5, 1]]
+    assert Levels(integers=integers, values=np.array([0, 7, -3], np.float32)).tensor().tolist() == [[0, -3], [7, -3]]
+
+
+def test_version_and_coder_must_be_known():
+    data = encode(compressed())
+    with pytest.raises(FileError, match="the version must be 1, got 2"):
+        decode(data[:4] + b"\x02" + data[5:])
+    with pytest.raises(FileError, match="the coder must be below 2, got 9"):
+        decode(data[:5] + b"\x09" + data[6:])
+    assert data[:4] == container.MAGIC
