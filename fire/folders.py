@@ -44,32 +44,35 @@ class Listing(NamedTuple):
 
 def scan(root: Path) -> Listing:
     """List the folder. Raises DataError if a part or a class is missing or empty."""
-    if not root.is_dir():
-        raise DataError(f"data.root must be an existing folder, got {str(root)!r}")
-    parts = {}
-    for part in ("train", "val"):
-        if not (root / part).is_dir():
-            raise DataError(f"data.root must hold train/<class>/* and val/<class>/*, got {root} without {part}/")
-        parts[part] = sorted(entry.name for entry in os.scandir(root / part) if entry.is_dir())
-    names = parts["train"]
+    names, train = scan_part(root, "train")
     if len(names) < 2:
         raise DataError(f"{root / 'train'} must hold at least 2 class folders, got {len(names)}")
-    differing = sorted(set(names) ^ set(parts["val"]))
+    names_of_test, test = scan_part(root, "val")
+    differing = sorted(set(names) ^ set(names_of_test))
     if differing:
         raise DataError(f"train and val in {root} must hold the same classes, got {differing[0]!r} in one only")
-    files: dict[str, list[ImageFile]] = {"train": [], "val": []}
-    for part, found in files.items():
-        for label, name in enumerate(names):
-            folder = root / part / name
-            images = [
-                ImageFile(Path(entry.path), label, entry.stat().st_size)
-                for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)
-                if entry.is_file() and Path(entry.name).suffix.lower() in SUFFIXES
-            ]
-            if not images:
-                raise DataError(f"class folder {folder} must hold images ({' '.join(sorted(SUFFIXES))}), got none")
-            found += images
-    return Listing(tuple(names), files["train"], files["val"])
+    return Listing(names, train, test)
+
+
+def scan_part(root: Path, part: str) -> tuple[tuple[str, ...], list[ImageFile]]:
+    """The classes and images of root/part, "train" or "val". Raises DataError if it or a class is missing or empty."""
+    if not root.is_dir():
+        raise DataError(f"data.root must be an existing folder, got {str(root)!r}")
+    if not (root / part).is_dir():
+        raise DataError(f"data.root must hold train/<class>/* and val/<class>/*, got {root} without {part}/")
+    names = sorted(entry.name for entry in os.scandir(root / part) if entry.is_dir())
+    files: list[ImageFile] = []
+    for label, name in enumerate(names):
+        folder = root / part / name
+        images = [
+            ImageFile(Path(entry.path), label, entry.stat().st_size)
+            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)
+            if entry.is_file() and Path(entry.name).suffix.lower() in SUFFIXES
+        ]
+        if not images:
+            raise DataError(f"class folder {folder} must hold images ({' '.join(sorted(SUFFIXES))}), got none")
+        files += images
+    return tuple(names), files
 
 
 def decode(files: list[ImageFile], path: Path, channels: int, size: int, skip_corrupt: bool) -> list[int]:

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fire import folders
 from fire.arch import FAMILIES, ArchSpec
+from fire.compress.spec import CompressSpec
 from fire.cost import Cost, count
 from fire.errors import InputError, require
 from fire.recipe import DataSpec, TrainSpec
 
-PARTS = ("arch", "data", "train")
+PARTS = ("arch", "data", "train", "compress")
 CONF = Path(__file__).parents[1] / "conf"
 
 
@@ -49,11 +50,12 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(RunOptions):
-    """All that a run depends on: the network, the data, the recipe, and the options."""
+    """All that a run depends on: the network, the data, the recipe, the compression, and the options."""
 
     arch: ArchSpec
     data: DataSpec
     train: TrainSpec
+    compress: CompressSpec = field(default_factory=CompressSpec)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,8 +73,18 @@ class RunConfig(RunOptions):
         return count(self.arch, self.data.image_size, self.data.channels)
 
     @property
+    def is_compressed(self) -> bool:
+        """Whether the trained network is compressed: the run without compression comes first, and is one of its own."""
+        return self.compress.method != "none"
+
+    @property
+    def uncompressed(self) -> "RunConfig":
+        """The run whose network this one compresses; itself if it doesn't."""
+        return replace(self, compress=CompressSpec()) if self.is_compressed else self
+
+    @property
     def identity(self) -> dict[str, Any]:
-        """Family, metaparameters, data, recipe and seed; not where the data lies, nor how and where to run.
+        """Family, metaparameters, data, recipe, compression, seed; not where the data lies, nor how and where to run.
 
         Values equal to their defaults are left out, so that a field that is added later, with what was done before
         as its default, leaves the keys of finished runs as they are.
@@ -81,8 +93,9 @@ class RunConfig(RunOptions):
             "family": self.family,
             "arch": _differing(self.arch),
             "data": {name: value for name, value in _differing(self.data).items() if name != "root"},
-            "train": _differing(self.train),
+            "train": {name: value for name, value in _differing(self.train).items() if name != "weights"},
             "seed": self.seed,
+            **({"compress": _differing(self.compress)} if self.is_compressed else {}),
         }
 
     @property
@@ -107,6 +120,7 @@ def register_schema() -> None:
         store.store(group="arch", name=f"{name}_schema", node=_schema(family))
     store.store(group="data", name="schema", node=_schema(DataSpec))
     store.store(group="train", name="schema", node=_schema(TrainSpec))
+    store.store(group="compress", name="schema", node=_schema(CompressSpec))
     store.store(name="schema", node=dataclasses.asdict(RunOptions()))
 
 
@@ -122,6 +136,14 @@ def describe_folder(root: str) -> tuple[int, str]:
     return len(listing.class_names), listing.fingerprint
 
 
+def describe_file(path: str) -> str:
+    """A fingerprint of what the file of weights holds. Raises InputError if it cannot be read."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise InputError(f"train.weights must be a readable file, got {path!r} ({error.strerror})") from error
+
+
 def load(cfg: DictConfig, describe: Callable[[str], tuple[int, str]] = describe_folder) -> RunConfig:
     """The typed configuration of a composed one. Raises InputError where a value breaks its rule.
 
@@ -132,6 +154,8 @@ def load(cfg: DictConfig, describe: Callable[[str], tuple[int, str]] = describe_
         with flag_override(cfg, ["readonly", "struct"], [False, False]):
             if cfg.data.name == "image_folder" and cfg.data.root is not None:
                 cfg.data.classes, cfg.data.fingerprint = describe(str(cfg.data.root))
+            if cfg.train.weights:
+                cfg.train.weights_fingerprint = describe_file(str(cfg.train.weights))
         _refuse_unknown(cfg, "", RunConfig)
         for name in PARTS:
             _refuse_unknown(cfg[name], f"{name}.", OmegaConf.get_type(cfg[name]))
@@ -154,7 +178,11 @@ def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig | Non
         part, _, name = key.rpartition(".")
         of: Any = getattr(config, part) if part in PARTS else RunOptions()
         known = part in changes and name in {field.name for field in dataclasses.fields(of)}
-        if not known or key in ("data.name", "data.root", "data.fingerprint") or "${" in str(value):
+        if (
+            not known
+            or key in ("data.name", "data.root", "data.fingerprint", "train.weights", "train.weights_fingerprint")
+            or "${" in str(value)
+        ):
             return None
         try:
             probe = _probe(type(of))  # type: ignore[arg-type] # of a type it cannot tell to be hashable
@@ -162,8 +190,8 @@ def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig | Non
             changes[part][name] = probe[name]
         except OmegaConfBaseException:
             return None
-    parts = {part: dataclasses.replace(getattr(config, part), **changes[part]) for part in PARTS if changes[part]}
-    return dataclasses.replace(config, **parts, **changes[""])
+    parts = {part: replace(getattr(config, part), **changes[part]) for part in PARTS if changes[part]}
+    return replace(config, **parts, **changes[""])
 
 
 @functools.cache

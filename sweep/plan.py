@@ -35,7 +35,9 @@ class Point:
     @property
     def work(self) -> int:
         """Multiply-accumulates of the forward passes in training, to compare how long points take."""
-        return self.cost.macs * self.config.train.epochs
+        compress = self.config.compress
+        epochs = compress.epochs + compress.final_epochs if self.config.is_compressed else self.config.train.epochs
+        return self.cost.macs * epochs
 
 
 def labels(points: Sequence[Point]) -> dict[str, str]:

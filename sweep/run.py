@@ -3,40 +3,45 @@
 import ctypes
 import dataclasses
 import traceback as traceback_module
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from fire import data, model, train, weights
+from fire import data, model, pretrained, train, weights
 from fire.augment import Batches
+from fire.compress import container, methods
+from fire.compress.levels import Compressed, values
 from fire.errors import InputError, TrainingError
 from fire.files import locked, write
-from fire.progress import Progress
+from fire.progress import Epoch, Progress
 from sweep import origin
 from sweep.config import RunConfig
 from sweep.store import Record, Store, curve_csv
 
 Report = Callable[[Progress], None]
+Log = Callable[[str], None]
+WEIGHTS, COMPRESSED = "weights.safetensors", "network.fcn"
 
 
 class BusyError(InputError):
     """Another process is training this run."""
 
 
-def run(config: RunConfig, report: Report = lambda progress: None) -> Record:
+def run(config: RunConfig, report: Report = lambda progress: None, *, wait: bool = False) -> Record:
     """Train the network of the configuration unless its run has finished; its record, which is in the store.
 
-    A failure becomes a record with status "failed". Raises BusyError if another process is at it, StoreError if the
-    results cannot be written.
+    A failure becomes a record with status "failed". Raises BusyError if another process is at it, unless told to wait
+    for its end; StoreError if the results cannot be written.
     """
     store = Store(config.results_dir)
     store.check_writable()
     key = config.key
     folder = store.folder(key)
-    with locked(folder / ".lock", wait=False) as held:
+    with locked(folder / ".lock", wait=wait) as held:
         if not held:
             raise BusyError(f"run {key} is being trained by another process")
         for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
@@ -53,7 +58,7 @@ def run(config: RunConfig, report: Report = lambda progress: None) -> Record:
         return record
 
 
-def _attempt(config: RunConfig, folder: Path, report: Report, log: Callable[[str], None]) -> Record:
+def _attempt(config: RunConfig, folder: Path, report: Report, log: Log) -> Record:
     start = origin.now()
     commit, dirty = origin.git_state()
     cost = config.cost
@@ -73,7 +78,7 @@ def _attempt(config: RunConfig, folder: Path, report: Report, log: Callable[[str
     }
     log(f"start, commit {commit}{' with changes' if dirty else ''}")
     try:
-        result = _train(config, folder, report, log)
+        result = (_compress if config.is_compressed else _train)(config, folder, report, log)
     except Exception as error:  # whatever stops one run must not stop the sweep; the record tells
         expected = isinstance(error, InputError | TrainingError)
         message = " ".join((str(error) if expected else f"{type(error).__name__}: {error}").split())  # one line
@@ -84,11 +89,94 @@ def _attempt(config: RunConfig, folder: Path, report: Report, log: Callable[[str
     return Record(**base, **result, status="finished", end=origin.now())
 
 
-def _train(config: RunConfig, folder: Path, report: Report, log: Callable[[str], None]) -> dict[str, Any]:
+def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[str, Any]:
     device = prepare_process(config.device, config.threads)
     images = data.load(config.data, Path(config.data_dir))
     network = model.build(config.arch, config.data.channels, config.train.init, config.seed)
+    if config.train.weights:
+        pretrained.start(network, pretrained.read(Path(config.train.weights), config.arch))
+    trained = train.train(
+        network,
+        images,
+        config.train,
+        seed=config.seed,
+        device=device,
+        checkpoint=folder / "checkpoint.pt",
+        report=_following(folder, report, log),
+    )
+    network = model.fold(trained.network)
+    batches = Batches(images.test, images, config.train, device)
+    scores = train.evaluate(network, batches, device)
+    path = folder / WEIGHTS
+    weights.save(
+        path,
+        weights.Deployed(
+            network=network,
+            spec=config.arch,
+            preprocessing=weights.Preprocessing(
+                image_size=config.data.image_size, mean=batches.mean, scale=batches.scale
+            ),
+            class_names=images.class_names,
+        ),
+    )
+    return {
+        **scores._asdict(),
+        **_last(trained.curve),
+        "images_per_second": trained.images_per_second,
+        "images_skipped": images.skipped,
+        "weights_bytes": path.stat().st_size,
+        "precision": trained.precision,
+        "kernels": trained.kernels,
+        "threads": trained.threads,
+        "device": _device_name(device),
+    }
 
+
+def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[str, Any]:
+    """Compress the network of the run without compression, which is trained first if need be."""
+    start = run(config.uncompressed, report, wait=True)
+    if start.status != "finished":
+        raise TrainingError(f"the network to compress, run {start.key}, failed: {start.error}")
+    log(f"compressing the network of run {start.key}")
+    device = prepare_process(config.device, config.threads)
+    images = data.load(config.data, Path(config.data_dir))
+    deployed = weights.load(folder.parent / start.key / WEIGHTS)
+    result = methods.compress(
+        deployed.network,
+        images,
+        config.compress,
+        train=config.train,
+        seed=config.seed,
+        device=device,
+        report=_following(folder, report, log),
+    )
+    path = folder / COMPRESSED
+    compressed = Compressed(
+        spec=deployed.spec,
+        preprocessing=deployed.preprocessing,
+        class_names=deployed.class_names,
+        tensors=result.levels,
+    )
+    container.save(path, compressed, methods.CODERS[config.compress.method])
+    decoded = container.load(path)
+    scores = train.evaluate(decoded.network().to(device), Batches(images.test, images, config.train, device), device)
+    sizes = container.sizes(path.read_bytes())
+    return {
+        **scores._asdict(),
+        **_last(result.curve),
+        "images_skipped": images.skipped,
+        "float_key": start.key,
+        "file_bytes": path.stat().st_size,
+        "overhead_bytes": sizes.overhead,
+        "nonzero": sum(int(np.count_nonzero(values(tensor))) for tensor in decoded.tensors.values()),
+        "precision": result.precision,
+        "threads": torch.get_num_threads(),
+        "device": _device_name(device),
+    }
+
+
+def _following(folder: Path, report: Report, log: Log) -> Report:
+    """A report that also writes curve.csv and the log, whenever an epoch is done."""
     written = 0
 
     def follow(progress: Progress) -> None:
@@ -101,44 +189,22 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Callable[[str],
                 log(f"epoch {written}: {rows[-1]}")
         report(progress)
 
-    trained = train.train(
-        network,
-        images,
-        config.train,
-        seed=config.seed,
-        device=device,
-        checkpoint=folder / "checkpoint.pt",
-        report=follow,
-    )
-    network = model.fold(trained.network)
-    batches = Batches(images.test, images, config.train, device)
-    scores = train.evaluate(network, batches, device)
-    preprocessing = weights.Preprocessing(image_size=config.data.image_size, mean=batches.mean, scale=batches.scale)
-    path = folder / "weights.safetensors"
-    weights.save(
-        path,
-        weights.Deployed(
-            network=network, spec=config.arch, preprocessing=preprocessing, class_names=images.class_names
-        ),
-    )
-    last = trained.curve[-1]
+    return follow
+
+
+def _last(curve: Sequence[Epoch]) -> dict[str, Any]:
+    last = curve[-1]
     return {
-        "top1": scores.top1,
-        "top5": scores.top5,
-        "loss": scores.loss,
         "validation_top1": last.validation_top1,
         "validation_loss": last.validation_loss,
         "train_loss": last.train_loss,
         "epochs": last.epoch,
         "train_seconds": last.train_seconds,
-        "images_per_second": trained.images_per_second,
-        "images_skipped": images.skipped,
-        "weights_bytes": path.stat().st_size,
-        "precision": trained.precision,
-        "kernels": trained.kernels,
-        "threads": trained.threads,
-        "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
     }
+
+
+def _device_name(device: torch.device) -> str:
+    return str(device) if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
 def _content(config: RunConfig) -> dict[str, Any]:
@@ -146,6 +212,7 @@ def _content(config: RunConfig) -> dict[str, Any]:
         "arch": {"family": config.family, **dataclasses.asdict(config.arch)},
         "data": dataclasses.asdict(config.data),
         "train": dataclasses.asdict(config.train),
+        "compress": dataclasses.asdict(config.compress) if config.is_compressed else {},
     }
 
 

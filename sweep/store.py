@@ -1,6 +1,7 @@
 """The store of results: a directory a run, on any file system, without server or daemon. Standard library only.
 
-results/<key>/   config.yaml, record.json, curve.csv, weights.safetensors, log; checkpoint.pt while it trains
+results/<key>/   config.yaml, record.json, curve.csv, log; weights.safetensors, or network.fcn of a compressed network;
+                 checkpoint.pt while it trains
 results/sweeps/  <name>.json for each launched sweep: what varied, and the keys of its points
 
 record.json is written last and at once: a run is done if and only if it is there and says so.
@@ -9,7 +10,7 @@ record.json is written last and at once: a run is done if and only if it is ther
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,8 @@ class StoreError(InputError):
 class Record:
     """One run. What is not known is None, never 0. Accuracies are fractions of 1, losses nats; sizes are of fp32.
 
-    top1, top5 and loss are of the test set; validation_top1 and validation_loss of the validation set.
+    top1, top5 and loss are of the test set; validation_top1 and validation_loss of the validation set. Those of a
+    compressed network are of its file, decoded.
     """
 
     key: str
@@ -41,6 +43,7 @@ class Record:
     macs: int  # per image
     activations: int  # per image
     size_bytes: int
+    compress: dict[str, Any] = field(default_factory=dict)  # method and its settings; empty: not compressed
     error: str | None = None
     traceback: str | None = None
     top1: float | None = None
@@ -54,6 +57,10 @@ class Record:
     images_per_second: float | None = None
     images_skipped: int | None = None
     weights_bytes: int | None = None  # size of weights.safetensors
+    float_key: str | None = None  # of a compressed network: the run it was made from
+    file_bytes: int | None = None  # size of network.fcn
+    overhead_bytes: int | None = None  # of it: header, tables, checksums
+    nonzero: int | None = None  # weights and biases in it that are not 0
     precision: str | None = None  # what `auto` chose
     kernels: str | None = None  # likewise
     threads: int | None = None

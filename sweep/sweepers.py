@@ -5,6 +5,7 @@ Unlike Hydra's basic sweeper it knows the store, so a sweep that is launched aga
 
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,19 @@ class StoreSweeper(Sweeper):
         store = Store(points[0].config.results_dir)
         manifest = store.write_sweep(_manifest(self.config, overrides, points))
         console().print(f"{len(points)} runs, {len(points) - len(todo)} finished before; {manifest}")
-        if todo:
-            self.launcher.launch([list(point.overrides) for point in todo], initial_job_idx=0)
+        for batch in self._batches(todo):
+            self.launcher.launch([list(point.overrides) for point in batch], initial_job_idx=0)
         if not print_summary(store, points):
             raise SweepFailedError
+
+    def _batches(self, todo: list[Point]) -> Iterator[list[Point]]:
+        """First what others start from: the networks that are to be compressed."""
+        assert self.planner is not None
+        compressed = [point for point in todo if point.config.is_compressed]
+        floats = [self.planner.point([*point.overrides, "compress.method=none"]) for point in compressed]
+        unfinished = [point for point in _distinct(floats) if not Store(point.config.results_dir).is_done(point.key)]
+        first = _distinct([point for point in todo if not point.config.is_compressed] + unfinished)
+        yield from (batch for batch in (first, compressed) if batch)
 
 
 def unfinished(points: list[Point]) -> list[Point] | None:

@@ -1,0 +1,73 @@
+"""Trained weights from files of any kind: this program's two, torchvision's, and the authors' compressed SqueezeNet."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fire.arch import ArchSpec
+from fire.compress import container, released
+from fire.compress.levels import Compressed
+from fire.errors import InputError
+from fire.model import Network, build
+from fire.weights import Deployed, Preprocessing, load, load_torchvision
+
+# What torchvision's networks expect: pixels in [0, 1], minus the mean, over the standard deviation.
+TORCHVISION = Preprocessing(
+    image_size=224,
+    mean=[255 * mean for mean in (0.485, 0.456, 0.406)],
+    scale=[1 / (255 * std) for std in (0.229, 0.224, 0.225)],
+)
+
+
+def read(path: Path, spec: ArchSpec) -> Deployed:
+    """The network of a file, whose kind its suffix says: .safetensors, .fcn (compressed), .net (the authors'), .pth.
+
+    spec: of the network for .pth, torchvision's state dicts, which don't say; the other files know their own.
+    Raises InputError if it is no whole file of its kind.
+    """
+    match path.suffix:
+        case ".safetensors":
+            return load(path)
+        case ".fcn":
+            return _deployed(container.load(path))
+        case ".net":
+            return _deployed(released.read(path))
+        case ".pth":
+            spec = replace(spec, norm="none")
+            network = build(spec, channels=len(TORCHVISION.mean))
+            load_torchvision(path, network)
+            names = tuple(str(label) for label in range(spec.classes))
+            return Deployed(network=network.eval(), spec=spec, preprocessing=TORCHVISION, class_names=names)
+    raise InputError(f"weights must be a file .safetensors, .fcn, .net or .pth, got {str(path)!r}")
+
+
+@torch.no_grad()
+def start(network: Network, deployed: Deployed) -> None:
+    """Give the network the trained weights to start from; its last layer only if it has as many classes.
+
+    Raises InputError if the other layers differ in name or shape.
+    """
+    trained = deployed.network.state_dict()
+    own = network.state_dict()
+    layers = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    last = {f"{layers[-1]}.weight", f"{layers[-1]}.bias"}
+    for name in own.keys() | trained.keys():
+        shapes = [tuple(state[name].shape) if name in state else None for state in (own, trained)]
+        if shapes[0] == shapes[1]:
+            own[name].copy_(trained[name])
+        elif name not in last or None in shapes:
+            raise InputError(
+                f"train.weights must be of the network that arch describes (without batch normalisation, which is "
+                f"folded in files): {name} must be of shape {shapes[0]}, got {shapes[1]}"
+            )
+
+
+def _deployed(compressed: Compressed) -> Deployed:
+    return Deployed(
+        network=compressed.network(),
+        spec=compressed.spec,
+        preprocessing=compressed.preprocessing,
+        class_names=compressed.class_names,
+    )

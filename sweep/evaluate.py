@@ -1,0 +1,143 @@
+"""python -m sweep.evaluate WEIGHTS [data=NAME] [data.root=FOLDER] [option=value]: accuracy of a file of weights.
+
+WEIGHTS is a file of this program (.safetensors, or .fcn, which is compressed), the authors' compressed SqueezeNet
+(.net), or torchvision's (.pth, with arch=squeezenet_v1_0 or arch=squeezenet_v1_1). The images are the data set's test
+images, as these weights expect them: size, mean and scale are the weights', not the data set's. An image folder needs
+only val/<class>/*. Its classes may be some of the weights' classes, as ImageNet's synsets n01440764 to n15075141 are
+those of weights with 1,000 classes; accuracy is then over these classes, and over all that the weights know.
+"""
+
+import dataclasses
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from fire import data, folders, pretrained, train
+from fire.augment import Batches
+from fire.data import DataSet, ImageSet
+from fire.errors import InputError
+from fire.recipe import DataSpec, TrainSpec
+from fire.synsets import imagenet
+from sweep.command import guarded
+from sweep.config import CONF, register_schema
+from sweep.run import prepare_process
+
+
+def main() -> None:
+    """Run the command."""
+    guarded("sweep.evaluate", lambda: _main(sys.argv[1:]))
+
+
+def _main(arguments: list[str]) -> None:
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return
+    weights, *overrides = arguments
+    register_schema()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = hydra.compose("config", overrides=overrides)
+    for line in evaluate(Path(weights), cfg):
+        print(line)
+
+
+def evaluate(path: Path, cfg: DictConfig) -> list[str]:
+    """What the command prints. Raises InputError if weights and images cannot be used, or not with each other."""
+    device = prepare_process(cfg.device, cfg.threads)
+    deployed = pretrained.read(path, _typed(cfg.arch))
+    expects = deployed.preprocessing
+    spec: DataSpec = _typed(cfg.data)
+    if len(expects.mean) != spec.channels:
+        raise InputError(f"data.channels must be {len(expects.mean)} for these weights, got {spec.channels}")
+    if expects.image_size > spec.stored_size:
+        raise InputError(
+            f"data.stored_size must be at least {expects.image_size}, which these weights expect, "
+            f"got {spec.stored_size}"
+        )
+    spec = dataclasses.replace(spec, image_size=expects.image_size)
+    with tempfile.TemporaryDirectory() as folder:
+        images = _images(spec, Path(cfg.data_dir), Path(folder))
+        columns = _columns(images.class_names, deployed.class_names)
+        # As these weights expect them: (image - mean) * scale.
+        images = dataclasses.replace(images, mean=tuple(expects.mean), std=tuple(1 / scale for scale in expects.scale))
+        network = deployed.network.to(device)
+
+        def scores(part: ImageSet, chosen: nn.Module) -> str:
+            found = train.evaluate(chosen, Batches(part, images, TrainSpec(), device), device)
+            return f"top-1 {100 * found.top1:.2f} %, top-5 {100 * found.top5:.2f} %, loss {found.loss:.4f}"
+
+        labelled = images.test._replace(labels=np.array(columns)[images.test.labels])
+        known = len(deployed.class_names)
+        lines = [f"{len(images.test):,} images, {path.stat().st_size:,} bytes of weights"]
+        if columns == list(range(known)):
+            return [*lines, f"{known:,} classes: {scores(images.test, network)}"]
+        some = _Columns(network, torch.tensor(columns, device=device))
+        return [
+            *lines,
+            f"over the {len(columns):,} classes of the images: {scores(images.test, some)}",
+            f"over all {known:,} classes of the weights: {scores(labelled, network)}",
+        ]
+
+
+class _Columns(nn.Module):
+    """A network's logits of some of its classes. (N, C, H, W) -> (N, columns)"""
+
+    def __init__(self, network: nn.Module, columns: Tensor) -> None:
+        super().__init__()
+        self.network, self.columns = network, columns
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x)
+        return logits[:, self.columns]
+
+
+def _typed(node: DictConfig) -> Any:
+    return OmegaConf.to_object(node)
+
+
+def _images(spec: DataSpec, data_dir: Path, scratch: Path) -> DataSet:
+    """The data set; of an image folder only its test images, which alone are decoded."""
+    if spec.name != "image_folder":
+        return data.load(spec, data_dir)
+    names, files = folders.scan_part(Path(str(spec.root)), "val")
+    kept = folders.decode(files, scratch / "images.npy", spec.channels, spec.stored_size, spec.on_corrupt == "skip")
+    labels = np.array([files[position].label for position in kept], np.int64)
+    test = ImageSet(np.load(scratch / "images.npy", mmap_mode="c"), labels, np.arange(len(kept)))
+    none = test._replace(rows=test.rows[:0])
+    nothing = (0.0,) * spec.channels
+    return DataSet(
+        spec=spec,
+        train=none,
+        validation=none,
+        test=test,
+        class_names=tuple(names),
+        mean=nothing,
+        std=nothing,
+        skipped=len(files) - len(kept),
+    )
+
+
+def _columns(images: tuple[str, ...], weights: tuple[str, ...]) -> list[int]:
+    """Which of the weights' classes each class of the images is. Raises InputError if they don't have it."""
+    numbers = tuple(str(label) for label in range(len(weights)))
+    if weights == numbers and len(weights) == len(images):
+        return list(range(len(weights)))
+    if weights == numbers and len(weights) == len(imagenet()):
+        weights = imagenet()  # files of the authors and of torchvision don't name their classes
+    unknown = [name for name in images if name not in weights]
+    if unknown:
+        raise InputError(
+            f"the images' classes must be among the weights' {len(weights):,}, {weights[0]!r} to {weights[-1]!r}: "
+            f"got {unknown[0]!r}"
+        )
+    return [weights.index(name) for name in images]
+
+
+if __name__ == "__main__":
+    main()
