@@ -45,7 +45,16 @@ def test_fire_stands_alone(path):
 
 
 @pytest.mark.parametrize(
-    "name", ["fire/arch", "fire/errors", "fire/recipe", "fire/progress", "fire/files", "sweep/store"]
+    "name",
+    [
+        "fire/arch",
+        "fire/errors",
+        "fire/recipe",
+        "fire/progress",
+        "fire/files",
+        "fire/compress/spec",
+        "sweep/store",
+    ],
 )
 def test_standard_library_only(name):
     assert roots(ROOT / f"{name}.py") <= sys.stdlib_module_names | {"fire"}

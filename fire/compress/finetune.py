@@ -1,0 +1,166 @@
+"""The one loop that both methods fine-tune with."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from fire.augment import Batches
+from fire.compress.spec import CompressSpec
+from fire.data import DataSet
+from fire.errors import TrainingError
+from fire.model import Network
+from fire.precision import autocast, faster_precision
+from fire.progress import Epoch, Progress
+from fire.recipe import TrainSpec
+from fire.train import REPORT_SECONDS, evaluate, learning_rate
+
+WARMUP = 0.1  # part of a stage in which the learning rate rises
+CLIP = 1.0  # networks without normalisation need it: docs/log.md
+SMALLEST_RMS = 1e-3  # what a learning rate is a multiple of must not vanish with a tensor of zeros
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """Parameters that learn together. lr: at the peak; relative: as a multiple of each tensor's root mean square."""
+
+    parameters: Iterable[nn.Parameter]
+    lr: float
+    relative: bool = True
+
+
+class FineTuning:
+    """A folded network's fine-tuning, in stages; the curve counts their epochs through.
+
+    The network is changed in place. Its float self, as it was at first, is the teacher of distillation.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        data: DataSet,
+        spec: CompressSpec,
+        train: TrainSpec,
+        *,
+        seed: int,
+        device: torch.device,
+        report: Callable[[Progress], None],
+    ) -> None:
+        layout = torch.channels_last if train.channels_last else torch.contiguous_format
+        self.network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        self.batches = Batches(data.train, data, train, device)
+        self.curve: list[Epoch] = []
+        self._validation = Batches(data.validation, data, train, device)
+        self._teacher = copy.deepcopy(self.network).eval() if spec.distillation else None
+        self._spec, self._train, self._seed, self._device = spec, train, seed, device
+        self._report = report
+        self.precision = train.precision
+        if self.precision == "auto":
+            self.precision = faster_precision(self.network, self.batches, train, device)
+
+    def stage(
+        self,
+        epochs: int,
+        tuned: Iterable[Tuned],
+        *,
+        before_step: Callable[[int, int], None] = lambda step, steps: None,
+        penalty: Callable[[], Tensor | None] = lambda: None,
+    ) -> None:
+        """Train for some epochs at a learning rate that rises, then falls to 0; a row of the curve for each.
+
+        before_step: called with the step, counted from 0, and their number. penalty: added to the loss, in nats.
+        Raises TrainingError if the loss is no longer finite.
+        """
+        optimizer = torch.optim.Adam([group for chosen in tuned for group in _groups(chosen)], fused=True)
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        schedule = replace(self._train, lr=1.0, schedule="onecycle", warmup=WARMUP)
+        steps = self.batches.steps(self._train.batch_size)
+        for epoch in range(epochs):
+            began = reported = time.perf_counter()
+            factor = 1.0
+            losses: list[Tensor] = []
+            for module in self.network.modules():
+                module.train(not isinstance(module, nn.Dropout))  # what is left of a pruned layer needs no dropout
+            generator = self._generator()
+            for step, (images, labels) in enumerate(self.batches.shuffled(self._train.batch_size, generator)):
+                before_step(epoch * steps + step, epochs * steps)
+                factor = learning_rate(schedule, epoch * steps + step, epochs * steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak"] * factor
+                loss = self.loss(images, labels)
+                losses.append(loss.detach())
+                extra = penalty()
+                (loss if extra is None else loss + extra).backward()
+                nn.utils.clip_grad_norm_(parameters, CLIP)
+                optimizer.step()
+                self.network.zero_grad()
+                if time.perf_counter() - reported > REPORT_SECONDS:
+                    reported = time.perf_counter()
+                    self._tell((step + 1) / steps, losses, reported - began)
+            self._finish_epoch(factor, losses, began)
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss of a batch, in nats: cross-entropy with the labels, in part with the teacher's answers."""
+        with autocast(self._device, self.precision):
+            logits = self.network(images).float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=self._train.label_smoothing)
+        if self._teacher is None:
+            return loss
+        with torch.no_grad(), autocast(self._device, self.precision):
+            answers = self._teacher(images).float().softmax(1)
+        return torch.lerp(loss, F.cross_entropy(logits, answers), self._spec.distillation)
+
+    def _generator(self) -> torch.Generator:
+        (state,) = np.random.SeedSequence([self._seed, len(self.curve)]).generate_state(1).tolist()
+        return torch.Generator().manual_seed(state)
+
+    def _finish_epoch(self, factor: float, losses: list[Tensor], began: float) -> None:
+        train_loss = float(torch.stack(losses).mean())
+        train_seconds = time.perf_counter() - began
+        if not math.isfinite(train_loss):
+            raise TrainingError(
+                f"diverged: the loss is {train_loss} in epoch {len(self.curve) + 1} of compression; "
+                f"lower compress.lr={self._spec.lr:g}"
+            )
+        with parametrize.cached():
+            scores = evaluate(self.network, self._validation, self._device)
+        last = self.curve[-1] if self.curve else None
+        self.curve.append(
+            Epoch(
+                epoch=len(self.curve) + 1,
+                lr=self._spec.lr * factor,
+                train_loss=train_loss,
+                validation_loss=scores.loss,
+                validation_top1=scores.top1,
+                train_seconds=train_seconds + (last.train_seconds if last else 0.0),
+                seconds=time.perf_counter() - began + (last.seconds if last else 0.0),
+            )
+        )
+        self._tell(0.0, losses, time.perf_counter() - began)
+
+    def _tell(self, part: float, losses: list[Tensor], seconds: float) -> None:
+        self._report(
+            Progress(
+                epochs_done=len(self.curve) + part,
+                epochs=self._spec.epochs + self._spec.final_epochs,
+                loss=float(torch.stack(losses).mean()),
+                images_per_second=len(losses) * self._train.batch_size / seconds,
+                curve=tuple(self.curve),
+            )
+        )
+
+
+def _groups(tuned: Tuned) -> list[dict[str, object]]:
+    """A group of the optimizer for each parameter: the layers of a folded network differ widely in scale."""
+    groups: list[dict[str, object]] = []
+    for parameter in tuned.parameters:
+        scale = max(float(parameter.detach().square().mean().sqrt()), SMALLEST_RMS) if tuned.relative else 1.0
+        groups.append({"params": [parameter], "lr": tuned.lr * scale, "peak": tuned.lr * scale})
+    return groups

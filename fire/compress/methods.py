@@ -1,0 +1,72 @@
+"""From a trained network to quantised tensors."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from fire.compress import deep, entropy
+from fire.compress.finetune import FineTuning
+from fire.compress.layers import finished, weighted_layers
+from fire.compress.levels import Levels
+from fire.compress.spec import CompressSpec
+from fire.data import DataSet
+from fire.errors import require
+from fire.model import Network
+from fire.progress import Epoch, Progress
+from fire.recipe import TrainSpec
+
+CODERS = {"deep_compression": "huffman", "entropy": "range"}  # of each method's files
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fitted:
+    """What compression leads to: the levels of every tensor, in the order of the network's state dict.
+
+    network: with exactly the tensors that the levels stand for. curve: the epochs of fine-tuning; the last row is that
+    of the network. precision: what the fine-tuning computed in.
+    """
+
+    levels: dict[str, Levels]
+    network: Network
+    curve: tuple[Epoch, ...]
+    precision: str
+
+
+def compress(
+    network: Network,
+    data: DataSet,
+    spec: CompressSpec,
+    *,
+    train: TrainSpec,
+    seed: int,
+    device: torch.device,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Fitted:
+    """Compress a trained and folded network, which is left as it is, fine-tuning on data.train.
+
+    train says the batches, their augmentation and the precision; its optimizer is not used. The test set is not
+    touched. On the CPU the same seed, threads and precision give the same levels. Raises SpecError if the method is
+    "none", TrainingError if fine-tuning diverges.
+    """
+    require(spec.method != "none", "compress.method", "deep_compression or entropy", spec.method)
+    normalised = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    require(not normalised, "network", "folded", "batch normalisation")
+    network = copy.deepcopy(network)
+    names = list(network.state_dict())
+    tuning = FineTuning(network, data, spec, train, seed=seed, device=device, report=report)
+    if spec.method == "deep_compression":
+        deep.prune(tuning, spec)
+        deep.share(tuning, spec)
+    else:
+        entropy.train_on_grid(tuning, spec)
+        entropy.fix_integers(tuning, spec)
+    levels = {}
+    for name, layer in weighted_layers(network).items():
+        for part in ("weight", "bias"):
+            levels[f"{name}.{part}"] = finished(layer, part)
+    levels = {name: levels[name] for name in names}
+    network.load_state_dict({name: torch.from_numpy(level.tensor()) for name, level in levels.items()})
+    return Fitted(levels=levels, network=network.eval(), curve=tuple(tuning.curve), precision=tuning.precision)

@@ -1,0 +1,35 @@
+import math
+
+import pytest
+
+from fire.compress.spec import CompressSpec
+from fire.errors import SpecError
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("method", "zip", "one of none, deep_compression, entropy"),
+        ("epochs", 0, "at least 1"),
+        ("final_epochs", -1, "at least 0"),
+        ("lr", 0.0, "above 0 and finite"),
+        ("lr", math.inf, "above 0 and finite"),
+        ("final_lr", math.nan, "above 0 and finite"),
+        ("distillation", 1.5, "in [0, 1]"),
+        ("bias_bits", 1, "in [2, 16]"),
+        ("pruning", "random", "one of sensitivity, table"),
+        ("density", 0.0, "in (0, 1]"),
+        ("density", 1.01, "in (0, 1]"),
+        ("conv_bits", 0, "in [1, 8]"),
+        ("fc_bits", 9, "in [1, 8]"),
+        ("rate", -0.1, "at least 0 and finite"),
+    ],
+)
+def test_bad_values_are_refused_with_field_rule_and_value(field, value, rule):
+    with pytest.raises(SpecError) as caught:
+        CompressSpec(**{field: value})
+    assert str(caught.value) == f"compress.{field} must be {rule}, got {value!r}"
+
+
+def test_nothing_is_compressed_unless_asked_for():
+    assert CompressSpec().method == "none"
