@@ -155,7 +155,7 @@ def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict
         spec=deployed.spec,
         preprocessing=deployed.preprocessing,
         class_names=deployed.class_names,
-        tensors=result.levels,
+        tensors={**result.levels},
     )
     container.save(path, compressed, methods.CODERS[config.compress.method])
     decoded = container.load(path)

@@ -15,7 +15,7 @@ from fire.compress.deep import prune
 from fire.compress.entropy import CodeLengths
 from fire.compress.finetune import FineTuning
 from fire.compress.layers import Grid, Masked, Scaled, Shared, parameter, parametrise, weighted_layers
-from fire.compress.methods import Compressed, compress
+from fire.compress.methods import Fitted, compress
 from fire.compress.pruning import published_densities, scheduled_density, sensitive_densities, survivors
 from fire.compress.sensitivity import sensitivities
 from fire.compress.spec import CompressSpec
@@ -37,14 +37,14 @@ def trained(narrow, digits, cpu) -> Network:
 
 @pytest.fixture(scope="module")
 def shrink(digits, cpu):
-    def go(network: Network, spec: CompressSpec, recipe: TrainSpec = TRAIN, data=digits, **options) -> Compressed:
+    def go(network: Network, spec: CompressSpec, recipe: TrainSpec = TRAIN, data=digits, **options) -> Fitted:
         return compress(network, data, spec, train=recipe, seed=0, device=cpu, **options)
 
     return go
 
 
 @pytest.fixture(scope="module", params=[DEEP, ENTROPY], ids=lambda spec: spec.method)
-def compressed(request, trained, shrink) -> Compressed:
+def compressed(request, trained, shrink) -> Fitted:
     return shrink(trained, request.param)
 
 
@@ -54,7 +54,7 @@ def entropy_bits(integers) -> float:
     return float(-(counts * np.log2(counts / counts.sum())).sum())
 
 
-def weight_bits(result: Compressed) -> float:
+def weight_bits(result: Fitted) -> float:
     return sum(entropy_bits(level.integers) for name, level in result.levels.items() if name.endswith("weight"))
 
 

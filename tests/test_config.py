@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from fire.arch import AlexNetSpec, SqueezeNetSpec
+from fire.compress.spec import CompressSpec
 from fire.errors import InputError
 from fire.recipe import DataSpec, TrainSpec
 from sweep.config import RunConfig, RunOptions
@@ -56,6 +57,7 @@ TRAIN = {
     "clip": 1.0,
     "label_smoothing": 0.1,
     "ema": 0.9,
+    "weights_fingerprint": "0123456789abcdef",
     "init": "xavier",
     "inputs": "mean",
     "mirror": False,
@@ -65,19 +67,41 @@ TRAIN = {
     "kernels": "torch",
     "channels_last": False,
 }
+COMPRESS = {
+    "method": "entropy",
+    "epochs": 7,
+    "final_epochs": 5,
+    "lr": 0.3,
+    "final_lr": 0.3,
+    "distillation": 0.5,
+    "bias_bits": 12,
+    "pruning": "table",
+    "density": 0.77,
+    "conv_bits": 3,
+    "fc_bits": 3,
+    "rate": 0.77,
+}
 PLAIN = RunConfig(arch=SqueezeNetSpec(classes=10), data=DataSpec(), train=TrainSpec())
+SMALL = replace(PLAIN, compress=CompressSpec(method="deep_compression"))
 
 
 @pytest.mark.parametrize(
-    ("part", "cls", "changes"),
-    [("arch", SqueezeNetSpec, ARCH), ("data", DataSpec, DATA), ("train", TrainSpec, TRAIN)],
+    ("base", "part", "changes"),
+    [(PLAIN, "arch", ARCH), (PLAIN, "data", DATA), (PLAIN, "train", TRAIN), (SMALL, "compress", COMPRESS)],
+    ids=["arch", "data", "train", "compress"],
 )
-def test_every_change_changes_the_key(part, cls, changes):
-    names = {field.name for field in dataclasses.fields(cls)} - {"root", "classes"}
-    assert names == set(changes), "a field that this test does not know"
-    specs = [replace(getattr(PLAIN, part), **{name: value}) for name, value in changes.items()]
-    keys = {replace(PLAIN, **{part: spec}).key for spec in specs}
-    assert len(keys - {PLAIN.key}) == len(changes)
+def test_every_change_changes_the_key(base, part, changes):
+    names = {field.name for field in dataclasses.fields(getattr(base, part))}
+    assert names - {"root", "classes", "weights"} == set(changes), "a field that this test does not know"
+    specs = [replace(getattr(base, part), **{name: value}) for name, value in changes.items()]
+    keys = {replace(base, **{part: spec}).key for spec in specs}
+    assert len(keys - {base.key}) == len(changes)
+
+
+def test_settings_of_compression_do_not_change_the_key_of_a_run_without_it():
+    assert SMALL.key != PLAIN.key
+    assert SMALL.uncompressed.key == PLAIN.uncompressed.key == PLAIN.key
+    assert replace(PLAIN, compress=CompressSpec(density=0.5)).key == PLAIN.key
 
 
 def test_classes_are_those_of_the_data_and_part_of_the_key():
