@@ -54,6 +54,8 @@ def compressed_config(folder: Path, overrides: list[str]) -> RunConfig:
         overrides = ["compress=deep_compression", *overrides]
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = load(hydra.compose("config", overrides=overrides))
+    if not config.is_compressed:
+        raise InputError("compress must be deep_compression or entropy, got none")
     family = FAMILIES[record.arch["family"]]
     return dataclasses.replace(
         config,

@@ -134,8 +134,9 @@ def print_summary(store: Store, points: Sequence[Point]) -> bool:
     """Print a table of the points' results, and one of failures if there are any; whether all have finished."""
     out = console()
     table = Table(title=f"results in {store.root}/")
+    compressed = any(point.config.is_compressed for point in points)
     table.add_column("point")
-    for name in ("MiB", "MMACs", "validation top-1", "test top-1", "training"):
+    for name in ("MiB", *(["file, bytes"] * compressed), "MMACs", "validation top-1", "test top-1", "training"):
         table.add_column(name, justify="right")
     failures = Table(title="failures", title_style="bold red")
     for name in ("point", "key", "reason"):
@@ -147,6 +148,7 @@ def print_summary(store: Store, points: Sequence[Point]) -> bool:
             table.add_row(
                 names[point.key],
                 f"{point.cost.size_mib:.3f}",
+                *(["-" if record.file_bytes is None else f"{record.file_bytes:,}"] * compressed),
                 f"{point.cost.macs / 1e6:,.1f}",
                 percent(record.validation_top1),
                 percent(record.top1),

@@ -72,7 +72,7 @@ def evaluate(path: Path, cfg: DictConfig) -> list[str]:
             found = train.evaluate(chosen, Batches(part, images, TrainSpec(), device), device)
             return f"top-1 {100 * found.top1:.2f} %, top-5 {100 * found.top5:.2f} %, loss {found.loss:.4f}"
 
-        labelled = images.test._replace(labels=np.array(columns)[images.test.labels])
+        labelled = ImageSet(images.test.images, np.array(columns)[images.test.labels], images.test.rows)
         known = len(deployed.class_names)
         lines = [f"{len(images.test):,} images, {path.stat().st_size:,} bytes of weights"]
         if columns == list(range(known)):
@@ -109,7 +109,7 @@ def _images(spec: DataSpec, data_dir: Path, scratch: Path) -> DataSet:
     kept = folders.decode(files, scratch / "images.npy", spec.channels, spec.stored_size, spec.on_corrupt == "skip")
     labels = np.array([files[position].label for position in kept], np.int64)
     test = ImageSet(np.load(scratch / "images.npy", mmap_mode="c"), labels, np.arange(len(kept)))
-    none = test._replace(rows=test.rows[:0])
+    none = ImageSet(test.images, test.labels, test.rows[:0])
     nothing = (0.0,) * spec.channels
     return DataSet(
         spec=spec,
