@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import figures, paper
+from analysis import compression, figures, paper
 
 STYLE: Any = {
     "font.size": 10,
@@ -58,6 +58,13 @@ def pareto(runs: pd.DataFrame, by: Sequence[str], group: str) -> Figure:
     """Size versus accuracy of all networks of one data set, with the Pareto front."""
     figure, (ax,) = _figure(columns=1, width=6.5, height=4.2)
     figures.draw_pareto(figures.pareto_info(runs, by, group), ax, group)
+    return figure
+
+
+def file_size(runs: pd.DataFrame, along: Sequence[str]) -> Figure:
+    """Size of the file versus accuracy of the compressed networks of a sweep."""
+    figure, (ax,) = _figure(columns=1, width=7.0, height=4.4)
+    compression.draw_size(compression.size_info(runs, along), ax)
     return figure
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import figures, layout, tables
+from analysis import compression, figures, layout, tables
 from fire.errors import InputError
 from sweep.store import Sweep
 
@@ -28,7 +28,16 @@ th {{ background: #f6f6f6; }} th:first-child, td:first-child {{ text-align: left
 {sections}
 </body></html>
 """
-TITLES = {"sr": "Squeeze ratio", "pct_3x3": "Percentage of 3x3 filters", "bypass": "Bypass"}
+TITLES = {
+    "sr": "Squeeze ratio",
+    "pct_3x3": "Percentage of 3x3 filters",
+    "bypass": "Bypass",
+    "results": "SqueezeNet compressed",
+    "results_alexnet": "AlexNet compressed",
+    "deep_compression": "Deep Compression: density and bits",
+    "entropy": "Entropy-coded networks: the price of a bit",
+}
+TABLE_2 = ("results", "results_alexnet")  # the sweeps whose runs are those of the paper's tables 2 and 3
 OVERVIEW = ("family", "sr", "pct_3x3", "bypass", "base_e", "incr_e", "train.optimizer", "train.epochs", "seed")
 RESULTS = ("top1", "size_mib", "parameters", "macs", "top5", "validation_top1", "train_seconds")
 
@@ -70,7 +79,8 @@ def _sections(results_dir: Path, runs: pd.DataFrame, out: Path) -> Iterator[Sect
         part = tables.of_sweep(runs, sweep)
         if (part["status"] == "finished").any():
             yield _sweep_section(results_dir, part, sweep, out / "figures")
-    yield from _overview(runs, out / "figures")
+    yield from _paper_s_table(results_dir, runs)
+    yield from _overview(runs[runs["compress"] == "none"], out / "figures")
     failed = runs[runs["status"] == "failed"]
     if len(failed):
         yield Section("Failed runs", (), (("failed", failed[["key", "error", "host", "end"]]),))
@@ -81,7 +91,11 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
     along = [name for name in columns if name != "seed"]
     name = sweep.name
     shown: list[tuple[str, str]] = []
-    if len(along) == 1 and pd.api.types.is_numeric_dtype(runs[along[0]]):
+    compressed = (runs["compress"] != "none").any()
+    if compressed:
+        layout.save(layout.file_size(runs, along), folder, name)
+        shown.append((name, "Accuracy over the size of the file"))
+    elif len(along) == 1 and pd.api.types.is_numeric_dtype(runs[along[0]]):
         layout.save(layout.curve(runs, along[0]), folder, name)
         shown.append((name, f"Accuracy over size along {figures.NAMES.get(along[0], along[0])}"))
     elif along == ["bypass"]:
@@ -101,8 +115,22 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
         "Means over seeds have their 95 % interval (Student's t)."
     )
     by = along or ["key"]
-    title = TITLES.get(along[0], along[0]) if len(along) == 1 else name
-    return Section(title, tuple(shown), ((name, tables.over_seeds(runs, by)),), note)
+    title = TITLES.get(name) or TITLES.get(along[0], along[0]) if len(along) == 1 else TITLES.get(name, name)
+    table = compression.by_network(runs, by) if compressed else tables.over_seeds(runs, by)
+    return Section(title, tuple(shown), ((name, table),), note)
+
+
+def _paper_s_table(results_dir: Path, runs: pd.DataFrame) -> Iterator[Section]:
+    """Tables 2 and 3 of the paper with our networks."""
+    keys = {key for sweep in tables.sweeps(results_dir) if sweep.name in TABLE_2 for key in sweep.keys}
+    chosen = runs[runs["key"].isin(keys) & (runs["status"] == "finished")]
+    if len(chosen):
+        note = (
+            "Bytes are of the file on disk, of the parameters for fp32; accuracies are of the decoded file. Intervals "
+            "are of 95 % over seeds, drops paired with the fp32 network that was compressed."
+        )
+        title = "The paper's tables 2 and 3, and ours"
+        yield Section(title, (), (("table_2", compression.table_2(chosen)),), note)
 
 
 def _overview(runs: pd.DataFrame, folder: Path) -> Iterator[Section]:

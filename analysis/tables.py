@@ -9,12 +9,13 @@ import pandas as pd
 
 from analysis.stats import mean_interval
 from fire.arch import FAMILIES
+from fire.compress.spec import CompressSpec
 from fire.errors import InputError
 from fire.recipe import DataSpec, TrainSpec
 from sweep.store import Record, Store, Sweep
 
 MIB = 2**20
-NESTED = ("arch", "data", "train")
+NESTED = ("arch", "data", "train", "compress")
 METAPARAMETERS = {
     "family",
     *(field.name for spec in FAMILIES.values() for field in dataclasses.fields(spec)),
@@ -22,7 +23,7 @@ METAPARAMETERS = {
 # What a record means that is older than a field: defaults are what was done before (RunConfig.identity).
 DEFAULTS: dict[Any, dict[str, Any]] = {
     spec: {field.name: field.default for field in dataclasses.fields(spec)}
-    for spec in (*FAMILIES.values(), DataSpec, TrainSpec)
+    for spec in (*FAMILIES.values(), DataSpec, TrainSpec, CompressSpec)
 }
 COLUMNS = [field.name for field in dataclasses.fields(Record) if field.name not in NESTED]
 
@@ -31,7 +32,8 @@ def load(results_dir: Path | str) -> pd.DataFrame:
     """All runs of a store, a row a run, finished or failed.
 
     Columns: those of sweep.store.Record; the metaparameters under their own names (family, sr, pct_3x3, ...); data, the
-    name of the data set; data.* and train.*; size_mib. What a run does not have is missing (NaN or None).
+    name of the data set; data.* and train.*; compress, the method, and compress.* of compressed networks; size_mib.
+    What a run does not have is missing (NaN or None).
     Raises InputError if the directory does not exist.
     """
     store = _store(results_dir)
@@ -65,7 +67,7 @@ def of_sweep(runs: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
 
 def column_of(override: str) -> str:
     """The column of `load` that holds what an override sets: arch.sr -> sr, train.lr -> train.lr, data -> data."""
-    return override.removeprefix("arch.").removesuffix(".name")
+    return override.removeprefix("arch.").removesuffix(".name").removesuffix(".method")
 
 
 def labels(runs: pd.DataFrame, columns: list[str]) -> dict[str, str]:
@@ -78,7 +80,7 @@ def labels(runs: pd.DataFrame, columns: list[str]) -> dict[str, str]:
 
 def network_columns(runs: pd.DataFrame) -> list[str]:
     """The columns that tell networks and recipes apart, seeds left out: runs that agree in them are one network."""
-    return [name for name in runs.columns if name in METAPARAMETERS or name.startswith("train.")]
+    return [name for name in runs.columns if name in METAPARAMETERS or name.startswith(("train.", "compress"))]
 
 
 def over_seeds(runs: pd.DataFrame, by: list[str], metric: str = "top1") -> pd.DataFrame:
@@ -120,7 +122,9 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     shown: dict[str, list[str]] = {}
     for name in frame.columns:
         values = list(frame[name])
-        if name.removesuffix("_low").removesuffix("_high") in ("top1", "top5", "validation_top1", "validation_top5"):
+        if name.removesuffix("_low").removesuffix("_high") == "drop":
+            shown[f"{name}, points"] = [_text(value, lambda v: f"{100 * v:.2f}") for value in values]
+        elif name.removesuffix("_low").removesuffix("_high") in ("top1", "top5", "validation_top1", "validation_top5"):
             shown[f"{name} %"] = [_text(value, lambda v: f"{100 * v:.2f}") for value in values]
         elif name == "size_mib":
             shown["MiB"] = [_text(value, lambda v: f"{v:.3f}") for value in values]
@@ -128,7 +132,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             shown["MMACs"] = [_text(value, lambda v: f"{v / 1e6:.1f}") for value in values]
         elif name == "train_seconds":
             shown["training, min"] = [_text(value, lambda v: f"{v / 60:.1f}") for value in values]
-        elif name in ("parameters", "activations", "size_bytes"):
+        elif name in ("parameters", "activations", "size_bytes", "bytes"):
             shown[name] = [_text(value, lambda v: f"{int(v):,}") for value in values]
         else:
             shown[name] = [_text(value, lambda v: f"{v:g}" if isinstance(v, float) else str(v)) for value in values]
@@ -156,6 +160,7 @@ def _store(results_dir: Path | str) -> Store:
 
 def _row(record: Record) -> dict[str, Any]:
     data = DEFAULTS[DataSpec] | record.data
+    compress = DEFAULTS[CompressSpec] | record.compress if record.compress else {"method": "none"}
     return {
         **{name: getattr(record, name) for name in COLUMNS},  # dataclasses.asdict copies deeply, 8 times slower
         **DEFAULTS[FAMILIES[record.arch["family"]]],
@@ -163,6 +168,8 @@ def _row(record: Record) -> dict[str, Any]:
         "data": data["name"],
         **{f"data.{name}": value for name, value in data.items() if name != "name"},
         **{f"train.{name}": value for name, value in (DEFAULTS[TrainSpec] | record.train).items()},
+        "compress": compress["method"],
+        **{f"compress.{name}": value for name, value in compress.items() if name != "method"},
     }
 
 

@@ -1,5 +1,7 @@
 """Every file of conf/ composes and leads to valid points; those with a source say what it says."""
 
+import itertools
+
 import pytest
 from sklearn.datasets import load_digits
 
@@ -94,8 +96,10 @@ def test_the_papers_recipe_is_the_caffe_solver():
 @pytest.mark.parametrize("name", choices("experiment"))
 def test_experiments(name):
     swept = values(name)
-    keys = [point(f"experiment={name}", f"{k}={v}").key for k, texts in swept.items() for v in texts]
-    assert len(set(keys)) == len(keys) != 1
+    grid = itertools.product(*([f"{key}={text}" for text in texts] for key, texts in swept.items()))
+    keys = [point(f"experiment={name}", *overrides).key for overrides in grid]
+    assert len(set(keys)) == len(keys)
+    assert (len(keys) > 1) == bool(swept)
     assert (str(composed(f"experiment={name}").hydra.mode) == "RunMode.MULTIRUN") == bool(swept)
     assert point(f"experiment={name}").cost.parameters > 0
 

@@ -1,0 +1,176 @@
+"""Compressed networks: their bytes, what they lost against the networks they were made from, the paper's table 2."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis import paper
+from analysis.figures import CYCLE, DATA_NAMES
+from analysis.stats import mean_interval
+
+FAMILY_NAMES = {"alexnet": "AlexNet", "squeezenet": "SqueezeNet"}
+METHOD_NAMES = {"none": "fp32", "deep_compression": "Deep Compression", "entropy": "entropy"}
+
+
+def with_bytes(runs: pd.DataFrame) -> pd.DataFrame:
+    """The finished runs with two columns more: bytes and drop.
+
+    bytes: of the compressed file, or of the parameters in fp32. drop: test top-1 that compression cost against the run
+    it started from, a fraction of 1; missing where that run is not among these, or there was no compression.
+    """
+    finished = runs[runs["status"] == "finished"]
+    top1 = finished.set_index("key")["top1"]
+    return finished.assign(
+        bytes=finished["file_bytes"].astype(float).fillna(finished["size_bytes"]).astype("int64"),
+        drop=finished["float_key"].map(top1).astype(float) - finished["top1"].astype(float),
+    )
+
+
+def by_network(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Finished runs that agree in the columns `by`, together, over their seeds: a row a group, the largest first.
+
+    Columns: by, bytes (the mean), n, top1 with its 95 % interval, drop with its own (paired with the runs they started
+    from).
+    """
+    rows: list[dict[str, Any]] = []
+    for values, group in with_bytes(runs).groupby(by, sort=False, dropna=False):
+        top1 = mean_interval(group["top1"].to_numpy(dtype=float))
+        drop = mean_interval(group["drop"].to_numpy(dtype=float))
+        rows.append(
+            {
+                **dict(zip(by, values, strict=True)),
+                "bytes": round(float(group["bytes"].mean())),
+                "n": top1.n,
+                "top1": top1.mean,
+                "top1_low": top1.low,
+                "top1_high": top1.high,
+                "drop": drop.mean,
+                "drop_low": drop.low,
+                "drop_high": drop.high,
+            }
+        )
+    numbers = ["bytes", "n", "top1", "top1_low", "top1_high", "drop", "drop_low", "drop_high"]
+    frame = pd.DataFrame(rows, columns=[*by, *numbers])
+    return frame.sort_values("bytes", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def table_2(runs: pd.DataFrame) -> pd.DataFrame:
+    """The paper's tables 2 and 3 with our networks beside the published ones; as text, a dash where there is none.
+
+    Our reduction is that of bytes against our AlexNet in fp32, when it is among the runs.
+    """
+    groups = by_network(runs, ["family", "bypass", "compress"])
+    alexnet = groups[(groups["family"] == "alexnet") & (groups["compress"] == "none")]["bytes"]
+    rows = []
+    for _, ours in groups.iterrows():
+        bypass = ours["bypass"] if isinstance(ours["bypass"], str) else "none"
+        published = _published(ours["family"], bypass, ours["compress"])
+        name = FAMILY_NAMES[ours["family"]] + ("" if bypass == "none" else f", {bypass} bypass")
+        rows.append(
+            {
+                "network": name,
+                "compression": METHOD_NAMES[ours["compress"]],
+                "bytes": f"{ours['bytes']:,}",
+                "reduction": f"{alexnet.iloc[0] / ours['bytes']:,.0f}x" if len(alexnet) else "-",
+                "top-1 %": _percent(ours["top1"], ours["top1_low"], ours["top1_high"]),
+                "drop, points": _percent(ours["drop"], ours["drop_low"], ours["drop_high"]),
+                "seeds": str(ours["n"]),
+                **published,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _published(family: str, bypass: str, method: str) -> dict[str, str]:
+    """Columns of the paper's row: of table 2, or of table 3 for networks with bypass."""
+    size, reduction, top1 = "-", "-", "-"
+    for row in paper.TABLE_2:
+        if (row.network, row.method) == (family, method) and bypass == "none":
+            size, reduction, top1 = f"{row.printed_mb:g}", f"{row.reduction}x", f"{100 * row.top1:.1f}"
+    for kind in paper.TABLE_3:
+        if (kind.bypass, "squeezenet", "none") == (bypass, family, method) and bypass != "none":
+            size, top1 = f"{kind.printed_mb:g}", f"{100 * kind.top1:.1f}"
+    return {"paper, MB": size, "paper, reduction": reduction, "paper, ImageNet top-1 %": top1}
+
+
+def _percent(mean: float, low: float, high: float) -> str:
+    if np.isnan(mean):
+        return "-"
+    return f"{100 * mean:.2f}" if np.isnan(low) else f"{100 * mean:.2f} ({100 * low:.2f} to {100 * high:.2f})"
+
+
+class SizeInfo(NamedTuple):
+    """Accuracy, in percent, over the bytes of each network, in lines: groups of points that differ in one setting."""
+
+    title: str
+    lines: tuple[str, ...]
+    points: tuple[tuple[str, ...], ...]  # what each point's setting is
+    kilobytes: tuple[tuple[float, ...], ...]  # of 1,000 bytes
+    accuracy: tuple[tuple[float, ...], ...]
+    low: tuple[tuple[float, ...], ...]
+    high: tuple[tuple[float, ...], ...]
+    in_order: bool  # whether that setting is a number, so that lines mean something
+
+
+def size_info(runs: pd.DataFrame, along: Sequence[str]) -> SizeInfo:
+    """The finished runs of a sweep along these columns: a line moves along the last of them that is not the method."""
+    groups = by_network(runs, list(along))
+    *others, last = sorted(along, key=lambda column: column != "compress") if len(along) > 1 else along
+    names = [", ".join(_setting(column, row[column]) for column in others) for _, row in groups.iterrows()]
+    parts = [groups[[name == line for name in names]] for line in dict.fromkeys(sorted(names))]
+    seeds = int(groups["n"].max())
+    data = ", ".join(DATA_NAMES.get(name, name) for name in runs["data"].unique())
+
+    def of(column: str, factor: float) -> tuple[tuple[float, ...], ...]:
+        return tuple(tuple(factor * part[column].astype(float)) for part in parts)
+
+    return SizeInfo(
+        title=f"{data}, {seeds} seed{'' if seeds == 1 else 's'}",
+        lines=tuple(dict.fromkeys(sorted(names))),
+        points=tuple(tuple(_setting(last, value) for value in part[last]) for part in parts),
+        kilobytes=of("bytes", 1e-3),
+        accuracy=of("top1", 100),
+        low=of("top1_low", 100),
+        high=of("top1_high", 100),
+        in_order=bool(pd.api.types.is_numeric_dtype(groups[last])),
+    )
+
+
+def draw_size(info: SizeInfo, ax: Axes) -> None:
+    """Accuracy over the size of the file, on a log scale, each point with its setting."""
+    lines = zip(info.lines, info.points, info.kilobytes, info.accuracy, info.low, info.high, strict=True)
+    looks = zip(CYCLE * 9, "osD^vP" * 9, lines, strict=False)
+    for color, marker, (line, points, kilobytes, accuracy, low, high) in looks:
+        style = "-" if info.in_order else "none"
+        spread = np.nan_to_num([np.subtract(accuracy, low), np.subtract(high, accuracy)])
+        ax.errorbar(
+            kilobytes, accuracy, yerr=spread, color=color, marker=marker, linestyle=style, capsize=3, label=line
+        )
+        for point, x, y in zip(points, kilobytes, accuracy, strict=True):
+            ax.annotate(point, (x, y), xytext=(0, 7), textcoords="offset points", fontsize=8, ha="center")
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+    ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    sizes = [size for line in info.kilobytes for size in line]
+    every = [mantissa * 10.0**power for power in range(7) for mantissa in (1, 2, 5)]
+    ax.set_xticks([tick for tick in every if min(sizes) / 2 < tick < max(sizes) * 2])
+    ax.set_xlabel("size of the file, kB of 1,000 bytes (log scale)")
+    ax.set_ylabel("test top-1 accuracy, %")
+    ax.set_title(info.title)
+    ax.margins(x=0.12, y=0.15)
+    if any(info.lines):
+        ax.legend(loc="lower right")
+
+
+SETTING_NAMES = {"compress.density": "density", "compress.conv_bits": "bits", "compress.rate": "rate"}
+
+
+def _setting(column: str, value: Any) -> str:
+    if column == "compress":
+        return METHOD_NAMES[value]
+    shown = f"{value:g}" if isinstance(value, int | float) else str(value)
+    return f"{SETTING_NAMES.get(column, column)} {shown}"
