@@ -59,48 +59,39 @@ def by_network(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def table_2(runs: pd.DataFrame) -> pd.DataFrame:
-    """The paper's tables 2 and 3 with our networks beside the published ones; as text, a dash where there is none.
+    """The paper's tables 2 and 3 with our networks beside the published ones; missing is NaN.
 
-    Our reduction is that of bytes against our AlexNet in fp32, when it is among the runs.
+    Columns: network, compression, those of `by_network`, reduction (of bytes, against our AlexNet in fp32 if it is
+    among the runs), paper_mb, paper_reduction, paper_top1 (of ImageNet).
     """
     groups = by_network(runs, ["family", "bypass", "compress"])
     alexnet = groups[(groups["family"] == "alexnet") & (groups["compress"] == "none")]["bytes"]
     rows = []
     for _, ours in groups.iterrows():
         bypass = ours["bypass"] if isinstance(ours["bypass"], str) else "none"
-        published = _published(ours["family"], bypass, ours["compress"])
-        name = FAMILY_NAMES[ours["family"]] + ("" if bypass == "none" else f", {bypass} bypass")
         rows.append(
             {
-                "network": name,
+                "network": FAMILY_NAMES[ours["family"]] + ("" if bypass == "none" else f", {bypass} bypass"),
                 "compression": METHOD_NAMES[ours["compress"]],
-                "bytes": f"{ours['bytes']:,}",
-                "reduction": f"{alexnet.iloc[0] / ours['bytes']:,.0f}x" if len(alexnet) else "-",
-                "top-1 %": _percent(ours["top1"], ours["top1_low"], ours["top1_high"]),
-                "drop, points": _percent(ours["drop"], ours["drop_low"], ours["drop_high"]),
-                "seeds": str(ours["n"]),
-                **published,
+                "bytes": ours["bytes"],
+                "reduction": alexnet.iloc[0] / ours["bytes"] if len(alexnet) else np.nan,
+                **ours.drop(["family", "bypass", "compress", "bytes"]),
+                **_published(ours["family"], bypass, ours["compress"]),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _published(family: str, bypass: str, method: str) -> dict[str, str]:
-    """Columns of the paper's row: of table 2, or of table 3 for networks with bypass."""
-    size, reduction, top1 = "-", "-", "-"
+def _published(family: str, bypass: str, method: str) -> dict[str, float]:
+    """The paper's numbers: of table 2, or of table 3 for networks with bypass."""
+    mb, reduction, top1 = np.nan, np.nan, np.nan
     for row in paper.TABLE_2:
         if (row.network, row.method) == (family, method) and bypass == "none":
-            size, reduction, top1 = f"{row.printed_mb:g}", f"{row.reduction}x", f"{100 * row.top1:.1f}"
+            mb, reduction, top1 = row.printed_mb, row.reduction, row.top1
     for kind in paper.TABLE_3:
         if (kind.bypass, "squeezenet", "none") == (bypass, family, method) and bypass != "none":
-            size, top1 = f"{kind.printed_mb:g}", f"{100 * kind.top1:.1f}"
-    return {"paper, MB": size, "paper, reduction": reduction, "paper, ImageNet top-1 %": top1}
-
-
-def _percent(mean: float, low: float, high: float) -> str:
-    if np.isnan(mean):
-        return "-"
-    return f"{100 * mean:.2f}" if np.isnan(low) else f"{100 * mean:.2f} ({100 * low:.2f} to {100 * high:.2f})"
+            mb, top1 = kind.printed_mb, kind.top1
+    return {"paper_mb": mb, "paper_reduction": reduction, "paper_top1": top1}
 
 
 class SizeInfo(NamedTuple):

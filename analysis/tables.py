@@ -124,8 +124,10 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         values = list(frame[name])
         if name.removesuffix("_low").removesuffix("_high") == "drop":
             shown[f"{name}, points"] = [_text(value, lambda v: f"{100 * v:.2f}") for value in values]
-        elif name.removesuffix("_low").removesuffix("_high") in ("top1", "top5", "validation_top1", "validation_top5"):
+        elif name.removesuffix("_low").removesuffix("_high") in ("top1", "top5", "validation_top1", "paper_top1"):
             shown[f"{name} %"] = [_text(value, lambda v: f"{100 * v:.2f}") for value in values]
+        elif name.endswith("reduction"):
+            shown[name] = [_text(value, lambda v: f"{v:,.0f}x") for value in values]
         elif name == "size_mib":
             shown["MiB"] = [_text(value, lambda v: f"{v:.3f}") for value in values]
         elif name == "macs":

@@ -1,0 +1,124 @@
+"""The tables and the figure of compressed networks, on a store made by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from analysis import compression, layout, report, tables
+from fire.arch import AlexNetSpec, SqueezeNetSpec
+from fire.cost import count
+from sweep.store import Record, Store, Sweep
+
+NETWORKS = {
+    "alexnet": AlexNetSpec(version="small", classes=10),
+    "squeezenet": SqueezeNetSpec(version="small", classes=10),
+}
+
+
+def record(key: str, family: str, top1: float, seed: int = 0, start: str | None = None, **compress) -> Record:
+    spec = NETWORKS[family]
+    cost = count(spec, 28, 1)
+    file_bytes = compress.pop("file_bytes", None)
+    return Record(
+        key=key,
+        status="finished",
+        arch={"family": family, **dataclasses.asdict(spec)},
+        data={"name": "fashion_mnist", "classes": 10},
+        train={"epochs": 3},
+        compress=compress,
+        seed=seed,
+        **cost._asdict(),
+        size_bytes=cost.size_bytes,
+        top1=top1,
+        float_key=start,
+        file_bytes=file_bytes,
+        train_seconds=60.0,
+    )
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    store = Store(tmp_path)
+    deep = {"method": "deep_compression", "density": 0.2}
+    for one in (
+        record("a", "alexnet", 0.90),
+        record("b", "squeezenet", 0.92, seed=0),
+        record("c", "squeezenet", 0.93, seed=1),
+        record("d", "squeezenet", 0.919, seed=0, start="b", file_bytes=100_000, **deep),
+        record("e", "squeezenet", 0.926, seed=1, start="c", file_bytes=110_000, **deep),
+        record("f", "squeezenet", 0.921, seed=0, start="b", file_bytes=50_000, method="entropy", rate=0.3),
+    ):
+        store.write(one)
+    points = tuple(({}, key) for key in "abcdef")
+    store.write_sweep(Sweep(name="results", varied=("compress", "seed"), points=points))
+    return store
+
+
+def test_the_drop_is_paired_with_the_network_that_was_compressed(store):
+    runs = compression.with_bytes(tables.load(store.root)).set_index("key")
+    assert runs.loc[["d", "e", "f"], "drop"].tolist() == pytest.approx([0.001, 0.004, -0.001])
+    assert runs.loc[["a", "b", "c"], "drop"].isna().all()
+    assert runs.loc["d", "bytes"] == 100_000
+    assert runs.loc["b", "bytes"] == 4 * runs.loc["b", "parameters"]
+
+
+def test_intervals_are_over_seeds(store):
+    runs = tables.load(store.root)
+    groups = compression.by_network(runs[runs["family"] == "squeezenet"], ["compress"]).set_index("compress")
+    deep = groups.loc["deep_compression"]
+    assert (deep["n"], deep["bytes"]) == (2, 105_000)
+    assert deep["drop"] == pytest.approx(0.0025)
+    # Student's t of 1 degree of freedom at 97.5 % is 12.706; the standard error of {0.001, 0.004} is 0.0015.
+    assert deep["drop_high"] == pytest.approx(0.0025 + 12.706 * 0.0015, rel=1e-3)
+    assert np.isnan(groups.loc["entropy", "drop_low"])
+
+
+def test_the_paper_stands_beside_ours(store):
+    table = compression.table_2(tables.load(store.root)).set_index(["network", "compression"])
+    alexnet = 4 * count(NETWORKS["alexnet"], 28, 1).parameters
+    fp32 = table.loc[("AlexNet", "fp32")]
+    assert (fp32["bytes"], fp32["reduction"], fp32["paper_mb"]) == (alexnet, 1, 240)
+    deep = table.loc[("SqueezeNet", "Deep Compression")]
+    assert (deep["n"], deep["reduction"]) == (2, alexnet / 105_000)
+    assert (deep["paper_mb"], deep["paper_reduction"], deep["paper_top1"]) == (0.47, 510, 0.575)
+    entropy = table.loc[("SqueezeNet", "entropy")]
+    assert entropy["drop"] == pytest.approx(-0.001)
+    assert np.isnan(entropy["paper_mb"])
+    shown = tables.readable(table.reset_index())
+    assert f"{alexnet / 105_000:,.0f}x" in set(shown["reduction"])
+    assert {"240", "4.8", "0.47", "-"} == set(shown["paper_mb"])
+
+
+def test_the_figure_has_a_point_a_method(store):
+    runs = tables.load(store.root)
+    info = compression.size_info(runs[runs["family"] == "squeezenet"], ["compress"])
+    (points,) = info.points
+    assert points == ("fp32", "Deep Compression", "entropy")
+    assert info.kilobytes[0][1:] == (105.0, 50.0)
+    assert info.accuracy[0] == pytest.approx((92.5, 92.25, 92.1))
+    assert not info.in_order
+    with layout.style():
+        FigureCanvasAgg(layout.file_size(runs, ["compress"])).draw()
+
+
+def test_lines_go_along_the_last_setting(tmp_path):
+    store = Store(tmp_path)
+    grid = [(density, bits) for density in (0.1, 0.2) for bits in (4, 6)]
+    for number, (density, bits) in enumerate(grid):
+        settings = {"method": "deep_compression", "density": density, "conv_bits": bits}
+        store.write(record(f"{number}", "squeezenet", 0.9, file_bytes=1000 * (number + 1), **settings))
+    info = compression.size_info(tables.load(tmp_path), ["compress.density", "compress.conv_bits"])
+    assert info.lines == ("density 0.1", "density 0.2")
+    assert info.points == (("bits 6", "bits 4"), ("bits 6", "bits 4"))
+    assert info.kilobytes == ((2.0, 1.0), (4.0, 3.0))
+    assert info.in_order
+
+
+def test_the_report_has_the_table_and_keeps_fp32_networks_apart(store, tmp_path):
+    page = report.write(store.root, tmp_path / "report")
+    text = page.read_text()
+    assert "The paper's tables 2 and 3, and ours" in text or "The paper&#x27;s tables 2 and 3, and ours" in text
+    overview = (tmp_path / "report" / "tables" / "runs-fashion_mnist.csv").read_text().splitlines()
+    assert len(overview) == 1 + 3
