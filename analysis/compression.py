@@ -132,17 +132,25 @@ def size_info(runs: pd.DataFrame, along: Sequence[str]) -> SizeInfo:
 
 
 def draw_size(info: SizeInfo, ax: Axes) -> None:
-    """Accuracy over the size of the file, on a log scale, each point with its setting."""
+    """Accuracy over the size of the file, on a log scale: lines with their settings, or points of each kind."""
     lines = zip(info.lines, info.points, info.kilobytes, info.accuracy, info.low, info.high, strict=True)
-    looks = zip(CYCLE * 9, "osD^vP" * 9, lines, strict=False)
-    for color, marker, (line, points, kilobytes, accuracy, low, high) in looks:
-        style = "-" if info.in_order else "none"
+    for color, (line, points, kilobytes, accuracy, low, high) in zip(CYCLE * 9, lines, strict=False):
         spread = np.nan_to_num([np.subtract(accuracy, low), np.subtract(high, accuracy)])
-        ax.errorbar(
-            kilobytes, accuracy, yerr=spread, color=color, marker=marker, linestyle=style, capsize=3, label=line
-        )
-        for point, x, y in zip(points, kilobytes, accuracy, strict=True):
-            ax.annotate(point, (x, y), xytext=(0, 7), textcoords="offset points", fontsize=8, ha="center")
+        if info.in_order:
+            ax.errorbar(kilobytes, accuracy, yerr=spread, color=color, marker="o", capsize=3, label=line)
+            for point, x, y in zip(points, kilobytes, accuracy, strict=True):
+                ax.annotate(point, (x, y), xytext=(0, 7), textcoords="offset points", fontsize=8, ha="center")
+            continue
+        order = np.argsort(points)
+        for place, i in enumerate(order):
+            x = kilobytes[i] * 1.05 ** (place - (len(order) - 1) / 2) if line else kilobytes[i]  # side by side
+            label = ", ".join(name for name in (line, points[i]) if name)
+            look: dict[str, Any] = {
+                "color": color if line else CYCLE[place],
+                "marker": "osD^vP"[place % 6],
+                "linestyle": "none",
+            }
+            ax.errorbar(x, accuracy[i], yerr=spread[:, [i]], capsize=3, label=label, **look)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
@@ -153,8 +161,8 @@ def draw_size(info: SizeInfo, ax: Axes) -> None:
     ax.set_ylabel("test top-1 accuracy, %")
     ax.set_title(info.title)
     ax.margins(x=0.12, y=0.15)
-    if any(info.lines):
-        ax.legend(loc="lower right")
+    if any(info.lines) or not info.in_order:
+        ax.legend(bbox_to_anchor=(1.02, 1), loc="upper left", borderaxespad=0, fontsize=9)
 
 
 SETTING_NAMES = {"compress.density": "density", "compress.conv_bits": "bits", "compress.rate": "rate"}

@@ -63,7 +63,7 @@ def pareto(runs: pd.DataFrame, by: Sequence[str], group: str) -> Figure:
 
 def file_size(runs: pd.DataFrame, along: Sequence[str]) -> Figure:
     """Size of the file versus accuracy of the compressed networks of a sweep."""
-    figure, (ax,) = _figure(columns=1, width=7.0, height=4.4)
+    figure, (ax,) = _figure(columns=1, width=8.5, height=4.2)
     compression.draw_size(compression.size_info(runs, along), ax)
     return figure
 

@@ -117,15 +117,23 @@ def curves(results_dir: Path | str, keys: list[str]) -> dict[str, pd.DataFrame]:
     return {key: pd.read_csv(path) for key, path in paths.items() if path.is_file() and path.stat().st_size}
 
 
+PERCENTAGES = ("top1", "top5", "validation_top1", "paper_top1")
+
+
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same table for people: percentages, MiB, MMACs and minutes as text; missing is a dash."""
+    """The same table for people: percentages, MiB, MMACs and minutes as text; missing is a dash.
+
+    The ends of an interval, columns *_low and *_high, stand behind the mean in its column.
+    """
     shown: dict[str, list[str]] = {}
     for name in frame.columns:
         values = list(frame[name])
-        if name.removesuffix("_low").removesuffix("_high") == "drop":
-            shown[f"{name}, points"] = [_text(value, lambda v: f"{100 * v:.2f}") for value in values]
-        elif name.removesuffix("_low").removesuffix("_high") in ("top1", "top5", "validation_top1", "paper_top1"):
-            shown[f"{name} %"] = [_text(value, lambda v: f"{100 * v:.2f}") for value in values]
+        if name.removesuffix("_low").removesuffix("_high") != name:
+            continue
+        if name == "drop" or name in PERCENTAGES:
+            ends = [list(frame[f"{name}{end}"]) if f"{name}{end}" in frame else [None] * len(frame) for end in ENDS]
+            title = "drop, points" if name == "drop" else f"{name} %"
+            shown[title] = [_percentages(*row) for row in zip(values, *ends, strict=True)]
         elif name.endswith("reduction"):
             shown[name] = [_text(value, lambda v: f"{v:,.0f}x") for value in values]
         elif name == "size_mib":
@@ -139,6 +147,15 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         else:
             shown[name] = [_text(value, lambda v: f"{v:g}" if isinstance(v, float) else str(v)) for value in values]
     return pd.DataFrame(shown)
+
+
+ENDS = ("_low", "_high")
+
+
+def _percentages(mean: Any, low: Any, high: Any) -> str:
+    """A mean with the ends of its interval if it has one, in percent."""
+    mean, low, high = (_text(value, lambda v: f"{100 * v:.2f}") for value in (mean, low, high))
+    return mean if low == "-" else f"{mean} ({low} to {high})"
 
 
 def markdown(frame: pd.DataFrame) -> str:
