@@ -96,7 +96,7 @@ def test_written_tables_read_back(store, tmp_path):
     assert lines[3].startswith("| 0.5 | ")
     # Student's t of 1 degree of freedom at 97.5 % is 12.706; the standard error of {0.8, 0.9} is 0.05.
     assert " 85.00 (21.47 to 148.53) |" in lines[3]
-    assert " - |" in lines[2]  # no interval for one seed
+    assert " | 70.00 | 1 |" in lines[2]  # no interval for one seed
 
 
 def test_markdown_escapes_bars():
