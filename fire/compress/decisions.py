@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fire.compress.levels import CodeError
 
 Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
 BITS = 16  # of a probability
 LEAST = 16  # probability, in units of 2**-BITS: a surprise costs at most 12 bits
 # A row is two integers that sum to 2**BITS, so constriction's scaling of them to its range of 24 bits is exact.
@@ -25,8 +26,8 @@ class Io(Protocol):
     The encoder is told the numbers; the decoder disregards what it is told. Both return the numbers.
     """
 
-    def binary(self, probability: Int64, bits: Int64) -> Int64:
-        """Bits, (N,), whose probabilities to be 1 are given, (N,), in units of 2**-BITS."""
+    def binary(self, rows: Float64, bits: Int64) -> Int64:
+        """Bits, (N,), with the probabilities to be 0 and to be 1, (N, 2), in units of 2**-BITS."""
         ...
 
     def uniform(self, width: int, numbers: Int64) -> Int64:
@@ -40,8 +41,8 @@ class Writer:
     def __init__(self) -> None:
         self.encoder = constriction.stream.queue.RangeEncoder()
 
-    def binary(self, probability: Int64, bits: Int64) -> Int64:
-        self.encoder.encode(bits.astype(np.int32), BINARY, _rows(probability))
+    def binary(self, rows: Float64, bits: Int64) -> Int64:
+        self.encoder.encode(bits.astype(np.int32), BINARY, rows)
         return bits
 
     def uniform(self, width: int, numbers: Int64) -> Int64:
@@ -66,13 +67,13 @@ class Reader:
     def __init__(self, data: bytes) -> None:
         self.decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
 
-    def binary(self, probability: Int64, bits: Int64) -> Int64:
-        return self._decoded(BINARY, _rows(probability))
+    def binary(self, rows: Float64, bits: Int64) -> Int64:
+        return self._decoded(BINARY, rows)
 
     def uniform(self, width: int, numbers: Int64) -> Int64:
         return self._decoded(constriction.stream.model.Uniform(1 << width), len(numbers))
 
-    def _decoded(self, model: object, parameters: NDArray[np.float64] | int) -> Int64:
+    def _decoded(self, model: object, parameters: Float64 | int) -> Int64:
         try:
             numbers: NDArray[np.int32] = self.decoder.decode(model, parameters)
         except AssertionError as error:
@@ -86,30 +87,27 @@ class Reader:
         return done
 
 
-def _rows(probability: Int64) -> NDArray[np.float64]:
-    rows = np.empty((len(probability), 2))
-    rows[:, 1] = probability
-    np.subtract(1 << BITS, probability, out=rows[:, 0])
-    return rows
-
-
 class Adaptive:
-    """How often a bit was 0 and 1 in each of so many contexts, beginning at once each."""
+    """How often a bit was 0 and 1 in each of so many contexts. Half an observation of each is there from the beginning,
+    as Krichevsky and Trofimov have it: the counts are twice those of the bits, and one."""
 
     def __init__(self, contexts: int) -> None:
         self.counts = np.ones((contexts, 2), np.int64)
+
+    def fade(self, most: int) -> None:
+        """Let no context have counts of a larger sum: what comes next may be different."""
+        total = self.counts.sum(axis=1, keepdims=True)
+        faded = np.maximum(1, self.counts * most // total)
+        np.copyto(self.counts, faded, where=total > most)
 
     def code(self, io: Io, contexts: Int64, bits: Int64) -> Int64:
         """Bits, (N,), in their contexts, (N,): all with what was known before the first of them."""
         if not contexts.size:
             return np.zeros(0, np.int64)
-        zeros, ones = self.counts.T
-        probability = np.clip((ones << BITS) // (zeros + ones), LEAST, (1 << BITS) - LEAST)
-        bits = io.binary(probability[contexts], bits)
-        both = np.bincount(contexts, minlength=len(zeros))
-        set_ = np.bincount(contexts[bits == 1], minlength=len(zeros))
-        # Twice: the beginning then counts as half an observation, as Krichevsky and Trofimov have it.
-        self.counts += 2 * np.stack([both - set_, set_], axis=1)
+        one = np.clip((self.counts[:, 1] << BITS) // self.counts.sum(axis=1), LEAST, (1 << BITS) - LEAST)
+        rows = np.stack([(1 << BITS) - one, one], axis=1).astype(np.float64)
+        bits = io.binary(rows.take(contexts, axis=0), bits)
+        self.counts += 2 * np.bincount(2 * contexts + bits, minlength=self.counts.size).reshape(-1, 2)
         return bits
 
 

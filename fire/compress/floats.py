@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from fire.compress.adaptive import bit_length
 from fire.compress.decisions import Adaptive, Int64, Io, code_uniform
 from fire.compress.levels import CodeError, Floats
 
@@ -66,9 +67,9 @@ class FloatCoder:
         # In fp64, whose sums, products and roundings every machine makes alike.
         low, high = left.astype(np.float64), right.astype(np.float64)
         predicted = keys((low + (high - low) * share).astype(np.float32))
-        width = _length(np.abs(keys(right) - keys(left)))
+        width = bit_length(np.abs(keys(right) - keys(left)))
         beside = keys(told) - predicted
-        told_length = _length(np.abs(beside))
+        told_length = bit_length(np.abs(beside))
         length = np.zeros(len(told), np.int64)
         longer = np.arange(len(told))
         for bits in range(WIDTHS - 1):
@@ -80,8 +81,3 @@ class FloatCoder:
         behind = np.maximum(length - 1, 0)
         magnitude = (signed << behind) + code_uniform(io, behind, np.abs(beside) & ((1 << behind) - 1))
         return from_keys(predicted + np.where(negative, -magnitude, magnitude))
-
-
-def _length(magnitude: Int64) -> Int64:
-    """Bits of these numbers, 0 of 0."""
-    return np.frexp(magnitude.astype(np.float64))[1].astype(np.int64)
