@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from fire.compress.decisions import Adaptive, Int64, Io, code_uniform
+from fire.compress.decisions import Adaptive, Int32, Int64, Io, code_uniform
 from fire.compress.levels import Integers
 
 FIRST = 64  # weights of the first pass; a later one has at most half as many as are known
@@ -65,6 +65,8 @@ class _Model:
         self.nonzero = Adaptive(CONTEXTS)
         self.negative = Adaptive((len(SIGN_RATIOS) + 1) * SIGN_CONTEXTS)
         self.longer = Adaptive(2 * LENGTHS * CONTEXTS)
+        parts = [self.longer.part(i * CONTEXTS, (i + 1) * CONTEXTS) for i in range(2 * LENGTHS)]
+        self.upwards, self.downwards = parts[:LENGTHS], parts[LENGTHS:]
         self.bits = Adaptive(2 * LENGTHS << MODELLED)
 
     def begin(self) -> None:
@@ -74,22 +76,26 @@ class _Model:
         self.longer.fade(30)
         self.bits.fade(50)
 
-    def magnitudes(self, io: Io, context: Int64, negative: Int64, typical: int, told: Int64) -> Int64:
+    def magnitudes(self, io: Io, context: Int64, negative: Int32, typical: int, told: Int64) -> Int64:
         """Magnitudes of at least 1: their lengths in bits, and then the bits behind the first.
 
         typical: the length at which to begin asking whether it is longer, upwards or downwards, until it is found.
         """
         told_length = bit_length(told)
         length = np.full(len(told), typical)
-        up = self._longer(io, 0, typical, context, told_length)
-        rising, falling = np.flatnonzero(up), np.flatnonzero(up == 0)
+        up = self.upwards[typical].code(io, context, told_length > typical) == 1
+        rising, falling = np.flatnonzero(up), np.flatnonzero(~up)
         length[rising] += 1
         for limit in range(typical + 1, LENGTHS - 1):
-            rising = rising[self._longer(io, 0, limit, context[rising], told_length[rising]) == 1]
-            length[rising] += 1
+            if rising.size:
+                up = self.upwards[limit].code(io, context[rising], told_length[rising] > limit) == 1
+                rising = rising[up]
+                length[rising] += 1
         for limit in range(typical - 1, 0, -1):
-            falling = falling[self._longer(io, 1, limit, context[falling], told_length[falling]) == 0]
-            length[falling] -= 1
+            if falling.size:
+                down = self.downwards[limit].code(io, context[falling], told_length[falling] > limit) == 0
+                falling = falling[down]
+                length[falling] -= 1
 
         magnitude = np.ones(len(told), np.int64)
         more = np.flatnonzero(length > 1)
@@ -99,11 +105,8 @@ class _Model:
             magnitude[more] = 2 * magnitude[more] + self.bits.code(io, node, told[more] >> behind & 1)
             more = more[behind > 0]
         rest = np.maximum(length - 1 - MODELLED, 0)
-        return (magnitude << rest) + code_uniform(io, rest, told & ((1 << rest) - 1))
-
-    def _longer(self, io: Io, down: int, limit: int, context: Int64, told_length: Int64) -> Int64:
-        contexts = (down * LENGTHS + limit) * CONTEXTS + context
-        return self.longer.code(io, contexts, (told_length > limit).astype(np.int64))
+        magnitude <<= rest
+        return magnitude + code_uniform(io, rest, told & ((1 << rest) - 1))
 
 
 class _Group:
@@ -140,13 +143,14 @@ class _Tensor:
         kernels = np.arange(filters * channels)
         self.filter_of, self.channel_of = kernels // channels, kernels % channels
         self.filters, self.channels = _Group(filters), _Group(channels)
-        self.magnitude = self.count = 0
+        self.magnitude = self.nonzero = self.count = 0
         self.magnitude_weights, self.sign_weights = neighbours(shape[2:])
 
     def passes(self) -> Iterator[tuple[int, Int64]]:
         """Which weights are coded at once: those of that place in these kernels."""
         # A sequence of low discrepancy in two dimensions: any stretch of the order is spread over filters and channels.
-        order = np.argsort((self.filter_of * 49472 + self.channel_of * 37342) & 0xFFFF, kind="stable")
+        key = (self.filter_of * 49472 + self.channel_of * 37342).astype(np.uint16)
+        order = np.argsort(key, kind="stable")
         for place in range(self.integers.shape[1]):
             start = 0
             while start < len(order):
@@ -167,24 +171,24 @@ class _Tensor:
             expected = (near + KERNEL_PRIOR * expected) // (int(weights.sum()) + KERNEL_PRIOR)
             around = (known @ self.sign_weights[place, :place] << SCALE) // mean
         context = np.searchsorted(EXPECTED, expected)
-        nonzero = np.flatnonzero(model.nonzero.code(io, context, (told != 0).astype(np.int64)))
+        nonzero = np.flatnonzero(model.nonzero.code(io, context, told != 0))
 
         context, told = context[nonzero], told[nonzero]
         ratio = self.filters.signs()[filters[nonzero]] + self.channels.signs()[channels[nonzero]]
         sign_context = np.searchsorted(SIGN_RATIOS, ratio) * SIGN_CONTEXTS
         sign_context += np.searchsorted(NEIGHBOURS, -around[nonzero])
-        negative = model.negative.code(io, sign_context, (told < 0).astype(np.int64))
-        # The mean is of all weights; those that are not zero are larger.
-        typical = min(max(1, (mean >> SCALE).bit_length()), LENGTHS - 2)
+        negative = model.negative.code(io, sign_context, told < 0)
+        typical = max(1, (self.magnitude // max(1, self.nonzero)).bit_length())
         magnitude = model.magnitudes(io, context, negative, typical, np.abs(told))
         coded = np.zeros(len(kernels), np.int64)
         coded[nonzero] = np.where(negative == 1, -magnitude, magnitude)
         self.integers[kernels, place] = coded
 
-        coded = np.clip(coded, -LARGE, LARGE)
+        coded = np.minimum(np.maximum(coded, -LARGE), LARGE)
         self.filters.add(filters, coded)
         self.channels.add(channels, coded)
         self.magnitude += int(np.abs(coded).sum())
+        self.nonzero += len(nonzero)
         self.count += len(coded)
 
 

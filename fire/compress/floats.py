@@ -29,22 +29,22 @@ class FloatCoder:
     """Learns from array to array."""
 
     def __init__(self) -> None:
-        self.top = Adaptive(1 << TOP)
+        self.top = [Adaptive(1 << bit) for bit in range(TOP)]
         self.distance = Adaptive(WIDTHS * WIDTHS)
 
     def code(self, io: Io, told: Floats) -> Floats:
         """Any finite numbers, (N,), in a few parts, each with what the ones before have shown."""
         place = keys(told) + 2**31
-        parts = [2**i for i in range(4, 32) if 2**i < len(place)]
+        parts = [2**i for i in range(5, 32) if 2**i < len(place)]
         decoded = [self._part(io, part) for part in np.split(place, parts)]
         return from_keys(np.concatenate(decoded) - 2**31)
 
     def _part(self, io: Io, told: Int64) -> Int64:
-        node = np.ones(len(told), np.int64)
-        for bit in range(TOP):
-            node = 2 * node + self.top.code(io, node, told >> (31 - bit) & 1)
+        node = np.zeros(len(told), np.int64)
+        for bit, model in enumerate(self.top):
+            node = 2 * node + model.code(io, node, told >> (31 - bit) & 1)
         rest = np.full(len(told), 32 - TOP)
-        return ((node - (1 << TOP)) << (32 - TOP)) + code_uniform(io, rest, told & ((1 << (32 - TOP)) - 1))
+        return (node << (32 - TOP)) + code_uniform(io, rest, told & ((1 << (32 - TOP)) - 1))
 
     def ascending(self, io: Io, told: Floats) -> Floats:
         """Numbers in ascending order, (N,): the first and the last, then ever again those in the middle.
@@ -70,12 +70,14 @@ class FloatCoder:
         width = bit_length(np.abs(keys(right) - keys(left)))
         beside = keys(told) - predicted
         told_length = bit_length(np.abs(beside))
-        length = np.zeros(len(told), np.int64)
-        longer = np.arange(len(told))
-        for bits in range(WIDTHS - 1):
-            context = width[longer] * WIDTHS + bits
-            longer = longer[self.distance.code(io, context, (told_length[longer] > bits).astype(np.int64)) == 1]
-            length[longer] += 1
+        length = width.copy()  # at most, as it lies between them
+        shorter = np.flatnonzero(length)
+        while shorter.size:
+            context = width[shorter] * WIDTHS + width[shorter] - length[shorter]
+            less = self.distance.code(io, context, told_length[shorter] < length[shorter]) == 1
+            shorter = shorter[less]
+            length[shorter] -= 1
+            shorter = shorter[length[shorter] > 0]
         signed = np.minimum(length, 1)
         negative = code_uniform(io, signed, (beside < 0).astype(np.int64)) == 1
         behind = np.maximum(length - 1, 0)
