@@ -1,120 +1,215 @@
 """The coder "range": zeros are symbols like the others, and there are no tables.
 
-A tensor is coded in a few passes, each spread evenly over it. The probabilities of a pass come from what the passes
-before have shown, which the decoder knows too: large weights are likelier in a filter, in an input channel and in a
-kernel where others are large.
+A tensor is coded in passes, small ones first: one place of the kernel after the other, each spread evenly over filters
+and channels. The probabilities of a pass come from what the passes before have shown, which the decoder knows too:
+a weight is likelier large where others of its filter, its input channel and its kernel are, and likelier negative
+where they are. What a pass adds to that knowledge is in fire/compress/decisions.py a count of zeros and ones, and here
+sums of magnitudes and signs. docs/log.md has what each of these is worth.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fire.compress.decisions import Adaptive, Int64, Io, code_uniform
+from fire.compress.decisions import Adaptive, Int32, Int64, Io, code_uniform
 from fire.compress.levels import Integers
 
-# Of 64 equal parts of a tensor, how many are coded at once: few at first, when there is most to learn.
-PASSES = (1, 1, 1, 1, 2, 2, 4, 4, 8, 8, 8, 8, 8, 8)
-SCALE = 8  # bits behind the point of means and ratios
-LARGE = 2**12  # magnitudes are counted as at most this, so that no sum overflows
-PRIOR = 4  # a mean begins as the one of so many weights of average size
-# The expected magnitude over the mean of the tensor's, by thirds of octaves.
-CLASSES = np.array([2 ** (SCALE - 3), 40, 50, 64, 80, 101, 128, 161, 203, 256, 322, 406, 512, 645, 812], np.int64)
+FIRST = 64  # weights of the first pass; a later one has at most half as many as are known
+SCALE = 8  # bits behind the point of means, ratios and logarithms
+LARGE = 2**12  # magnitudes are summed as at most this, so that no sum overflows
 LENGTHS = 32  # of a magnitude, in bits
 MODELLED = 4  # bits of a magnitude behind its first one; those after them are as good as random
 
+# A mean begins as the one of so many weights of average size.
+GROUP_PRIOR = 16
+KERNEL_PRIOR = 8
+SIGN_PRIOR = 8  # a group's signs begin as so many of each
+# By squared distance in the kernel: what a neighbour counts for the expected magnitude, and for the expected sign.
+# Fitted on released weights of v1.0: beyond a neighbour that is an edge away, the signs of diagonal ones speak against.
+MAGNITUDE_WEIGHTS = {1: 2, 2: 1, 4: 1, 5: 1, 8: 1}
+SIGN_WEIGHTS = {1: 4, 2: -1, 4: 1}
 
-def code_integers(io: Io, shape: tuple[int, ...], integers: Integers) -> Integers:
-    """A tensor of integers; the decoder is told a tensor of that shape with anything in it."""
-    tensor = _Tensor(shape)
-    told = integers.reshape(-1).astype(np.int64)
-    for index in tensor.passes():
-        tensor.code(io, index, told[index])
-    return tensor.integers.astype(np.int32).reshape(shape)
+# Limits of classes. The expected magnitude over the mean, by half octaves; the logarithm of how much likelier negative
+# than positive by filter and channel, and the weighted sum of the neighbours over the mean magnitude.
+EXPECTED = np.array([22, 32, 45, 64, 90, 128, 181, 256, 362, 512, 724, 1024, 1448, 2048, 2896], np.int64)
+SIGN_RATIOS = np.array([-320, -160, -80, -30, 30, 80, 160, 320], np.int64)
+NEIGHBOURS = np.array([-24, -12, -6, -2, 2, 6, 12, 24], np.int64)
+CONTEXTS = len(EXPECTED) + 1
+SIGN_CONTEXTS = len(NEIGHBOURS) + 1
 
 
-class _Means:
-    """Sums of magnitudes in groups of weights, by filter for instance, and how many weights they are of."""
+class IntegerCoder:
+    """Learns from tensor to tensor, of vectors (biases) and of weights apart."""
+
+    def __init__(self) -> None:
+        self.models = {vectors: _Model() for vectors in (True, False)}
+
+    def code(self, io: Io, told: Integers) -> Integers:
+        """A tensor of any shape, of integers of at most 31 bits; the decoder's gives the shape."""
+        if not told.size:
+            return told.copy()
+        model = self.models[told.ndim < 2]
+        model.begin()
+        tensor = _Tensor(told.shape)
+        flat = told.reshape(len(tensor.integers), -1)
+        for place, kernels in tensor.passes():
+            tensor.code(io, model, place, kernels, flat[kernels, place].astype(np.int64))
+        return tensor.integers.astype(np.int32).reshape(told.shape)
+
+
+class _Model:
+    """The probabilities of the decisions that make an integer."""
+
+    def __init__(self) -> None:
+        self.nonzero = Adaptive(CONTEXTS)
+        self.negative = Adaptive((len(SIGN_RATIOS) + 1) * SIGN_CONTEXTS)
+        self.longer = Adaptive(2 * LENGTHS * CONTEXTS)
+        parts = [self.longer.part(i * CONTEXTS, (i + 1) * CONTEXTS) for i in range(2 * LENGTHS)]
+        self.upwards, self.downwards = parts[:LENGTHS], parts[LENGTHS:]
+        self.bits = Adaptive(2 * LENGTHS << MODELLED)
+
+    def begin(self) -> None:
+        """A new tensor is alike, but not the same."""
+        self.nonzero.fade(30)
+        self.negative.fade(100)
+        self.longer.fade(30)
+        self.bits.fade(50)
+
+    def magnitudes(self, io: Io, context: Int64, negative: Int32, typical: int, told: Int64) -> Int64:
+        """Magnitudes of at least 1: their lengths in bits, and then the bits behind the first.
+
+        typical: the length at which to begin asking whether it is longer, upwards or downwards, until it is found.
+        """
+        told_length = bit_length(told)
+        length = np.full(len(told), typical)
+        up = self.upwards[typical].code(io, context, told_length > typical) == 1
+        rising, falling = np.flatnonzero(up), np.flatnonzero(~up)
+        length[rising] += 1
+        for limit in range(typical + 1, LENGTHS - 1):
+            if rising.size:
+                up = self.upwards[limit].code(io, context[rising], told_length[rising] > limit) == 1
+                rising = rising[up]
+                length[rising] += 1
+        for limit in range(typical - 1, 0, -1):
+            if falling.size:
+                down = self.downwards[limit].code(io, context[falling], told_length[falling] > limit) == 0
+                falling = falling[down]
+                length[falling] -= 1
+
+        magnitude = np.ones(len(told), np.int64)
+        more = np.flatnonzero(length > 1)
+        for place in range(MODELLED):
+            behind = length[more] - 2 - place
+            node = ((length[more] << 1) + negative[more] << MODELLED) + magnitude[more]
+            magnitude[more] = 2 * magnitude[more] + self.bits.code(io, node, told[more] >> behind & 1)
+            more = more[behind > 0]
+        rest = np.maximum(length - 1 - MODELLED, 0)
+        magnitude <<= rest
+        return magnitude + code_uniform(io, rest, told & ((1 << rest) - 1))
+
+
+class _Group:
+    """What is known of groups of weights, of each filter for instance."""
 
     def __init__(self, groups: int) -> None:
-        self.sums = np.zeros(groups, np.int64)
+        self.magnitudes = np.zeros(groups, np.int64)
         self.counts = np.zeros(groups, np.int64)
+        self.negative = np.full(groups, SIGN_PRIOR)
+        self.positive = np.full(groups, SIGN_PRIOR)
 
-    def add(self, group: Int64, magnitude: Int64) -> None:
-        self.sums += np.bincount(group, magnitude, len(self.sums)).astype(np.int64)  # exact: far below 2**53
-        self.counts += np.bincount(group, minlength=len(self.sums))
+    def add(self, group: Int64, integers: Int64) -> None:
+        many = len(self.counts)
+        self.magnitudes += np.bincount(group, np.abs(integers), many).astype(np.int64)  # exact: far below 2**53
+        self.counts += np.bincount(group, minlength=many)
+        self.negative += np.bincount(group[integers < 0], minlength=many)
+        self.positive += np.bincount(group[integers > 0], minlength=many)
 
     def ratios(self, mean: int) -> Int64:
-        """Of each group's mean to the overall one, both with SCALE bits behind the point."""
-        return (((self.sums << SCALE) + PRIOR * mean) // (self.counts + PRIOR) << SCALE) // mean
+        """Of each group's mean magnitude to the overall one, both with SCALE bits behind the point."""
+        return (((self.magnitudes << SCALE) + GROUP_PRIOR * mean) // (self.counts + GROUP_PRIOR) << SCALE) // mean
+
+    def signs(self) -> Int64:
+        """The logarithm of how much likelier negative than positive, for each group."""
+        return _logarithm(self.negative) - _logarithm(self.positive)
 
 
 class _Tensor:
-    """What is known of a tensor of weights: (filters, input channels, kernel...), or of any other shape."""
+    """A tensor as far as it is known: (filters, channels, kernel...), or of fewer dimensions."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        filters, channels = (*shape, 1, 1)[:2]
-        self.integers = np.zeros(int(np.prod(shape)), np.int64)
-        self.kernel = self.integers.size // max(1, filters * channels)
-        self.channel_count = channels
-        self.filters, self.channels = _Means(filters), _Means(channels)
-        self.kernels = _Means(filters * channels if self.kernel > 1 else 0)
-        self.overall = _Means(1)
-        contexts = len(CLASSES) + 1
-        self.nonzero = Adaptive(contexts)
-        self.length = Adaptive(LENGTHS * contexts)
-        self.bits = Adaptive(LENGTHS << MODELLED)
+        filters, channels = (*shape, 1)[:2]
+        self.integers = np.zeros((filters * channels, int(np.prod(shape[2:]))), np.int64)
+        kernels = np.arange(filters * channels)
+        self.filter_of, self.channel_of = kernels // channels, kernels % channels
+        self.filters, self.channels = _Group(filters), _Group(channels)
+        self.magnitude = self.nonzero = self.count = 0
+        self.magnitude_weights, self.sign_weights = neighbours(shape[2:])
 
-    def passes(self) -> Iterator[Int64]:
-        """Which weights are coded at once, (N,) indices."""
-        weight = np.arange(self.integers.size)
-        kernel = weight // self.kernel
-        parts = sum(PASSES)
-        # Odd factors without a pattern: a filter, a channel and a kernel each have weights in all parts.
-        part = (
-            kernel // self.channel_count * 37 + kernel % self.channel_count * 59 + weight % self.kernel * 23
-        ) % parts
-        order = np.argsort(part, kind="stable")
-        ends = np.searchsorted(part[order], np.cumsum(PASSES))
-        yield from (indices for indices in np.split(order, ends) if indices.size)
+    def passes(self) -> Iterator[tuple[int, Int64]]:
+        """Which weights are coded at once: those of that place in these kernels."""
+        # A sequence of low discrepancy in two dimensions: any stretch of the order is spread over filters and channels.
+        key = (self.filter_of * 49472 + self.channel_of * 37342).astype(np.uint16)
+        order = np.argsort(key, kind="stable")
+        for place in range(self.integers.shape[1]):
+            start = 0
+            while start < len(order):
+                end = start + max(FIRST, self.count // 2)
+                yield place, order[start:end]
+                start = end
 
-    def code(self, io: Io, index: Int64, told: Int64) -> None:
+    def code(self, io: Io, model: _Model, place: int, kernels: Int64, told: Int64) -> None:
         """The weights of a pass."""
-        kernel = index // self.kernel
-        filter_, channel = kernel // self.channel_count, kernel % self.channel_count
-        mean = max(1, int((self.overall.sums[0] << SCALE) // max(1, self.overall.counts[0])))
-        expected = self.filters.ratios(mean)[filter_] * self.channels.ratios(mean)[channel] >> SCALE
-        if self.kernel > 1:
-            known = self.kernels.sums[kernel] << 2 * SCALE
-            expected = (known // mean + PRIOR * expected) // (self.kernels.counts[kernel] + PRIOR)
-        context = np.searchsorted(CLASSES, expected)
+        filters, channels = self.filter_of[kernels], self.channel_of[kernels]
+        mean = max(1, (self.magnitude << SCALE) // max(1, self.count))
+        expected = self.filters.ratios(mean)[filters] * self.channels.ratios(mean)[channels] >> SCALE
+        around = np.zeros(len(kernels), np.int64)
+        if place:
+            known = self.integers[kernels, :place]
+            weights = self.magnitude_weights[place, :place]
+            near = (np.abs(known) @ weights << 2 * SCALE) // mean
+            expected = (near + KERNEL_PRIOR * expected) // (int(weights.sum()) + KERNEL_PRIOR)
+            around = (known @ self.sign_weights[place, :place] << SCALE) // mean
+        context = np.searchsorted(EXPECTED, expected)
+        nonzero = np.flatnonzero(model.nonzero.code(io, context, told != 0))
 
-        nonzero = self.nonzero.code(io, context, (told != 0).astype(np.int64)) == 1
-        coded, context, told = index[nonzero], context[nonzero], told[nonzero]
-        negative = code_uniform(io, np.ones(len(coded), np.int64), (told < 0).astype(np.int64)) == 1
-        magnitude = self._magnitude(io, context, np.abs(told))
-        self.integers[coded] = np.where(negative, -magnitude, magnitude)
+        context, told = context[nonzero], told[nonzero]
+        ratio = self.filters.signs()[filters[nonzero]] + self.channels.signs()[channels[nonzero]]
+        sign_context = np.searchsorted(SIGN_RATIOS, ratio) * SIGN_CONTEXTS
+        sign_context += np.searchsorted(NEIGHBOURS, -around[nonzero])
+        negative = model.negative.code(io, sign_context, told < 0)
+        typical = max(1, (self.magnitude // max(1, self.nonzero)).bit_length())
+        magnitude = model.magnitudes(io, context, negative, typical, np.abs(told))
+        coded = np.zeros(len(kernels), np.int64)
+        coded[nonzero] = np.where(negative == 1, -magnitude, magnitude)
+        self.integers[kernels, place] = coded
 
-        size = np.minimum(np.abs(self.integers[index]), LARGE)
-        self.filters.add(filter_, size)
-        self.channels.add(channel, size)
-        self.overall.add(np.zeros_like(index), size)
-        if self.kernel > 1:
-            self.kernels.add(kernel, size)
+        coded = np.minimum(np.maximum(coded, -LARGE), LARGE)
+        self.filters.add(filters, coded)
+        self.channels.add(channels, coded)
+        self.magnitude += int(np.abs(coded).sum())
+        self.nonzero += len(nonzero)
+        self.count += len(coded)
 
-    def _magnitude(self, io: Io, context: Int64, told: Int64) -> Int64:
-        """Magnitudes of at least 1: the length in bits, in unary, then the bits behind the first."""
-        told_length = np.frexp(told.astype(np.float64))[1]
-        length = np.ones(len(told), np.int64)
-        longer = np.arange(len(told))
-        for bits in range(1, LENGTHS - 1):
-            decisions = (told_length[longer] > bits).astype(np.int64)
-            longer = longer[self.length.code(io, bits * (len(CLASSES) + 1) + context[longer], decisions) == 1]
-            length[longer] += 1
-        magnitude = np.ones(len(told), np.int64)
-        for place in range(MODELLED):
-            more = np.flatnonzero(length - 1 > place)
-            bit = (told[more] >> np.maximum(length[more] - 2 - place, 0)) & 1
-            bit = self.bits.code(io, (length[more] << MODELLED) + magnitude[more], bit)
-            magnitude[more] = 2 * magnitude[more] + bit
-        rest = np.maximum(length - 1 - MODELLED, 0)
-        return (magnitude << rest) + code_uniform(io, rest, told & ((1 << rest) - 1))
+
+def neighbours(kernel: tuple[int, ...]) -> tuple[Int64, Int64]:
+    """What each place of a kernel, (H, W) or of fewer dimensions, counts for each other: two arrays (H * W, H * W)."""
+    sides = np.indices(kernel).reshape(len(kernel), int(np.prod(kernel)))
+    distance = ((sides[:, :, None] - sides[:, None, :]) ** 2).sum(axis=0)
+    magnitude, sign = np.zeros_like(distance), np.zeros_like(distance)
+    for weights, counts in ((MAGNITUDE_WEIGHTS, magnitude), (SIGN_WEIGHTS, sign)):
+        for squared, weight in weights.items():
+            counts[distance == squared] = weight
+    return magnitude, sign
+
+
+def bit_length(numbers: Int64) -> Int64:
+    """Bits of numbers of at least 0 and below 2**53; 0 has none."""
+    lengths: NDArray[np.int32] = np.frexp(numbers.astype(np.float64))[1]
+    return lengths.astype(np.int64)
+
+
+def _logarithm(numbers: Int64) -> Int64:
+    """To base 2, with SCALE bits behind the point, on a line between powers of 2: as integers have it exactly."""
+    whole = bit_length(numbers) - 1
+    return (whole << SCALE) + ((numbers << SCALE) >> whole) - (1 << SCALE)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fire.compress import decisions, huffman
-from fire.compress.adaptive import code_integers
+from fire.compress.adaptive import IntegerCoder
 from fire.compress.floats import FloatCoder
 from fire.compress.levels import CodeError
 
@@ -44,10 +44,10 @@ class Coder(NamedTuple):
 
 def _encode_range(parts: Sequence[Part]) -> Coded:
     writer = decisions.Writer()
-    floats = FloatCoder()
+    integers, floats = IntegerCoder(), FloatCoder()
     sizes = [0]
     for part in parts:
-        _code(writer, floats, part)
+        _code(writer, integers, floats, part)
         sizes.append(writer.bits)
     return Coded(writer.data(), np.diff(sizes).tolist())
 
@@ -56,17 +56,17 @@ def _decode_range(data: bytes, parts: Sequence[Part]) -> list[Array]:
     if len(data) % 4:
         raise CodeError(f"the bytes must be whole words of 4, got {len(data)}")
     reader = decisions.Reader(data)
-    floats = FloatCoder()
-    arrays = [_code(reader, floats, part) for part in parts]
+    integers, floats = IntegerCoder(), FloatCoder()
+    arrays = [_code(reader, integers, floats, part) for part in parts]
     if not reader.exhausted:
         raise CodeError("the bytes must end where the tensors do")
     return arrays
 
 
-def _code(io: decisions.Io, floats: FloatCoder, part: Part) -> Array:
+def _code(io: decisions.Io, integers: IntegerCoder, floats: FloatCoder, part: Part) -> Array:
     match part.kind:
         case "integers":
-            return code_integers(io, part.array.shape, part.array)
+            return integers.code(io, part.array)
         case "floats":
             return floats.code(io, part.array)
         case "codebook":

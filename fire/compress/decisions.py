@@ -3,7 +3,7 @@
 All arithmetic on the way to a probability is on integers, so that every machine makes the same ones.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import constriction
 import numpy as np
@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from fire.compress.levels import CodeError
 
+Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
+Numbers = NDArray[np.integer[Any]] | NDArray[np.bool_]
 BITS = 16  # of a probability
 LEAST = 16  # probability, in units of 2**-BITS: a surprise costs at most 12 bits
 # A row is two integers that sum to 2**BITS, so constriction's scaling of them to its range of 24 bits is exact.
@@ -25,11 +28,11 @@ class Io(Protocol):
     The encoder is told the numbers; the decoder disregards what it is told. Both return the numbers.
     """
 
-    def binary(self, probability: Int64, bits: Int64) -> Int64:
-        """Bits, (N,), whose probabilities to be 1 are given, (N,), in units of 2**-BITS."""
+    def binary(self, rows: Float64, bits: Numbers) -> Int32:
+        """Bits, (N,), with the probabilities to be 0 and to be 1, (N, 2), in units of 2**-BITS."""
         ...
 
-    def uniform(self, width: int, numbers: Int64) -> Int64:
+    def uniform(self, width: int, numbers: Numbers) -> Int32:
         """Numbers, (N,), of so many bits, all equally likely; the width is at most WIDEST."""
         ...
 
@@ -40,13 +43,15 @@ class Writer:
     def __init__(self) -> None:
         self.encoder = constriction.stream.queue.RangeEncoder()
 
-    def binary(self, probability: Int64, bits: Int64) -> Int64:
-        self.encoder.encode(bits.astype(np.int32), BINARY, _rows(probability))
-        return bits
+    def binary(self, rows: Float64, bits: Numbers) -> Int32:
+        symbols = bits.astype(np.int32)
+        self.encoder.encode(symbols, BINARY, rows)
+        return symbols
 
-    def uniform(self, width: int, numbers: Int64) -> Int64:
-        self.encoder.encode(numbers.astype(np.int32), constriction.stream.model.Uniform(1 << width))
-        return numbers
+    def uniform(self, width: int, numbers: Numbers) -> Int32:
+        symbols = numbers.astype(np.int32)
+        self.encoder.encode(symbols, constriction.stream.model.Uniform(1 << width))
+        return symbols
 
     def data(self) -> bytes:
         """All that was written: whole words of 4 bytes, little-endian."""
@@ -66,18 +71,18 @@ class Reader:
     def __init__(self, data: bytes) -> None:
         self.decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
 
-    def binary(self, probability: Int64, bits: Int64) -> Int64:
-        return self._decoded(BINARY, _rows(probability))
+    def binary(self, rows: Float64, bits: Numbers) -> Int32:
+        return self._decoded(BINARY, rows)
 
-    def uniform(self, width: int, numbers: Int64) -> Int64:
+    def uniform(self, width: int, numbers: Numbers) -> Int32:
         return self._decoded(constriction.stream.model.Uniform(1 << width), len(numbers))
 
-    def _decoded(self, model: object, parameters: NDArray[np.float64] | int) -> Int64:
+    def _decoded(self, model: object, parameters: Float64 | int) -> Int32:
         try:
-            numbers: NDArray[np.int32] = self.decoder.decode(model, parameters)
+            numbers: Int32 = self.decoder.decode(model, parameters)
         except AssertionError as error:
             raise CodeError(str(error)) from error
-        return numbers.astype(np.int64)
+        return numbers
 
     @property
     def exhausted(self) -> bool:
@@ -86,31 +91,36 @@ class Reader:
         return done
 
 
-def _rows(probability: Int64) -> NDArray[np.float64]:
-    rows = np.empty((len(probability), 2))
-    rows[:, 1] = probability
-    np.subtract(1 << BITS, probability, out=rows[:, 0])
-    return rows
-
-
 class Adaptive:
-    """How often a bit was 0 and 1 in each of so many contexts, beginning at once each."""
+    """How often a bit was 0 and 1 in each of so many contexts. Half an observation of each is there from the beginning,
+    as Krichevsky and Trofimov have it: the counts are twice those of the bits, and one."""
 
     def __init__(self, contexts: int) -> None:
         self.counts = np.ones((contexts, 2), np.int64)
 
-    def code(self, io: Io, contexts: Int64, bits: Int64) -> Int64:
+    def part(self, start: int, stop: int) -> "Adaptive":
+        """These contexts alone, counted from 0: small tables are fast. What one learns, the other knows."""
+        found = Adaptive(0)
+        found.counts = self.counts[start:stop]
+        return found
+
+    def fade(self, most: int) -> None:
+        """Let no context have counts of a larger sum: what comes next may be different."""
+        total = self.counts.sum(axis=1, keepdims=True)
+        faded = np.maximum(1, self.counts * most // total)
+        np.copyto(self.counts, faded, where=total > most)
+
+    def code(self, io: Io, contexts: Int64, bits: Numbers) -> Int32:
         """Bits, (N,), in their contexts, (N,): all with what was known before the first of them."""
         if not contexts.size:
-            return np.zeros(0, np.int64)
-        zeros, ones = self.counts.T
-        probability = np.clip((ones << BITS) // (zeros + ones), LEAST, (1 << BITS) - LEAST)
-        bits = io.binary(probability[contexts], bits)
-        both = np.bincount(contexts, minlength=len(zeros))
-        set_ = np.bincount(contexts[bits == 1], minlength=len(zeros))
-        # Twice: the beginning then counts as half an observation, as Krichevsky and Trofimov have it.
-        self.counts += 2 * np.stack([both - set_, set_], axis=1)
-        return bits
+            return np.zeros(0, np.int32)
+        rows = np.empty(self.counts.shape)
+        ones = self.counts[:, 1] * ((1 << BITS) - 2 * LEAST) // (self.counts[:, 0] + self.counts[:, 1]) + LEAST
+        rows[:, 1] = ones
+        rows[:, 0] = (1 << BITS) - ones
+        coded = io.binary(rows.take(contexts, axis=0), bits)
+        self.counts += 2 * np.bincount(2 * contexts + coded, minlength=self.counts.size).reshape(-1, 2)
+        return coded
 
 
 def code_uniform(io: Io, widths: Int64, numbers: Int64) -> Int64:
@@ -118,7 +128,9 @@ def code_uniform(io: Io, widths: Int64, numbers: Int64) -> Int64:
     decoded = np.zeros(len(widths), np.int64)
     for shift in (0, WIDEST, 2 * WIDEST):
         part = np.clip(widths - shift, 0, WIDEST)
-        for width in np.unique(part[part > 0]).tolist():
+        for width in np.flatnonzero(np.bincount(part[part > 0])).tolist():
             chosen = part == width
-            decoded[chosen] |= io.uniform(width, (numbers[chosen] >> shift) & ((1 << width) - 1)) << shift
+            decoded[chosen] |= (
+                io.uniform(width, (numbers[chosen] >> shift) & ((1 << width) - 1)).astype(np.int64) << shift
+            )
     return decoded

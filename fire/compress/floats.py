@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from fire.compress.adaptive import bit_length
 from fire.compress.decisions import Adaptive, Int64, Io, code_uniform
 from fire.compress.levels import CodeError, Floats
 
@@ -28,22 +29,22 @@ class FloatCoder:
     """Learns from array to array."""
 
     def __init__(self) -> None:
-        self.top = Adaptive(1 << TOP)
+        self.top = [Adaptive(1 << bit) for bit in range(TOP)]
         self.distance = Adaptive(WIDTHS * WIDTHS)
 
     def code(self, io: Io, told: Floats) -> Floats:
         """Any finite numbers, (N,), in a few parts, each with what the ones before have shown."""
         place = keys(told) + 2**31
-        parts = [2**i for i in range(4, 32) if 2**i < len(place)]
+        parts = [2**i for i in range(5, 32) if 2**i < len(place)]
         decoded = [self._part(io, part) for part in np.split(place, parts)]
         return from_keys(np.concatenate(decoded) - 2**31)
 
     def _part(self, io: Io, told: Int64) -> Int64:
-        node = np.ones(len(told), np.int64)
-        for bit in range(TOP):
-            node = 2 * node + self.top.code(io, node, told >> (31 - bit) & 1)
+        node = np.zeros(len(told), np.int64)
+        for bit, model in enumerate(self.top):
+            node = 2 * node + model.code(io, node, told >> (31 - bit) & 1)
         rest = np.full(len(told), 32 - TOP)
-        return ((node - (1 << TOP)) << (32 - TOP)) + code_uniform(io, rest, told & ((1 << (32 - TOP)) - 1))
+        return (node << (32 - TOP)) + code_uniform(io, rest, told & ((1 << (32 - TOP)) - 1))
 
     def ascending(self, io: Io, told: Floats) -> Floats:
         """Numbers in ascending order, (N,): the first and the last, then ever again those in the middle.
@@ -66,22 +67,19 @@ class FloatCoder:
         # In fp64, whose sums, products and roundings every machine makes alike.
         low, high = left.astype(np.float64), right.astype(np.float64)
         predicted = keys((low + (high - low) * share).astype(np.float32))
-        width = _length(np.abs(keys(right) - keys(left)))
+        width = bit_length(np.abs(keys(right) - keys(left)))
         beside = keys(told) - predicted
-        told_length = _length(np.abs(beside))
-        length = np.zeros(len(told), np.int64)
-        longer = np.arange(len(told))
-        for bits in range(WIDTHS - 1):
-            context = width[longer] * WIDTHS + bits
-            longer = longer[self.distance.code(io, context, (told_length[longer] > bits).astype(np.int64)) == 1]
-            length[longer] += 1
+        told_length = bit_length(np.abs(beside))
+        length = width.copy()  # at most, as it lies between them
+        shorter = np.flatnonzero(length)
+        while shorter.size:
+            context = width[shorter] * WIDTHS + width[shorter] - length[shorter]
+            less = self.distance.code(io, context, told_length[shorter] < length[shorter]) == 1
+            shorter = shorter[less]
+            length[shorter] -= 1
+            shorter = shorter[length[shorter] > 0]
         signed = np.minimum(length, 1)
         negative = code_uniform(io, signed, (beside < 0).astype(np.int64)) == 1
         behind = np.maximum(length - 1, 0)
         magnitude = (signed << behind) + code_uniform(io, behind, np.abs(beside) & ((1 << behind) - 1))
         return from_keys(predicted + np.where(negative, -magnitude, magnitude))
-
-
-def _length(magnitude: Int64) -> Int64:
-    """Bits of these numbers, 0 of 0."""
-    return np.frexp(magnitude.astype(np.float64))[1].astype(np.int64)

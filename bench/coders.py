@@ -1,0 +1,125 @@
+"""The coder of compressed networks alone: bytes of the same integers by ours and by others; overhead, time."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import zstandard
+
+from bench.measure import Row, interleaved, median
+from fire.arch import SqueezeNetSpec
+from fire.compress import container, huffman, released
+from fire.compress.coders import CODERS, Part
+from fire.compress.header import Header, shapes
+from fire.compress.levels import Compressed, Floats, Levels, values
+
+STEP = 1.2  # of a uniform grid, in standard deviations of the weights that are not zero: about 1.5 bits a weight
+DEAD_ZONE = 0.1  # of a step: that much smaller than half a step rounds to 0 too
+
+
+def on_grid(network: Compressed) -> Compressed:
+    """The same network with coarse steps, as training for compression leaves it; biases with fine ones."""
+    tensors: dict[str, Levels | Floats] = {}
+    for name, tensor in network.tensors.items():
+        exact = values(tensor).astype(np.float64)
+        coarse = name.endswith("weight")
+        step = np.array(exact[exact != 0].std() * (STEP if coarse else 0.05), np.float32)
+        magnitude = np.floor(np.abs(exact) / step + 0.5 - (DEAD_ZONE if coarse else 0))
+        tensors[name] = Levels(integers=(np.sign(exact) * magnitude).astype(np.int32), values=step)
+    return Compressed(**{**vars(network), "tensors": tensors})
+
+
+def made_up() -> Compressed:
+    """SqueezeNet v1.0 with Laplace-distributed weights of which a third is not zero, where no real one is at hand."""
+    rng = np.random.default_rng(0)
+    spec = SqueezeNetSpec()
+    about = Header(spec, released.PREPROCESSING, tuple(str(i) for i in range(spec.classes)))
+    tensors: dict[str, Levels | Floats] = {}
+    for name, shape in shapes(about).items():
+        weights = rng.laplace(0, 1, shape) * (rng.random(shape) < 1 / 3)
+        tensors[name] = weights.astype(np.float32)
+    return Compressed(**about._asdict(), tensors=tensors)
+
+
+def coded_bytes(network: Compressed) -> dict[str, int]:
+    """Bytes of the integers of a network by each coder; steps, codebooks and plain tensors are left out."""
+    parts, codes = [], b""
+    static = huffman.Writer()
+    for tensor in container.decode(container.encode(network)).tensors.values():
+        if isinstance(tensor, Levels):
+            static.coded(tensor.integers.reshape(-1).astype(np.int64))
+            smallest = np.result_type(
+                *(np.min_scalar_type(value) for value in (tensor.integers.min(), tensor.integers.max()))
+            )
+            codes += tensor.integers.astype(smallest).tobytes()
+            # Of a codebook the values are ascending but for 0.0, which is first: as on a grid, it is in their middle.
+            negative = int(np.count_nonzero(np.signbit(tensor.values)))
+            signed = np.where(tensor.integers > negative, tensor.integers - negative, tensor.integers - negative - 1)
+            signed = np.where(tensor.integers == 0, 0, signed) if tensor.values.ndim else tensor.integers
+            parts.append(Part("integers", signed.astype(np.int32)))
+    return {
+        "ours": len(CODERS["range"].encode(parts).data),
+        "Deep Compression's gaps and Huffman codes": len(CODERS["huffman"].encode(parts).data),
+        "a static Huffman code a tensor, zeros as symbols": len(static.data()),
+        "zstd -19": len(zstandard.compress(codes, 19)),
+    }
+
+
+def rows(rounds: int, path: Path) -> list[Row]:
+    """With the authors' file at that path if it is there, otherwise with made-up weights."""
+    exact = released.read(path) if path.is_file() else made_up()
+    networks = {"uniform grid": on_grid(exact)}
+    if path.is_file():
+        networks = {"authors' 8-bit codes": exact} | networks
+    found = []
+    for name, network in networks.items():
+        sizes = coded_bytes(network)
+        for peer, size in list(sizes.items())[1:]:
+            found.append(
+                Row(
+                    what=f"bytes of the same integers, {name}",
+                    peer=peer,
+                    goal="smaller",
+                    measured=f"{sizes['ours'] / size:.3f}",
+                    detail=f"{sizes['ours']:,} against {size:,} bytes",
+                )
+            )
+        data = container.encode(network)
+        overhead = container.sizes(data).overhead
+        found.append(
+            Row(
+                what=f"header, tables and checksums of the file, {name}",
+                peer="-",
+                goal="3 %",
+                measured=f"{overhead / len(data):.2%}",
+                detail=f"{overhead:,} of {len(data):,} bytes",
+            )
+        )
+        if network is exact:
+            found.append(
+                Row(
+                    what="the authors' file in our format, nothing lost",
+                    peer="as released",
+                    goal="540,000 bytes",
+                    measured=f"{len(data):,} bytes",
+                    detail=f"{path.stat().st_size:,} as released",
+                )
+            )
+        times = interleaved({name: lambda data=data: decode_seconds(data)}, rounds)[name]
+        found.append(
+            Row(
+                what=f"decoding 1.25 million weights, {name}",
+                peer="-",
+                goal="0.5 s",
+                measured=median(times, "s"),
+                detail=f"fastest of {rounds}: {min(times):.3g} s",
+            )
+        )
+    return found
+
+
+def decode_seconds(data: bytes) -> float:
+    """From the bytes of the file to its checked tensors."""
+    started = time.perf_counter()
+    container.decode(data)
+    return time.perf_counter() - started
