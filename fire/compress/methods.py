@@ -16,19 +16,20 @@ from fire.data import DataSet
 from fire.errors import require
 from fire.model import Network
 from fire.recipe import TrainSpec
-from fire.train import Epoch, Progress
+from fire.train import Epoch, Progress, Scores
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Compressed:
     """What compression leads to: the levels of every tensor, in the order of the network's state dict.
 
-    network: with exactly the tensors that the levels stand for. curve: the epochs of fine-tuning; the last row is that
-    of the network. precision: what the fine-tuning computed in.
+    network: with exactly the tensors that the levels stand for, in evaluation mode. validation: its scores in fp32.
+    curve: the epochs of fine-tuning. precision: what the fine-tuning computed in.
     """
 
     levels: dict[str, Levels]
     network: Network
+    validation: Scores
     curve: tuple[Epoch, ...]
     precision: str
 
@@ -67,4 +68,10 @@ def compress(
             levels[f"{name}.{part}"] = finished(layer, part)
     levels = {name: levels[name] for name in names}
     network.load_state_dict({name: torch.from_numpy(level.tensor()) for name, level in levels.items()})
-    return Compressed(levels=levels, network=network.eval(), curve=tuple(tuning.curve), precision=tuning.precision)
+    return Compressed(
+        levels=levels,
+        network=network,
+        validation=tuning.validate(),
+        curve=tuple(tuning.curve),
+        precision=tuning.precision,
+    )
