@@ -164,6 +164,8 @@ def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict
     return {
         **scores._asdict(),
         **_last(result.curve),
+        "validation_top1": result.validation.top1,
+        "validation_loss": result.validation.loss,
         "images_skipped": images.skipped,
         "float_key": start.key,
         "file_bytes": path.stat().st_size,

@@ -179,6 +179,7 @@ def test_levels_are_those_of_the_network_in_its_order(compressed, trained, digit
         assert level.integers.shape == tuple(trained.state_dict()[name].shape)
         assert np.array_equal(level.tensor(), state[name].numpy())
     scores = evaluate(compressed.network, Batches(digits.validation, digits, TRAIN, cpu), cpu)
+    assert scores == compressed.validation
     assert scores.top1 == compressed.curve[-1].validation_top1
     assert scores.loss == pytest.approx(compressed.curve[-1].validation_loss, rel=1e-4)
 
@@ -219,7 +220,7 @@ def test_pruned_weights_stay_pruned_while_the_others_learn(trained, digits, cpu)
 def test_a_higher_price_leaves_fewer_bits(trained, shrink):
     spec = replace(ENTROPY, epochs=2, final_epochs=0)
     cheap, dear = (weight_bits(shrink(trained, replace(spec, rate=rate))) for rate in (0.01, 3.0))
-    assert dear < 0.7 * cheap
+    assert dear < 0.8 * cheap
 
 
 @pytest.mark.parametrize("method", ["deep_compression", "entropy"])

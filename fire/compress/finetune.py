@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from fire import kernels
 from fire.augment import Batches
 from fire.compress.spec import CompressSpec
 from fire.data import DataSet
@@ -20,7 +21,7 @@ from fire.model import Network
 from fire.precision import autocast, faster_precision
 from fire.progress import Epoch, Progress
 from fire.recipe import TrainSpec
-from fire.train import REPORT_SECONDS, evaluate, learning_rate
+from fire.train import REPORT_SECONDS, Scores, evaluate, learning_rate
 
 WARMUP = 0.1  # part of a stage in which the learning rate rises
 CLIP = 1.0  # networks without normalisation need it: docs/log.md
@@ -31,7 +32,7 @@ SMALLEST_RMS = 1e-3  # what a learning rate is a multiple of must not vanish wit
 class Tuned:
     """Parameters that learn together. lr: at the peak; relative: as a multiple of each tensor's root mean square."""
 
-    parameters: Iterable[nn.Parameter]
+    parameters: Sequence[nn.Parameter]
     lr: float
     relative: bool = True
 
@@ -61,6 +62,8 @@ class FineTuning:
         self._teacher = copy.deepcopy(self.network).eval() if spec.distillation else None
         self._spec, self._train, self._seed, self._device = spec, train, seed, device
         self._report = report
+        compiled = kernels.fastest(device) if train.kernels == "auto" else train.kernels
+        self.network.use_compiled_kernels(compiled == "compiled")
         self.precision = train.precision
         if self.precision == "auto":
             self.precision = faster_precision(self.network, self.batches, train, device)
@@ -68,12 +71,12 @@ class FineTuning:
     def stage(
         self,
         epochs: int,
-        tuned: Iterable[Tuned],
+        tuned: Sequence[Tuned],
         *,
         before_step: Callable[[int, int], None] = lambda step, steps: None,
         penalty: Callable[[], Tensor | None] = lambda: None,
     ) -> None:
-        """Train for some epochs at a learning rate that rises, then falls to 0; a row of the curve for each.
+        """Train for some epochs at learning rates that rise, then fall to 0; a row of the curve for each epoch.
 
         before_step: called with the step, counted from 0, and their number. penalty: added to the loss, in nats.
         Raises TrainingError if the loss is no longer finite.
@@ -104,7 +107,7 @@ class FineTuning:
                 if time.perf_counter() - reported > REPORT_SECONDS:
                     reported = time.perf_counter()
                     self._tell((step + 1) / steps, losses, reported - began)
-            self._finish_epoch(factor, losses, began)
+            self._finish_epoch(tuned[0].lr * factor, losses, began)
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """The mean loss of a batch, in nats: cross-entropy with the labels, in part with the teacher's answers."""
@@ -117,11 +120,16 @@ class FineTuning:
             answers = self._teacher(images).float().softmax(1)
         return torch.lerp(loss, F.cross_entropy(logits, answers), self._spec.distillation)
 
+    def validate(self) -> Scores:
+        """Scores of the network as it is, in fp32, over the validation set."""
+        with parametrize.cached():  # of each weight, instead of making it anew for every batch
+            return evaluate(self.network, self._validation, self._device)
+
     def _generator(self) -> torch.Generator:
         (state,) = np.random.SeedSequence([self._seed, len(self.curve)]).generate_state(1).tolist()
         return torch.Generator().manual_seed(state)
 
-    def _finish_epoch(self, factor: float, losses: list[Tensor], began: float) -> None:
+    def _finish_epoch(self, lr: float, losses: list[Tensor], began: float) -> None:
         train_loss = float(torch.stack(losses).mean())
         train_seconds = time.perf_counter() - began
         if not math.isfinite(train_loss):
@@ -129,13 +137,12 @@ class FineTuning:
                 f"diverged: the loss is {train_loss} in epoch {len(self.curve) + 1} of compression; "
                 f"lower compress.lr={self._spec.lr:g}"
             )
-        with parametrize.cached():
-            scores = evaluate(self.network, self._validation, self._device)
+        scores = self.validate()
         last = self.curve[-1] if self.curve else None
         self.curve.append(
             Epoch(
                 epoch=len(self.curve) + 1,
-                lr=self._spec.lr * factor,
+                lr=lr,
                 train_loss=train_loss,
                 validation_loss=scores.loss,
                 validation_top1=scores.top1,

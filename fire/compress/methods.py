@@ -17,6 +17,7 @@ from fire.errors import require
 from fire.model import Network
 from fire.progress import Epoch, Progress
 from fire.recipe import TrainSpec
+from fire.train import Scores
 
 CODERS = {"deep_compression": "huffman", "entropy": "range"}  # of each method's files
 
@@ -25,12 +26,13 @@ CODERS = {"deep_compression": "huffman", "entropy": "range"}  # of each method's
 class Fitted:
     """What compression leads to: the levels of every tensor, in the order of the network's state dict.
 
-    network: with exactly the tensors that the levels stand for. curve: the epochs of fine-tuning; the last row is that
-    of the network. precision: what the fine-tuning computed in.
+    network: with exactly the tensors that the levels stand for, in evaluation mode. validation: its scores in fp32.
+    curve: the epochs of fine-tuning. precision: what the fine-tuning computed in.
     """
 
     levels: dict[str, Levels]
     network: Network
+    validation: Scores
     curve: tuple[Epoch, ...]
     precision: str
 
@@ -69,4 +71,10 @@ def compress(
             levels[f"{name}.{part}"] = finished(layer, part)
     levels = {name: levels[name] for name in names}
     network.load_state_dict({name: torch.from_numpy(level.tensor()) for name, level in levels.items()})
-    return Fitted(levels=levels, network=network.eval(), curve=tuple(tuning.curve), precision=tuning.precision)
+    return Fitted(
+        levels=levels,
+        network=network,
+        validation=tuning.validate(),
+        curve=tuple(tuning.curve),
+        precision=tuning.precision,
+    )
