@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -14,6 +14,15 @@ from fire.recipe import DataSpec
 def one_thread() -> None:
     """Networks this small run no faster on more, and a hundred times slower where other work has the cores."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def process_settings() -> Iterator[None]:
+    """Runs set the whole process up for themselves: sweep.run.prepare_process."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

@@ -32,14 +32,6 @@ from tests.sweeping import ROOT, TINY, command, composed, image_folder, point
 COMPRESSED = ("compress=deep_compression", "compress.epochs=1", "compress.density=0.5")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def threads():
-    """Runs set the number of threads of the whole process."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[RunConfig, Record]:
     folder = tmp_path_factory.mktemp("compress")

@@ -20,14 +20,6 @@ from sweep.store import Record, Store, StoreError
 from tests.sweeping import TINY, point
 
 
-@pytest.fixture(scope="module", autouse=True)
-def threads():
-    """Runs set the number of threads of the whole process."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[RunConfig, Record, list[float]]:
     """A run that was left alone: its configuration, its record, and the epochs that were reported."""
