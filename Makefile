@@ -1,11 +1,12 @@
-# make sr | pct | bypass: a sweep on real images, its figures and its report. make test: all checks. make bench: speed
-# against peers, ten minutes; BENCH=--full takes an hour.
+# make sr | pct | bypass: a sweep on real images, its figures and its report. make results: the paper's tables 2 and 3,
+# compressed networks included, some hours. make test: all checks. make bench: speed against peers, ten minutes;
+# BENCH=--full takes an hour.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.complete
 
-.PHONY: setup sr pct bypass bench test lint format publish clean
+.PHONY: setup sr pct bypass results bench test lint format publish clean
 
 setup: $(SETUP)
 
@@ -20,6 +21,13 @@ pct: EXPERIMENT = pct_3x3
 bypass: EXPERIMENT = bypass
 sr pct bypass: $(SETUP)
 	$(BIN)/python -m sweep experiment=$(EXPERIMENT)
+	$(BIN)/python -m analysis results --out report
+
+results: $(SETUP)
+	$(BIN)/python -m sweep experiment=results
+	$(BIN)/python -m sweep experiment=results_alexnet
+	$(BIN)/python -m sweep experiment=deep_compression
+	$(BIN)/python -m sweep experiment=entropy
 	$(BIN)/python -m analysis results --out report
 
 # The records of results/, without weights, become the committed ones, and docs/ their report.
