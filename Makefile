@@ -42,6 +42,7 @@ BENCH =
 bench: $(SETUP)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]' --constraint constraints.txt
 	$(BIN)/python -m bench $(BENCH)
+	$(BIN)/python -m bench.compression
 
 test: lint
 	$(BIN)/python -m pytest
