@@ -43,6 +43,9 @@ class Levels:
                 raise InputError(f"the step must be greater than 0, got {self.values}")
             if low < -LARGEST:
                 raise InputError(f"integers must be at least {-LARGEST}, got {low}")
+            largest = max(-low, high)
+            if float(np.float32(largest)) * float(self.values) > float(np.finfo(np.float32).max):
+                raise InputError(f"the tensor must be finite, got the step {self.values:.6g} and the integer {largest}")
         elif self.values.ndim != 1:
             raise InputError(f"values must be a step or a codebook, of shape () or (K,), got {self.values.shape}")
         elif self.values.size == 0 or self.values[0].view(np.int32) != 0:
