@@ -107,6 +107,11 @@ def test_the_network_computes_with_the_tensors(generator):
     assert network(torch.randn(2, 1, 28, 28, generator=generator)).shape == (2, 3)
 
 
+def test_a_specification_with_batch_normalisation_stands_for_the_folded_network():
+    original = compressed(dataclasses.replace(SPEC, norm="batch"))
+    assert original.network().state_dict().keys() == decode(encode(original)).network().state_dict().keys()
+
+
 @pytest.mark.parametrize("coder", CODER_NAMES)
 def test_files_are_saved_and_loaded(coder, tmp_path):
     save(tmp_path / "network.fcn", compressed(), coder)
@@ -221,6 +226,7 @@ HEAD = {"family": "squeezenet", "arch": {"classes": 3}, "image_size": 28, "mean"
         ({"class_names": ["a", "b"]}, "class_names must be 3, got 2"),
         ({"class_names": "abc"}, "class_names must be a list of texts"),
         ({"class_names": [1, 2, 3]}, "class_names must be a list of texts"),
+        ({"class_names": ["a", "b", "\ud800"]}, "class_names must be a list of texts"),
         ({"arch": {"fires": 512, "incr_e": 0}}, "parameters must have a longer payload"),
         ({"else": 1}, "the header must be an object of"),
     ],
@@ -297,11 +303,14 @@ def test_what_is_no_network_of_its_specification_is_not_encoded():
     for bad, reason in (
         (tensor.tensor()[:1], "must be of shape"),
         (np.full_like(tensor.tensor(), np.inf), "must be finite"),
+        (tensor.tensor().astype(np.float64), "must be of type float32, got float64"),
     ):
         with pytest.raises(InputError, match=reason):
             encode(dataclasses.replace(good, tensors=good.tensors | {name: bad}))
     with pytest.raises(InputError, match="class_names must be 3, got 1"):
         encode(dataclasses.replace(good, class_names=("a",)))
+    with pytest.raises(InputError, match="class_names must be a list of texts"):
+        encode(dataclasses.replace(good, class_names=("a", "b", "\ud800")))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from fire.arch import ArchSpec
+from fire.compress.header import folded
 from fire.errors import InputError
 from fire.model import Network, build
 from fire.weights import Preprocessing
@@ -75,7 +76,7 @@ class Compressed:
 
     def network(self) -> Network:
         """The network that the tensors make, in evaluation mode, on the CPU."""
-        network = build(self.spec, channels=len(self.preprocessing.mean))
+        network = build(folded(self.spec), channels=len(self.preprocessing.mean))
         network.load_state_dict({name: torch.from_numpy(values(tensor)) for name, tensor in self.tensors.items()})
         return network.eval()
 
