@@ -107,6 +107,11 @@ def test_the_network_computes_with_the_tensors(generator):
     assert network(torch.randn(2, 1, 28, 28, generator=generator)).shape == (2, 3)
 
 
+def test_a_specification_with_batch_normalisation_stands_for_the_folded_network():
+    original = compressed(dataclasses.replace(SPEC, norm="batch"))
+    assert original.network().state_dict().keys() == decode(encode(original)).network().state_dict().keys()
+
+
 @pytest.mark.parametrize("coder", CODER_NAMES)
 def test_files_are_saved_and_loaded(coder, tmp_path):
     save(tmp_path / "network.fcn", compressed(), coder)
@@ -221,6 +226,7 @@ HEAD = {"family": "squeezenet", "arch": {"classes": 3}, "image_size": 28, "mean"
         ({"class_names": ["a", "b"]}, "class_names must be 3, got 2"),
         ({"class_names": "abc"}, "class_names must be a list of texts"),
         ({"class_names": [1, 2, 3]}, "class_names must be a list of texts"),
+        ({"class_names": ["a", "b", "\ud800"]}, "class_names must be a list of texts"),
         ({"arch": {"fires": 512, "incr_e": 0}}, "parameters must have a longer payload"),
         ({"else": 1}, "the header must be an object of"),
     ],
@@ -250,6 +256,7 @@ FLOAT = struct.Struct("<f").pack
         (b"\x00" + FLOAT(-1.0), "the step must be greater than 0, got -1.0"),
         (b"\x00" + FLOAT(float("nan")), "values must be finite, got nan"),
         (b"\x00" + FLOAT(float("inf")), "values must be finite, got inf"),
+        (b"\x00" + FLOAT(3e38), "the tensor must be finite, got the step 3e+38"),
         (b"\x03", "the kind of conv1.weight must be 0, 1 or 2, got 3"),
     ],
     ids=str,
@@ -296,13 +303,14 @@ def test_what_is_no_network_of_its_specification_is_not_encoded():
     for bad, reason in (
         (tensor.tensor()[:1], "must be of shape"),
         (np.full_like(tensor.tensor(), np.inf), "must be finite"),
-        (Levels(integers=tensor.integers + 10**6, values=np.array(1e36, np.float32)), "must be finite"),
+        (tensor.tensor().astype(np.float64), "must be of type float32, got float64"),
     ):
         with pytest.raises(InputError, match=reason):
-            with np.errstate(all="ignore"):
-                encode(dataclasses.replace(good, tensors=good.tensors | {name: bad}))
+            encode(dataclasses.replace(good, tensors=good.tensors | {name: bad}))
     with pytest.raises(InputError, match="class_names must be 3, got 1"):
         encode(dataclasses.replace(good, class_names=("a",)))
+    with pytest.raises(InputError, match="class_names must be a list of texts"):
+        encode(dataclasses.replace(good, class_names=("a", "b", "\ud800")))
 
 
 @pytest.mark.parametrize(
@@ -312,6 +320,7 @@ def test_what_is_no_network_of_its_specification_is_not_encoded():
         (np.zeros(3, np.int32), np.float64(1), "values must be of type float32, got float64"),
         (np.zeros(3, np.int32), np.float32(0), "the step must be greater than 0, got 0.0"),
         (np.full(3, -(2**31), np.int32), np.float32(1), "integers must be at least -2147483647"),
+        (np.full(3, -(10**6), np.int32), np.float32(1e36), "the tensor must be finite, got the step 1e[+]36"),
         (np.zeros(3, np.int32), np.zeros((1, 1), np.float32), "of shape"),
         (np.zeros(3, np.int32), np.zeros(0, np.float32), "entry 0 of a codebook must be 0.0"),
         (np.zeros(3, np.int32), np.ones(2, np.float32), "entry 0 of a codebook must be 0.0"),

@@ -16,18 +16,19 @@ from fire.compress.decisions import Adaptive, Int32, Int64, Io, code_uniform
 from fire.compress.levels import Integers
 
 FIRST = 64  # weights of the first pass; a later one has at most half as many as are known
+MOST = 2**13  # weights of a pass: what it needs stays in the caches
 SCALE = 8  # bits behind the point of means, ratios and logarithms
 LARGE = 2**12  # magnitudes are summed as at most this, so that no sum overflows
 LENGTHS = 32  # of a magnitude, in bits
-MODELLED = 4  # bits of a magnitude behind its first one; those after them are as good as random
+MODELLED = 3  # bits of a magnitude behind its first one; those after them are as good as random
 
 # A mean begins as the one of so many weights of average size.
-GROUP_PRIOR = 16
+GROUP_PRIOR = 24
 KERNEL_PRIOR = 8
 SIGN_PRIOR = 8  # a group's signs begin as so many of each
 # By squared distance in the kernel: what a neighbour counts for the expected magnitude, and for the expected sign.
 # Fitted on released weights of v1.0: beyond a neighbour that is an edge away, the signs of diagonal ones speak against.
-MAGNITUDE_WEIGHTS = {1: 2, 2: 1, 4: 1, 5: 1, 8: 1}
+MAGNITUDE_WEIGHTS = {1: 3, 2: 2, 4: 2, 5: 1, 8: 1}
 SIGN_WEIGHTS = {1: 4, 2: -1, 4: 1}
 
 # Limits of classes. The expected magnitude over the mean, by half octaves; the logarithm of how much likelier negative
@@ -52,10 +53,12 @@ class IntegerCoder:
         model = self.models[told.ndim < 2]
         model.begin()
         tensor = _Tensor(told.shape)
-        flat = told.reshape(len(tensor.integers), -1)
+        ordered = told.reshape(tensor.integers.shape)[tensor.order].astype(np.int64)
         for place, kernels in tensor.passes():
-            tensor.code(io, model, place, kernels, flat[kernels, place].astype(np.int64))
-        return tensor.integers.astype(np.int32).reshape(told.shape)
+            tensor.code(io, model, place, kernels, ordered[kernels, place])
+        decoded = np.empty(tensor.integers.shape, np.int32)
+        decoded[tensor.order] = tensor.integers
+        return decoded.reshape(told.shape)
 
 
 class _Model:
@@ -118,12 +121,15 @@ class _Group:
         self.negative = np.full(groups, SIGN_PRIOR)
         self.positive = np.full(groups, SIGN_PRIOR)
 
-    def add(self, group: Int64, integers: Int64) -> None:
+    def add(self, group: Int64, nonzero: Int64, magnitude: Int64, negative: Int32) -> None:
+        """Weights of these groups, (N,); those at some places, (M,), are not zero, but so large and of that sign."""
         many = len(self.counts)
-        self.magnitudes += np.bincount(group, np.abs(integers), many).astype(np.int64)  # exact: far below 2**53
         self.counts += np.bincount(group, minlength=many)
-        self.negative += np.bincount(group[integers < 0], minlength=many)
-        self.positive += np.bincount(group[integers > 0], minlength=many)
+        group = group[nonzero]
+        self.magnitudes += np.bincount(group, magnitude, many).astype(np.int64)  # exact: far below 2**53
+        signs = np.bincount(2 * group + negative, minlength=2 * many)
+        self.positive += signs[::2]
+        self.negative += signs[1::2]
 
     def ratios(self, mean: int) -> Int64:
         """Of each group's mean magnitude to the overall one, both with SCALE bits behind the point."""
@@ -139,31 +145,31 @@ class _Tensor:
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         filters, channels = (*shape, 1)[:2]
-        self.integers = np.zeros((filters * channels, int(np.prod(shape[2:]))), np.int64)
         kernels = np.arange(filters * channels)
-        self.filter_of, self.channel_of = kernels // channels, kernels % channels
+        # A sequence of low discrepancy in two dimensions: any stretch of the order is spread over filters and channels.
+        key = (kernels // channels * 49472 + kernels % channels * 37342).astype(np.uint16)
+        self.order = np.argsort(key, kind="stable")
+        self.filter_of, self.channel_of = self.order // channels, self.order % channels
+        self.integers = np.zeros((len(kernels), int(np.prod(shape[2:]))), np.int64)  # in that order
         self.filters, self.channels = _Group(filters), _Group(channels)
         self.magnitude = self.nonzero = self.count = 0
         self.magnitude_weights, self.sign_weights = neighbours(shape[2:])
 
-    def passes(self) -> Iterator[tuple[int, Int64]]:
-        """Which weights are coded at once: those of that place in these kernels."""
-        # A sequence of low discrepancy in two dimensions: any stretch of the order is spread over filters and channels.
-        key = (self.filter_of * 49472 + self.channel_of * 37342).astype(np.uint16)
-        order = np.argsort(key, kind="stable")
+    def passes(self) -> Iterator[tuple[int, slice]]:
+        """Which weights are coded at once: those of that place in these kernels, counted in the tensor's order."""
         for place in range(self.integers.shape[1]):
             start = 0
-            while start < len(order):
-                end = start + max(FIRST, self.count // 2)
-                yield place, order[start:end]
+            while start < len(self.order):
+                end = start + min(max(FIRST, self.count // 2), MOST)
+                yield place, slice(start, end)
                 start = end
 
-    def code(self, io: Io, model: _Model, place: int, kernels: Int64, told: Int64) -> None:
+    def code(self, io: Io, model: _Model, place: int, kernels: slice, told: Int64) -> None:
         """The weights of a pass."""
         filters, channels = self.filter_of[kernels], self.channel_of[kernels]
         mean = max(1, (self.magnitude << SCALE) // max(1, self.count))
         expected = self.filters.ratios(mean)[filters] * self.channels.ratios(mean)[channels] >> SCALE
-        around = np.zeros(len(kernels), np.int64)
+        around = np.zeros(len(told), np.int64)
         if place:
             known = self.integers[kernels, :place]
             weights = self.magnitude_weights[place, :place]
@@ -180,16 +186,14 @@ class _Tensor:
         negative = model.negative.code(io, sign_context, told < 0)
         typical = max(1, (self.magnitude // max(1, self.nonzero)).bit_length())
         magnitude = model.magnitudes(io, context, negative, typical, np.abs(told))
-        coded = np.zeros(len(kernels), np.int64)
-        coded[nonzero] = np.where(negative == 1, -magnitude, magnitude)
-        self.integers[kernels, place] = coded
+        self.integers[kernels, place][nonzero] = magnitude * (1 - 2 * negative)
 
-        coded = np.minimum(np.maximum(coded, -LARGE), LARGE)
-        self.filters.add(filters, coded)
-        self.channels.add(channels, coded)
-        self.magnitude += int(np.abs(coded).sum())
+        magnitude = np.minimum(magnitude, LARGE)
+        self.filters.add(filters, nonzero, magnitude, negative)
+        self.channels.add(channels, nonzero, magnitude, negative)
+        self.magnitude += int(magnitude.sum())
         self.nonzero += len(nonzero)
-        self.count += len(coded)
+        self.count += len(filters)
 
 
 def neighbours(kernel: tuple[int, ...]) -> tuple[Int64, Int64]:

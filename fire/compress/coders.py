@@ -3,8 +3,8 @@
 "huffman" is Deep Compression's, with fp32 numbers as they are. "range" is ours.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,13 @@ class Part(NamedTuple):
 
 
 class Coded(NamedTuple):
-    """The bytes, and of how many bits each part made them grow; what is not of a part makes whole bytes or words."""
+    """The bytes, and of how many bits each part made them grow; what is not of a part makes whole bytes or words.
+
+    Parts that are coded together share by their sizes.
+    """
 
     data: bytes
-    bits: list[int]
+    bits: list[float]
 
 
 class Coder(NamedTuple):
@@ -44,38 +47,42 @@ class Coder(NamedTuple):
 
 def _encode_range(parts: Sequence[Part]) -> Coded:
     writer = decisions.Writer()
-    integers, floats = IntegerCoder(), FloatCoder()
-    sizes = [0]
-    for part in parts:
-        _code(writer, integers, floats, part)
-        sizes.append(writer.bits)
-    return Coded(writer.data(), np.diff(sizes).tolist())
+    bits = [0.0] * len(parts)
+    before = 0
+    for indices, _ in _code(writer, parts):
+        numbers = sum(parts[i].array.size for i in indices)
+        for i in indices:
+            bits[i] += (writer.bits - before) * parts[i].array.size / max(1, numbers)
+        before = writer.bits
+    return Coded(writer.data(), bits)
 
 
 def _decode_range(data: bytes, parts: Sequence[Part]) -> list[Array]:
     if len(data) % 4:
         raise CodeError(f"the bytes must be whole words of 4, got {len(data)}")
     reader = decisions.Reader(data)
-    integers, floats = IntegerCoder(), FloatCoder()
-    arrays = [_code(reader, integers, floats, part) for part in parts]
+    found = {i: array for indices, arrays in _code(reader, parts) for i, array in zip(indices, arrays, strict=True)}
     if not reader.exhausted:
         raise CodeError("the bytes must end where the tensors do")
-    return arrays
+    return [found[i] for i in range(len(parts))]
 
 
-def _code(io: decisions.Io, integers: IntegerCoder, floats: FloatCoder, part: Part) -> Array:
-    match part.kind:
-        case "integers":
-            return integers.code(io, part.array)
-        case "floats":
-            return floats.code(io, part.array)
-        case "codebook":
-            return floats.ascending(io, part.array)
+def _code(io: decisions.Io, parts: Sequence[Part]) -> Iterator[tuple[list[int], list[Array]]]:
+    """Which parts are coded together, and what they are: all codebooks, all plain numbers, each tensor of integers."""
+    floats, integers = FloatCoder(), IntegerCoder()
+    of_kind = {kind: [i for i, part in enumerate(parts) if part.kind == kind] for kind in get_args(Kind)}
+    for kind in ("codebook", "floats"):
+        sizes = [parts[i].array.size for i in of_kind[kind]]
+        told = np.concatenate([np.zeros(0, np.float32), *(parts[i].array for i in of_kind[kind])])
+        decoded = floats.ascending(io, told, sizes) if kind == "codebook" else floats.code(io, told)
+        yield of_kind[kind], np.split(decoded, np.cumsum(sizes)[:-1])[: len(sizes)]
+    for i in of_kind["integers"]:
+        yield [i], [integers.code(io, parts[i].array)]
 
 
 def _encode_huffman(parts: Sequence[Part]) -> Coded:
     writer = huffman.Writer()
-    sizes = [0]
+    sizes = [0.0]
     for kind, array in parts:
         if kind == "integers":
             entries = huffman.sparse(array)

@@ -143,10 +143,12 @@ def _split(name: str, tensor: Levels | Floats, shape: tuple[int, ...]) -> tuple[
     content = tensor.integers if isinstance(tensor, Levels) else tensor
     if content.shape != shape:
         raise InputError(f"{name} must be of shape {shape}, got {content.shape}")
+    if values(tensor).dtype != np.float32:
+        raise InputError(f"{name} must be of type float32, got {values(tensor).dtype}")
     if not np.isfinite(values(tensor)).all():
         raise InputError(f"{name} must be finite")
     if not isinstance(tensor, Levels):
-        return struct.pack("<B", PLAIN), [Part("floats", tensor.astype(np.float32).reshape(-1))]
+        return struct.pack("<B", PLAIN), [Part("floats", tensor.reshape(-1))]
     if tensor.values.ndim == 0:
         return struct.pack("<Bf", GRID, tensor.values), [Part("integers", tensor.integers)]
     codebook, signed = _canonical(tensor)

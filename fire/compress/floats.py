@@ -9,6 +9,7 @@ from fire.compress.levels import CodeError, Floats
 
 TOP = 12  # bits of a number that are worth a model: sign, exponent and the first three of the fraction
 INFINITY = 0x7F800000  # its place
+FIRST_PART = 64  # numbers of the first part; a later one has half as many as are known
 WIDTHS = 34  # lengths in bits of a difference of two keys, and 0
 
 
@@ -26,7 +27,7 @@ def from_keys(places: Int64) -> Floats:
 
 
 class FloatCoder:
-    """Learns from array to array."""
+    """Learns from call to call."""
 
     def __init__(self) -> None:
         self.top = [Adaptive(1 << bit) for bit in range(TOP)]
@@ -35,8 +36,10 @@ class FloatCoder:
     def code(self, io: Io, told: Floats) -> Floats:
         """Any finite numbers, (N,), in a few parts, each with what the ones before have shown."""
         place = keys(told) + 2**31
-        parts = [2**i for i in range(5, 32) if 2**i < len(place)]
-        decoded = [self._part(io, part) for part in np.split(place, parts)]
+        ends = [FIRST_PART]
+        while ends[-1] < len(place):
+            ends.append(ends[-1] * 3 // 2)
+        decoded = [self._part(io, part) for part in np.split(place, ends)]
         return from_keys(np.concatenate(decoded) - 2**31)
 
     def _part(self, io: Io, told: Int64) -> Int64:
@@ -46,20 +49,23 @@ class FloatCoder:
         rest = np.full(len(told), 32 - TOP)
         return (node << (32 - TOP)) + code_uniform(io, rest, told & ((1 << (32 - TOP)) - 1))
 
-    def ascending(self, io: Io, told: Floats) -> Floats:
-        """Numbers in ascending order, (N,): the first and the last, then ever again those in the middle.
+    def ascending(self, io: Io, told: Floats, sizes: list[int]) -> Floats:
+        """Codebooks, each ascending and of so many numbers, one after the other, (N,).
 
-        Each is predicted on the line between its neighbours; coded is how many fp32 numbers it lies beside that.
+        First the ends of each, then ever again those in the middle. Each is predicted on the line between its
+        neighbours; coded is how many fp32 numbers it lies beside that. All codebooks at once, which is faster.
         """
-        count = len(told)
-        known = np.zeros(count, np.float32)
-        ends = np.unique([0, count - 1])[: count or 0]
+        known = np.zeros(len(told), np.float32)
+        books = [(stop - size, stop) for stop, size in zip(np.cumsum(sizes).tolist(), sizes, strict=True) if size]
+        ends = np.unique(np.array([(start, stop - 1) for start, stop in books], np.int64))
         known[ends] = self.code(io, told[ends])
-        stride = 1 << max(0, count - 2).bit_length()
+        stride = 1 << max(sizes, default=0).bit_length()
         while stride > 1:
             stride //= 2
-            middle = np.arange(stride, count - 1, 2 * stride)
-            left, right = middle - stride, np.minimum(middle + stride, count - 1)
+            lines = [(np.arange(start + stride, stop - 1, 2 * stride), stop - 1) for start, stop in books]
+            middle = np.concatenate([line for line, _ in lines]) if lines else ends
+            last = np.repeat([end for _, end in lines], [len(line) for line, _ in lines])
+            left, right = middle - stride, np.minimum(middle + stride, last)
             known[middle] = self._between(io, known[left], known[right], stride / (right - left), told[middle])
         return known
 

@@ -54,7 +54,7 @@ def dump(header: Header) -> bytes:
     }
     if header.class_names == _numbers(spec.classes):
         del content["class_names"]
-    data = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    data = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
     parse(data)
     return data
 
@@ -62,7 +62,7 @@ def dump(header: Header) -> bytes:
 def parse(data: bytes) -> Header:
     """What `dump` wrote. Raises InputError if it is not that, or is out of bounds."""
     try:
-        content = json.loads(data.decode(), parse_constant=_no_constant)
+        content = json.loads(data.decode(errors="surrogatepass"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise InputError(f"the header must be JSON: {str(error).splitlines()[0]}") from error
     keys = {"family", "arch", "image_size", "mean", "scale", "class_names"}
@@ -77,7 +77,7 @@ def parse(data: bytes) -> Header:
     if len(preprocessing.mean) != len(preprocessing.scale):
         raise InputError(f"scale must be of {len(preprocessing.mean)} channels, got {len(preprocessing.scale)}")
     names = content.get("class_names", _numbers(spec.classes))
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) and _is_unicode(name) for name in names):
         raise InputError("class_names must be a list of texts")
     if len(names) != spec.classes:
         raise InputError(f"class_names must be {spec.classes}, got {len(names)}")
@@ -104,6 +104,15 @@ def _numbers(classes: int) -> tuple[str, ...]:
 
 def _defaults(family: str) -> dict[str, Any]:
     return {field.name: field.default for field in dataclasses.fields(FAMILIES[family])}
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written: JSON can have halves of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _no_constant(name: str) -> None:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from fire.arch import ArchSpec
+from fire.compress.header import folded
 from fire.errors import InputError
 from fire.model import Network, build
 from fire.weights import Preprocessing
@@ -43,6 +44,9 @@ class Levels:
                 raise InputError(f"the step must be greater than 0, got {self.values}")
             if low < -LARGEST:
                 raise InputError(f"integers must be at least {-LARGEST}, got {low}")
+            largest = max(-low, high)
+            if float(np.float32(largest)) * float(self.values) > float(np.finfo(np.float32).max):
+                raise InputError(f"the tensor must be finite, got the step {self.values:.6g} and the integer {largest}")
         elif self.values.ndim != 1:
             raise InputError(f"values must be a step or a codebook, of shape () or (K,), got {self.values.shape}")
         elif self.values.size == 0 or self.values[0].view(np.int32) != 0:
@@ -72,7 +76,7 @@ class Compressed:
 
     def network(self) -> Network:
         """The network that the tensors make, in evaluation mode, on the CPU."""
-        network = build(self.spec, channels=len(self.preprocessing.mean))
+        network = build(folded(self.spec), channels=len(self.preprocessing.mean))
         network.load_state_dict({name: torch.from_numpy(values(tensor)) for name, tensor in self.tensors.items()})
         return network.eval()
 
