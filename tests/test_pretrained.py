@@ -6,13 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from PIL import Image
 
 from fire import pretrained, weights
 from fire.arch import SqueezeNetSpec
 from fire.errors import InputError
 from fire.model import build
+from fire.synsets import imagenet
+from sweep.evaluate import evaluate
 from sweep.store import Store
-from tests.sweeping import TINY, command, config
+from tests.sweeping import TINY, command, composed, config
+from tests.test_released import PATH as RELEASED
+from tests.test_released import needs_file
 
 SPEC = SqueezeNetSpec(version="small", base_e=8, incr_e=8, fires=2, conv1=4, classes=10)
 
@@ -88,3 +93,35 @@ def test_a_run_goes_on_from_the_weights_of_another(tmp_path):
     assert (code, err) == (0, "")
     (second,) = [record for record in Store(tmp_path / "results").records() if record.key != first.key]
     assert second.validation_loss == pytest.approx(first.validation_loss, abs=0.1)
+
+
+@needs_file
+def test_the_authors_file_starts_the_papers_network_with_other_classes():
+    deployed = pretrained.read(RELEASED, SPEC)
+    network = build(SqueezeNetSpec(conv10_pad=1, classes=10), channels=3)
+    pretrained.start(network, deployed)
+    ours, theirs = network.state_dict(), deployed.network.state_dict()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == ["conv10.weight", "conv10.bias"]
+
+
+@needs_file
+def test_the_authors_file_is_evaluated_over_some_synsets_and_over_all(tmp_path):
+    pixels = torch.randint(0, 256, (2, 227, 227, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for image, label in zip(pixels, (3, 900), strict=True):
+        folder = tmp_path / "images" / "val" / imagenet()[label]
+        folder.mkdir(parents=True)
+        Image.fromarray(image.numpy()).save(folder / "0.png")
+    sizes = ("data.stored_size=227", "threads=1")
+    lines = evaluate(RELEASED, composed("data=image_folder", f"data.root={tmp_path}/images", *sizes))
+    # The released network wants blue first, and the mean of each channel taken off.
+    deployed = pretrained.read(RELEASED, SPEC)
+    wanted = pixels.permute(0, 3, 1, 2).float() - torch.tensor([123.0, 117.0, 104.0]).view(1, 3, 1, 1)
+    with torch.no_grad():
+        logits = deployed.network(wanted)
+    some, every = (
+        (part.argmax(1) == torch.tensor(labels)).float().mean()
+        for part, labels in ((logits[:, [3, 900]], [0, 1]), (logits, [3, 900]))
+    )
+    assert lines[0] == "2 images, 675,763 bytes of weights"
+    assert lines[1].startswith(f"over the 2 classes of the images: top-1 {100 * some:.2f} %, top-5 100.00 %")
+    assert lines[2].startswith(f"over all 1,000 classes of the weights: top-1 {100 * every:.2f} %")
