@@ -1,9 +1,13 @@
-"""python -m bench [--full] [--out FILE]: every benchmark, and the table in Markdown.
+"""python -m bench [--full] [--out FILE] [steps|sweeps|cost|overhead ...]: the benchmarks, and their table in Markdown.
 
-The quick form takes about ten minutes, the full one an hour.
+The quick form takes about ten minutes, the full one an hour. With names, these parts alone are measured, and the others
+keep what was measured before: each part's rows are in a file of its own beside the table, docs/bench/<part>.json.
 """
 
 import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -11,6 +15,7 @@ import torch
 from bench import cost, overhead, step, sweeps
 from bench.measure import Row, markdown
 from fire import data
+from fire.files import write
 from fire.recipe import DataSpec
 from sweep import origin
 
@@ -18,34 +23,60 @@ from sweep import origin
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Speed against peers, as ratios.")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all unless said")
     parser.add_argument("--full", action="store_true", help="more rounds, longer ones: an hour instead of ten minutes")
     parser.add_argument("--out", type=Path, default=Path("docs/bench.md"))
     parser.add_argument("--data-dir", default="data")
     chosen = parser.parse_args()
-    full: bool = chosen.full
+    unknown = [part for part in chosen.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"part must be one of {', '.join(PARTS)}, got {unknown[0]!r}")
     data.prepare(DataSpec(), Path(chosen.data_dir))
+    folder: Path = chosen.out.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    form = "full" if chosen.full else "quick"
+    for part in chosen.parts or PARTS:
+        print(part, flush=True)
+        rows = [asdict(row) for row in PARTS[part](chosen.full, chosen.data_dir)]
+        head = f"{form} form: {origin.host()}, torch {torch.__version__}, commit {origin.git_state()[0]}"
+        write(folder / f"{part}.json", json.dumps({"measured": head, "rows": rows}, indent=1) + "\n")
+        write(chosen.out, table(folder))
+    print(table(folder))
 
-    rows: list[Row] = []
-    for name in step.NETWORKS:
-        print(f"steps of {name}", flush=True)
-        rows += step.rows(
-            name, rounds=5, floor_rounds=5 if full else 2, seconds=8 if full else 2, data_dir=chosen.data_dir
-        )
-    print("sweeps", flush=True)
-    rows += sweeps.rows(rounds=5 if full else 1, epochs=2, images=2_560, data_dir=chosen.data_dir)
-    print("cost models", flush=True)
-    rows += cost.rows(rounds=5)
-    print("overhead", flush=True)
-    rows += overhead.rows(
-        rounds=5 if full else 1, data_dir=chosen.data_dir, records=(10_000, 100_000) if full else (10_000,)
-    )
 
-    form = "full" if full else "quick"
-    head = f"python -m bench, {form} form: {origin.host()}, torch {torch.__version__}, commit {origin.git_state()[0]}"
-    text = f"<!-- {head} -->\n{markdown(rows)}"
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(text)
-    print(text)
+def table(folder: Path) -> str:
+    """The rows of all parts that were measured, and on what."""
+    found = [(part, json.loads(path.read_text())) for part in PARTS if (path := folder / f"{part}.json").is_file()]
+    heads = "".join(f"<!-- {part}, {content['measured']} -->\n" for part, content in found)
+    return heads + markdown([Row(**row) for _, content in found for row in content["rows"]])
+
+
+def _steps(full: bool, data_dir: str) -> list[Row]:
+    rounds = {"rounds": 5, "floor_rounds": 5 if full else 2}
+    return [
+        row for name in step.NETWORKS for row in step.rows(name, **rounds, seconds=8 if full else 2, data_dir=data_dir)
+    ]
+
+
+def _sweeps(full: bool, data_dir: str) -> list[Row]:
+    return sweeps.rows(rounds=5 if full else 1, epochs=2, images=2_560, data_dir=data_dir)
+
+
+def _cost(full: bool, data_dir: str) -> list[Row]:
+    return cost.rows(rounds=5)
+
+
+def _overhead(full: bool, data_dir: str) -> list[Row]:
+    records = (10_000, 100_000) if full else (10_000,)
+    return overhead.rows(rounds=5 if full else 1, data_dir=data_dir, records=records)
+
+
+PARTS: dict[str, Callable[[bool, str], list[Row]]] = {
+    "steps": _steps,
+    "sweeps": _sweeps,
+    "cost": _cost,
+    "overhead": _overhead,
+}
 
 
 if __name__ == "__main__":

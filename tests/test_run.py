@@ -93,7 +93,8 @@ def test_config_yaml_is_the_run(finished):
     config, record, _ = finished
     content = yaml.safe_load((folder_of(config) / "config.yaml").read_text())
     assert content.pop("seed") == config.seed == record.seed
-    assert content == {"arch": record.arch, "data": record.data, "train": record.train}
+    names = ("arch", "data", "train", "compress")
+    assert content == {name: getattr(record, name) for name in names}
     family = content["arch"].pop("family")
     assert (family, type(config.arch)(**content["arch"])) == ("squeezenet", config.arch)
     assert (DataSpec(**content["data"]), type(config.train)(**content["train"])) == (config.data, config.train)
