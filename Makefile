@@ -35,7 +35,8 @@ publish: $(SETUP)
 	rm -rf docs/results docs/figures docs/tables
 	mkdir -p docs/results && cp -r results/sweeps docs/results
 	for run in $$(dirname results/*/record.json); do \
-		mkdir -p docs/$$run && cp $$run/record.json $$run/curve.csv $$run/config.yaml docs/$$run; done
+		mkdir -p docs/$$run && cp $$run/record.json $$run/curve.csv $$run/config.yaml docs/$$run; \
+		cp $$run/network.fcn docs/$$run 2>/dev/null || true; done
 	$(BIN)/python -m analysis docs/results --out docs
 
 BENCH =

@@ -26,6 +26,9 @@ def _main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(usage.text([argument for argument in sys.argv[1:] if not argument.startswith("-")]))
         return
+    sys.argv[1:] = sorted(
+        sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun")
+    )  # Hydra wants it first
     for part in PARTS:  # Hydra's own answer would be a traceback
         if f"{part}=null" in sys.argv:
             raise InputError(f"{part} must be the name of one of conf/{part}/*.yaml, got null")

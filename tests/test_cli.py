@@ -50,6 +50,7 @@ def test_help():
         (["seed=x"], ["'x'", "Integer"]),
         (["arch=null"], ["arch must be the name of one of conf/arch/*.yaml", "got null"]),
         (["-m", "arch.sr=0.25,0.5,7"], ["arch.sr=7", "sr must be in (0, 1], got 7.0"]),
+        (["seed=1", "-m", "arch.sr=0.25,7"], ["arch.sr=7", "sr must be in (0, 1], got 7.0"]),
         (["-m", "data=digits,image_folder"], ["data=image_folder", "data.root must be a folder", "got None"]),
     ],
     ids=" ".join,
