@@ -66,7 +66,9 @@ class Batches:
 
     def _normalise(self, images: Tensor) -> Tensor:
         layout = torch.channels_last if self._spec.channels_last else torch.contiguous_format
-        return ((images.float() - self._mean) * self._scale).contiguous(memory_format=layout)
+        # Not contiguous(): images of one channel are contiguous either way, and would leave the layout to the weights.
+        normalised = torch.empty(images.shape, device=images.device, memory_format=layout)
+        return torch.mul(images.float() - self._mean, self._scale, out=normalised)
 
 
 def random_crop(images: Tensor, size: int, shift: int, generator: torch.Generator) -> Tensor:

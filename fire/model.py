@@ -47,10 +47,11 @@ class MaxPool(nn.MaxPool2d):
 
     def forward(self, x: Tensor, norm: NormReLU | None = None) -> Tensor:
         """With a norm, which then has no ReLU of its own: the pool of what it makes of x."""
-        if self.compiled and self.training and kernels.covers(x, norm=norm):
-            if norm is not None:
+        if self.compiled and kernels.covers(x, norm=norm):
+            if norm is None:
+                return kernels.max_pool(x, *self.sizes, self.relu)
+            if self.training:
                 return kernels.norm_pool(x, norm, *self.sizes, self.relu)
-            return kernels.max_pool(x, *self.sizes, self.relu)
         y: Tensor = super().forward(x if norm is None else norm(x))
         return F.relu_(y) if self.relu else y
 
@@ -161,7 +162,7 @@ class Network(nn.Sequential):
         return x.flatten(1)
 
     def use_compiled_kernels(self, use: bool) -> None:
-        """Have normalisation and pooling done by fire/kernels.cpp while training, where it covers the tensors."""
+        """Have pooling, and in training normalisation, done by fire/kernels.cpp, where it covers the tensors."""
         for module in self.modules():
             if isinstance(module, NormReLU | MaxPool):
                 module.compiled = use

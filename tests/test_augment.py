@@ -158,6 +158,8 @@ def test_standard_inputs_have_mean_0_and_std_1(digits, cpu, channels_last):
     assert abs(images.mean()) < 0.02  # the moments are those of train and validation together
     assert abs(images.std() - 1) < 0.02
     wanted = torch.channels_last if channels_last else torch.contiguous_format
+    # Of one channel images are contiguous in both layouts; the strides tell convolutions which one is meant.
+    assert next(batches.in_order(4))[0].stride() == ((64, 1, 8, 1) if channels_last else (64, 64, 8, 1))
     assert images.is_contiguous(memory_format=wanted)
 
 

@@ -59,11 +59,11 @@ class FineTuning:
         self.batches = Batches(data.train, data, train, device)
         self.curve: list[Epoch] = []
         self._validation = Batches(data.validation, data, train, device)
-        self._teacher = copy.deepcopy(self.network).eval() if spec.distillation else None
         self._spec, self._train, self._seed, self._device = spec, train, seed, device
         self._report = report
         compiled = kernels.fastest(device) if train.kernels == "auto" else train.kernels
         self.network.use_compiled_kernels(compiled == "compiled")
+        self._teacher = copy.deepcopy(self.network).eval() if spec.distillation else None
         self.precision = train.precision
         if self.precision == "auto":
             self.precision = faster_precision(self.network, self.batches, train, device)
