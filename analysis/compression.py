@@ -20,13 +20,12 @@ def with_bytes(runs: pd.DataFrame) -> pd.DataFrame:
     """The finished runs with two columns more: bytes and drop.
 
     bytes: of the compressed file, or of the parameters in fp32. drop: test top-1 that compression cost against the run
-    it started from, a fraction of 1; missing where that run is not among these, or there was no compression.
+    it started from, a fraction of 1; missing where there was no compression.
     """
     finished = runs[runs["status"] == "finished"]
-    top1 = finished.set_index("key")["top1"]
     return finished.assign(
         bytes=finished["file_bytes"].astype(float).fillna(finished["size_bytes"]).astype("int64"),
-        drop=finished["float_key"].map(top1).astype(float) - finished["top1"].astype(float),
+        drop=finished["float_top1"] - finished["top1"].astype(float),
     )
 
 

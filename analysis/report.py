@@ -37,7 +37,7 @@ TITLES = {
     "deep_compression": "Deep Compression: density and bits",
     "entropy": "Entropy-coded networks: the price of a bit",
 }
-TABLE_2 = ("results", "results_alexnet")  # the sweeps whose runs are those of the paper's tables 2 and 3
+TABLE_2 = "results"  # with what the names of sweeps begin whose runs are those of the paper's tables 2 and 3
 OVERVIEW = ("family", "sr", "pct_3x3", "bypass", "base_e", "incr_e", "train.optimizer", "train.epochs", "seed")
 RESULTS = ("top1", "size_mib", "parameters", "macs", "top5", "validation_top1", "train_seconds")
 
@@ -88,10 +88,10 @@ def _sections(results_dir: Path, runs: pd.DataFrame, out: Path) -> Iterator[Sect
 
 def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: Path) -> Section:
     columns = [tables.column_of(name) for name in sweep.varied]
-    along = [name for name in columns if name != "seed"]
+    compressed = (runs["compress"] != "none").any()
+    along = [name for name in columns if name != "seed"] or (["compress"] if compressed else [])
     name = sweep.name
     shown: list[tuple[str, str]] = []
-    compressed = (runs["compress"] != "none").any()
     if compressed:
         layout.save(layout.file_size(runs, along), folder, name)
         shown.append((name, "Accuracy over the size of the file"))
@@ -122,7 +122,8 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
 
 def _paper_s_table(results_dir: Path, runs: pd.DataFrame) -> Iterator[Section]:
     """Tables 2 and 3 of the paper with our networks."""
-    keys = {key for sweep in tables.sweeps(results_dir) if sweep.name in TABLE_2 for key in sweep.keys}
+    named = [sweep for sweep in tables.sweeps(results_dir) if sweep.name.startswith(TABLE_2)]
+    keys = {key for sweep in named for key in sweep.keys}
     chosen = runs[runs["key"].isin(keys) & (runs["status"] == "finished")]
     if len(chosen):
         note = (

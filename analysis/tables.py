@@ -32,14 +32,18 @@ def load(results_dir: Path | str) -> pd.DataFrame:
     """All runs of a store, a row a run, finished or failed.
 
     Columns: those of sweep.store.Record; the metaparameters under their own names (family, sr, pct_3x3, ...); data, the
-    name of the data set; data.* and train.*; compress, the method, and compress.* of compressed networks; size_mib.
-    What a run does not have is missing (NaN or None).
+    name of the data set; data.* and train.*; compress, the method, and compress.* of compressed networks; size_mib;
+    float_top1, of the run that a compressed network was made from. What a run does not have is missing (NaN or None).
     Raises InputError if the directory does not exist.
     """
     store = _store(results_dir)
     rows = [_row(record) for record in store.records()]
     frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*COLUMNS, "data"])
-    return frame.assign(size_mib=frame["size_bytes"].astype(float) / MIB)
+    top1 = frame.set_index("key")["top1"]
+    return frame.assign(
+        size_mib=frame["size_bytes"].astype(float) / MIB,
+        float_top1=frame["float_key"].map(top1[top1.index.notna()]).astype(float),
+    )
 
 
 def results_with(sweep: str, checkout: Path | str = "..") -> Path:

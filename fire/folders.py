@@ -61,6 +61,8 @@ def scan_part(root: Path, part: str) -> tuple[tuple[str, ...], list[ImageFile]]:
     if not (root / part).is_dir():
         raise DataError(f"data.root must hold train/<class>/* and val/<class>/*, got {root} without {part}/")
     names = sorted(entry.name for entry in os.scandir(root / part) if entry.is_dir())
+    if not names:
+        raise DataError(f"{root / part} must hold class folders with images, got none")
     files: list[ImageFile] = []
     for label, name in enumerate(names):
         folder = root / part / name

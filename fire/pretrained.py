@@ -11,7 +11,7 @@ from fire.compress import container, released
 from fire.compress.levels import Compressed
 from fire.errors import InputError
 from fire.model import Network, build
-from fire.weights import Deployed, Preprocessing, load, load_torchvision
+from fire.weights import Deployed, Preprocessing, from_torchvision, load, read_torchvision
 
 # What torchvision's networks expect: pixels in [0, 1], minus the mean, over the standard deviation.
 TORCHVISION = Preprocessing(
@@ -35,20 +35,26 @@ def read(path: Path, spec: ArchSpec) -> Deployed:
         case ".net":
             return _deployed(released.read(path))
         case ".pth":
-            spec = replace(spec, norm="none")
+            state = read_torchvision(path)
+            classes = len(next(reversed(state.values())))  # the bias of the last layer
+            spec = replace(spec, norm="none", classes=classes)
             network = build(spec, channels=len(TORCHVISION.mean))
-            load_torchvision(path, network)
+            network.load_state_dict(from_torchvision(state, network))
             names = tuple(str(label) for label in range(spec.classes))
             return Deployed(network=network.eval(), spec=spec, preprocessing=TORCHVISION, class_names=names)
     raise InputError(f"weights must be a file .safetensors, .fcn, .net or .pth, got {str(path)!r}")
 
 
 @torch.no_grad()
-def start(network: Network, deployed: Deployed) -> None:
+def start(network: Network, deployed: Deployed, inputs: str) -> None:
     """Give the network the trained weights to start from; its last layer only if it has as many classes.
 
-    Raises InputError if the other layers differ in name or shape.
+    inputs: as in TrainSpec, "standard" or "mean". Raises InputError if the weights expect the other, or if the other
+    layers differ in name or shape.
     """
+    expected = "mean" if all(scale == 1 for scale in deployed.preprocessing.scale) else "standard"
+    if inputs != expected:
+        raise InputError(f"train.inputs must be {expected} for these weights, got {inputs}")
     trained = deployed.network.state_dict()
     own = network.state_dict()
     layers = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]

@@ -101,11 +101,18 @@ def from_torchvision(state: Mapping[str, Tensor], network: Network) -> dict[str,
 
 def load_torchvision(path: Path, network: Network) -> None:
     """Load a .pth file with torchvision's SqueezeNet weights into the network. Raises InputError if they don't fit."""
+    network.load_state_dict(from_torchvision(read_torchvision(path), network))
+
+
+def read_torchvision(path: Path) -> dict[str, Tensor]:
+    """The state dict in a .pth file. Raises InputError if it is none, or not whole."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()) or not state:
+            raise TypeError("it is no state dict")
     except Exception as error:  # torch raises what its readers raise: pickle, zip, runtime, operating system errors
         raise InputError(f"{path} must be a file of torch weights: {type(error).__name__}") from error
-    network.load_state_dict(from_torchvision(state, network))
+    return state
 
 
 def _folded_norm(spec: ArchSpec) -> str:

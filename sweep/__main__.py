@@ -19,7 +19,7 @@ def main() -> None:
     """Hydra's main function, with errors of the user's on one line and an exit code for each outcome."""
     register_schema()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them over several lines
-    guarded("sweep", _main)
+    guarded("sweep", _main, "; the same command goes on from the last epochs")
 
 
 def _main() -> None:

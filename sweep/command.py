@@ -19,8 +19,11 @@ from sweep.sweepers import SweepFailedError, unfinished
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
-def guarded(program: str, command: Callable[[], None]) -> None:
-    """Call the command; what it raises for the user becomes one line behind the program's name, and an exit code."""
+def guarded(program: str, command: Callable[[], None], resumes: str = "") -> None:
+    """Call the command; what it raises for the user becomes one line behind the program's name, and an exit code.
+
+    resumes: what is said to who interrupts it.
+    """
     signal.signal(signal.SIGTERM, _terminate)
     try:
         command()
@@ -31,7 +34,7 @@ def guarded(program: str, command: Callable[[], None]) -> None:
     except SweepFailedError:
         sys.exit(FAILED)
     except KeyboardInterrupt:
-        stop(program, "interrupted; the same command goes on from the last epochs", INTERRUPTED)
+        stop(program, "interrupted" + resumes, INTERRUPTED)
 
 
 def stop(program: str, message: str, code: int) -> NoReturn:

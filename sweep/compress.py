@@ -16,7 +16,7 @@ from fire.recipe import DataSpec, TrainSpec
 from sweep.command import FAILED, guarded, run_one
 from sweep.config import CONF, RunConfig, RunOptions, load, register_schema
 from sweep.plan import Point
-from sweep.store import Store
+from sweep.store import WEIGHTS, Store
 
 OPTIONS = {field.name for field in dataclasses.fields(RunOptions)} - {"seed", "results_dir"}
 
@@ -45,7 +45,11 @@ def compressed_config(folder: Path, overrides: list[str]) -> RunConfig:
     record = Store(folder.parent).read(folder.name)
     if record is None or record.status != "finished" or record.compress:
         raise InputError(f"the run must be the folder of a finished run without compression, got {str(folder)!r}")
+    if not (folder / WEIGHTS).is_file():
+        raise InputError(f"the run must have its {WEIGHTS}, got {str(folder)!r} without")
     for override in overrides:
+        if override.startswith("compress.method="):
+            raise InputError(f"the method must be chosen with compress=, which has its settings, got {override!r}")
         name = override.partition("=")[0]
         if name.partition(".")[0] != "compress" and name not in OPTIONS:
             raise InputError(f"overrides must be of compress or one of {', '.join(sorted(OPTIONS))}, got {override!r}")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf, flag_override
@@ -95,8 +95,12 @@ class RunConfig(RunOptions):
             "data": {name: value for name, value in _differing(self.data).items() if name != "root"},
             "train": {name: value for name, value in _differing(self.train).items() if name != "weights"},
             "seed": self.seed,
-            **({"compress": _differing(self.compress)} if self.is_compressed else {}),
+            **({"compress": self._compression} if self.is_compressed else {}),
         }
+
+    @property
+    def _compression(self) -> dict[str, Any]:
+        return {name: value for name, value in _differing(self.compress).items() if name in self.compress.used}
 
     @property
     def key(self) -> str:
@@ -160,11 +164,16 @@ def load(cfg: DictConfig, describe: Callable[[str], tuple[int, str]] = describe_
         for name in PARTS:
             _refuse_unknown(cfg[name], f"{name}.", OmegaConf.get_type(cfg[name]))
         parts: dict[str, Any] = {name: OmegaConf.to_object(cfg[name]) for name in PARTS}
-        given = {field.name: cfg[field.name] for field in dataclasses.fields(RunOptions)}
-        options: Any = OmegaConf.to_object(OmegaConf.merge(_schema(RunOptions), given))
-        return RunConfig(**parts, **dataclasses.asdict(options))
+        return RunConfig(**parts, **dataclasses.asdict(run_options(cfg)))
     except OmegaConfBaseException as error:
         raise InputError(one_line(error)) from error
+
+
+def run_options(cfg: DictConfig) -> RunOptions:
+    """The options of a composed configuration. Raises InputError or OmegaConf's error where a value breaks its rule."""
+    given = {field.name: cfg[field.name] for field in dataclasses.fields(RunOptions)}
+    options: Any = OmegaConf.to_object(OmegaConf.merge(_schema(RunOptions), given))
+    return cast(RunOptions, options)
 
 
 def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig | None:

@@ -155,7 +155,11 @@ def print_summary(store: Store, points: Sequence[Point]) -> bool:
                 duration(record.train_seconds),
             )
         else:
-            failures.add_row(names[point.key], point.key, "ended without a record" if record is None else record.error)
+            reason = "ended without a record" if record is None else record.error
+            start = point.config.uncompressed.key
+            if record is None and start != point.key and not store.is_done(start):
+                reason = f"run {start}, whose network it compresses, did not finish"
+            failures.add_row(names[point.key], point.key, reason)
     out.print(table)
     if failures.row_count:
         out.print(failures)

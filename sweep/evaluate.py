@@ -26,7 +26,7 @@ from fire.errors import InputError
 from fire.recipe import DataSpec, TrainSpec
 from fire.synsets import imagenet
 from sweep.command import guarded
-from sweep.config import CONF, register_schema
+from sweep.config import CONF, register_schema, run_options
 from sweep.run import prepare_process
 
 
@@ -49,7 +49,8 @@ def _main(arguments: list[str]) -> None:
 
 def evaluate(path: Path, cfg: DictConfig) -> list[str]:
     """What the command prints. Raises InputError if weights and images cannot be used, or not with each other."""
-    device = prepare_process(cfg.device, cfg.threads)
+    options = run_options(cfg)
+    device = prepare_process(options.device, options.threads)
     deployed = pretrained.read(path, _typed(cfg.arch))
     expects = deployed.preprocessing
     spec: DataSpec = _typed(cfg.data)
@@ -61,7 +62,9 @@ def evaluate(path: Path, cfg: DictConfig) -> list[str]:
             f"got {spec.stored_size}"
         )
     spec = dataclasses.replace(spec, image_size=expects.image_size)
-    with tempfile.TemporaryDirectory() as folder:
+    cache = Path(cfg.data_dir)
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:  # of ImageNet ten gigabytes
         images = _images(spec, Path(cfg.data_dir), Path(folder))
         columns = _columns(images.class_names, deployed.class_names)
         # As these weights expect them: (image - mean) * scale.
@@ -74,7 +77,8 @@ def evaluate(path: Path, cfg: DictConfig) -> list[str]:
 
         labelled = ImageSet(images.test.images, np.array(columns)[images.test.labels], images.test.rows)
         known = len(deployed.class_names)
-        lines = [f"{len(images.test):,} images, {path.stat().st_size:,} bytes of weights"]
+        skipped = f" ({images.skipped:,} could not be read)" if images.skipped else ""
+        lines = [f"{len(images.test):,} images{skipped}, {path.stat().st_size:,} bytes of weights"]
         if columns == list(range(known)):
             return [*lines, f"{known:,} classes: {scores(images.test, network)}"]
         some = _Columns(network, torch.tensor(columns, device=device))
@@ -106,6 +110,8 @@ def _images(spec: DataSpec, data_dir: Path, scratch: Path) -> DataSet:
     if spec.name != "image_folder":
         return data.load(spec, data_dir)
     names, files = folders.scan_part(Path(str(spec.root)), "val")
+    if 0 < spec.limit < len(files):  # of all classes: files are sorted by class
+        files = [files[i * len(files) // spec.limit] for i in range(spec.limit)]
     kept = folders.decode(files, scratch / "images.npy", spec.channels, spec.stored_size, spec.on_corrupt == "skip")
     labels = np.array([files[position].label for position in kept], np.int64)
     test = ImageSet(np.load(scratch / "images.npy", mmap_mode="c"), labels, np.arange(len(kept)))

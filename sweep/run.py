@@ -20,11 +20,10 @@ from fire.files import locked, write
 from fire.progress import Epoch, Progress
 from sweep import origin
 from sweep.config import RunConfig
-from sweep.store import Record, Store, curve_csv
+from sweep.store import COMPRESSED, WEIGHTS, Record, Store, curve_csv
 
 Report = Callable[[Progress], None]
 Log = Callable[[str], None]
-WEIGHTS, COMPRESSED = "weights.safetensors", "network.fcn"
 
 
 class BusyError(InputError):
@@ -94,7 +93,7 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
     images = data.load(config.data, Path(config.data_dir))
     network = model.build(config.arch, config.data.channels, config.train.init, config.seed)
     if config.train.weights:
-        pretrained.start(network, pretrained.read(Path(config.train.weights), config.arch))
+        pretrained.start(network, pretrained.read(Path(config.train.weights), config.arch), config.train.inputs)
     trained = train.train(
         network,
         images,
@@ -140,7 +139,12 @@ def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict
     log(f"compressing the network of run {start.key}")
     device = prepare_process(config.device, config.threads)
     images = data.load(config.data, Path(config.data_dir))
-    deployed = weights.load(folder.parent / start.key / WEIGHTS)
+    path = folder.parent / start.key / WEIGHTS
+    if not path.is_file():
+        raise InputError(
+            f"the network to compress must be in {path}; without it, delete {path.parent} to train it again"
+        )
+    deployed = weights.load(path)
     result = methods.compress(
         deployed.network,
         images,
@@ -157,15 +161,17 @@ def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict
         class_names=deployed.class_names,
         tensors={**result.levels},
     )
-    container.save(path, compressed, methods.CODERS[config.compress.method])
+    container.save(path, compressed, methods.CODER_OF[config.compress.method])
     decoded = container.load(path)
-    scores = train.evaluate(decoded.network().to(device), Batches(images.test, images, config.train, device), device)
+    network = decoded.network().to(device)
+    scores = train.evaluate(network, Batches(images.test, images, config.train, device), device)
+    validation = train.evaluate(network, Batches(images.validation, images, config.train, device), device)
     sizes = container.sizes(path.read_bytes())
     return {
         **scores._asdict(),
         **_last(result.curve),
-        "validation_top1": result.validation.top1,
-        "validation_loss": result.validation.loss,
+        "validation_top1": validation.top1,
+        "validation_loss": validation.loss,
         "images_skipped": images.skipped,
         "float_key": start.key,
         "file_bytes": path.stat().st_size,

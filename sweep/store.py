@@ -18,6 +18,7 @@ from fire.errors import InputError
 from fire.files import write
 
 FORMAT = 1
+WEIGHTS, COMPRESSED = "weights.safetensors", "network.fcn"
 Status = Literal["finished", "failed"]
 
 

@@ -61,19 +61,23 @@ class StoreSweeper(Sweeper):
         store = Store(points[0].config.results_dir)
         manifest = store.write_sweep(_manifest(self.config, overrides, points))
         console().print(f"{len(points)} runs, {len(points) - len(todo)} finished before; {manifest}")
-        for batch in self._batches(todo):
+        for batch in self._batches(todo, store):
             self.launcher.launch([list(point.overrides) for point in batch], initial_job_idx=0)
         if not print_summary(store, points):
             raise SweepFailedError
 
-    def _batches(self, todo: list[Point]) -> Iterator[list[Point]]:
-        """First what others start from: the networks that are to be compressed."""
+    def _batches(self, todo: list[Point], store: Store) -> Iterator[list[Point]]:
+        """First what others start from, then the networks to compress, of those that have been trained."""
         assert self.planner is not None
         compressed = [point for point in todo if point.config.is_compressed]
         floats = [self.planner.point([*point.overrides, "compress.method=none"]) for point in compressed]
-        unfinished = [point for point in _distinct(floats) if not Store(point.config.results_dir).is_done(point.key)]
+        unfinished = [point for point in _distinct(floats) if not store.is_done(point.key)]
         first = _distinct([point for point in todo if not point.config.is_compressed] + unfinished)
-        yield from (batch for batch in (first, compressed) if batch)
+        if first:
+            yield first
+        ready = [point for point in compressed if store.is_done(point.config.uncompressed.key)]
+        if ready:
+            yield ready
 
 
 def unfinished(points: list[Point]) -> list[Point] | None:

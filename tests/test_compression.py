@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -119,6 +120,18 @@ def test_lines_go_along_the_last_setting(tmp_path):
 def test_the_report_has_the_table_and_keeps_fp32_networks_apart(store, tmp_path):
     page = report.write(store.root, tmp_path / "report")
     text = page.read_text()
-    assert "The paper's tables 2 and 3, and ours" in text or "The paper&#x27;s tables 2 and 3, and ours" in text
+    assert "The paper&#x27;s tables 2 and 3, and ours" in text
     overview = (tmp_path / "report" / "tables" / "runs-fashion_mnist.csv").read_text().splitlines()
     assert len(overview) == 1 + 3
+
+
+def test_a_sweep_of_seeds_alone_and_a_part_of_the_experiment_have_their_sections(store, tmp_path):
+    points = tuple(({}, key) for key in "de")  # the networks they were made from are in the store, not in the sweep
+    store.write_sweep(Sweep(name="compress=deep_compression", varied=("seed",), points=points))
+    store.write_sweep(Sweep(name="results_seed=0", varied=("compress",), points=(({}, "f"),)))
+    (store.root / "sweeps" / "results.json").unlink()
+    report.write(store.root, tmp_path / "report")
+    written = tmp_path / "report" / "tables"
+    rows = pd.read_csv(written / "compress=deep_compression.csv")
+    assert rows["drop"].tolist() == pytest.approx([0.0025])
+    assert len(pd.read_csv(written / "table_2.csv")) == 1

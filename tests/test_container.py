@@ -201,7 +201,7 @@ HEAD = {"family": "squeezenet", "arch": {"classes": 3}, "image_size": 28, "mean"
     ("changes", "reason"),
     [
         ({"arch": {"classes": 10**9}}, "classes must be an integer in"),
-        ({"arch": {"classes": 10**6}}, "parameters must be at most 134,217,728"),
+        ({"arch": {"classes": 10**6}}, "parameters must be at most 67,108,864"),
         ({"arch": {"fires": 10**6}}, "fires must be an integer in"),
         ({"arch": {"bypass": "simple", "fires": 2**20}}, "fires must be an integer in"),
         ({"arch": {"base_e": 2**20}}, "parameters must be at most"),

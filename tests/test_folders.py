@@ -223,3 +223,10 @@ def test_fingerprint_tells_contents_apart_and_not_places(root, tmp_path):
     (root / "val" / "ant").rename(root / "val" / "bee")
     (root / "train" / "ant").rename(root / "train" / "bee")
     assert len({before, renamed, longer, folders.scan(root).fingerprint}) == 4
+
+
+def test_images_without_class_folders_are_refused(tmp_path):
+    (tmp_path / "val").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "val" / "0.png")
+    with pytest.raises(DataError, match=r"val must hold class folders with images, got none"):
+        folders.scan_part(tmp_path, "val")

@@ -26,7 +26,7 @@ SPEC = SqueezeNetSpec(version="small", base_e=8, incr_e=8, fires=2, conv1=4, cla
 def saved(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     network = build(SPEC, channels=1, seed=5).eval()
-    expects = weights.Preprocessing(image_size=8, mean=[0.0], scale=[1.0])
+    expects = weights.Preprocessing(image_size=8, mean=[0.0], scale=[0.02])
     names = tuple("abcdefghij")
     weights.save(path, weights.Deployed(network=network, spec=SPEC, preprocessing=expects, class_names=names))
     return path
@@ -35,7 +35,7 @@ def saved(tmp_path_factory) -> Path:
 def test_a_network_starts_from_the_weights(saved):
     network = build(SPEC, channels=1, seed=6)
     deployed = pretrained.read(saved, SPEC)
-    pretrained.start(network, deployed)
+    pretrained.start(network, deployed, "standard")
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, deployed.network.state_dict()[name])
 
@@ -44,7 +44,7 @@ def test_other_classes_leave_the_last_layer_as_it_was(saved):
     spec = replace(SPEC, classes=3)
     network, fresh = build(spec, channels=1, seed=6), build(spec, channels=1, seed=6)
     deployed = pretrained.read(saved, spec)
-    pretrained.start(network, deployed)
+    pretrained.start(network, deployed, "standard")
     last = f"conv{spec.fires + 2}"
     for name, tensor in network.state_dict().items():
         expected = fresh if name.startswith(last) else deployed.network
@@ -56,14 +56,19 @@ def test_other_classes_leave_the_last_layer_as_it_was(saved):
 )
 def test_weights_of_another_network_are_refused(saved, spec):
     with pytest.raises(InputError, match=r"train\.weights must be of the network that arch describes"):
-        pretrained.start(build(spec, channels=1), pretrained.read(saved, spec))
+        pretrained.start(build(spec, channels=1), pretrained.read(saved, spec), "standard")
+
+
+def test_weights_that_expect_other_inputs_are_refused(saved):
+    with pytest.raises(InputError, match=r"train\.inputs must be standard for these weights, got mean"):
+        pretrained.start(build(SPEC, channels=1), pretrained.read(saved, SPEC), "mean")
 
 
 def test_torchvisions_files_say_no_more_than_tensors(tmp_path):
     path = tmp_path / "squeezenet1_1.pth"
     theirs = torchvision.models.squeezenet1_1().eval()
     torch.save(theirs.state_dict(), path)
-    deployed = pretrained.read(path, SqueezeNetSpec(version="1.1"))
+    deployed = pretrained.read(path, SqueezeNetSpec(version="1.1", classes=10))  # the file says how many
     image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     mean, scale = (
         torch.tensor(value).view(1, 3, 1, 1) for value in (deployed.preprocessing.mean, deployed.preprocessing.scale)
@@ -99,7 +104,7 @@ def test_a_run_goes_on_from_the_weights_of_another(tmp_path):
 def test_the_authors_file_starts_the_papers_network_with_other_classes():
     deployed = pretrained.read(RELEASED, SPEC)
     network = build(SqueezeNetSpec(conv10_pad=1, classes=10), channels=3)
-    pretrained.start(network, deployed)
+    pretrained.start(network, deployed, "mean")
     ours, theirs = network.state_dict(), deployed.network.state_dict()
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == ["conv10.weight", "conv10.bias"]
 

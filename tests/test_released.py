@@ -15,7 +15,7 @@ from fire.compress.huffman import sparse
 from fire.compress.levels import values
 
 ROOT = Path(__file__).parents[1]
-PATH = Path(os.environ.get("SQUEEZENET_RELEASED", ROOT.parent / "shared" / "data" / "compressed_SqueezeNet.net"))
+PATH = Path(os.environ.get("SQUEEZENET_RELEASED", ROOT / "compressed_SqueezeNet.net"))
 needs_file = pytest.mark.skipif(
     not PATH.is_file(),
     reason="needs compressed_SqueezeNet.net of songhan/SqueezeNet-Deep-Compression: its path in SQUEEZENET_RELEASED",

@@ -9,10 +9,12 @@ from fire.compress.finetune import FineTuning, Tuned
 from fire.compress.layers import Grid, Scaled, parameter, parametrise, put_biases_on_grids, weighted_layers
 from fire.compress.sensitivity import sensitivities
 from fire.compress.spec import CompressSpec
+from fire.errors import TrainingError
 
 START_BITS = 2.0  # a weight, at first
 STEP_LR = 0.02  # of the steps' logarithms, at the peak
 COUNT_EVERY = 16  # steps of training between two counts of the integers
+MOST_LEVELS = 2**20  # between the least and the greatest integer of a tensor
 UNSEEN = 0.5  # how often an integer is taken to have been seen before it is counted, as by an adaptive coder
 
 
@@ -20,6 +22,9 @@ class CodeLengths:
     """Bits that an adaptive coder needs for each integer of a tensor, as a table over least - 1 .. greatest + 1."""
 
     def __init__(self, integers: Tensor) -> None:
+        """Raises TrainingError if the integers are no longer those of a network that learns."""
+        if not bool(integers.isfinite().all()) or int(integers.max() - integers.min()) > MOST_LEVELS:
+            raise TrainingError("diverged: the weights have left their grid; lower compress.lr")
         self._least = int(integers.min()) - 1
         counts = torch.bincount((integers - self._least).flatten().long()).float()
         counts = torch.cat([counts, counts.new_zeros(1)]) + UNSEEN
@@ -30,7 +35,7 @@ class CodeLengths:
 
         Outside of the table the bits are those at its end.
         """
-        below = (positions.detach().floor() - self._least).clamp(0, len(self._bits) - 2)
+        below = (positions.detach().floor() - self._least).clamp(0, len(self._bits) - 2).nan_to_num()
         index = below.long()
         lower, upper = self._bits[index], self._bits[index + 1]
         return torch.lerp(lower, upper, (positions - self._least - below).clamp(0, 1))

@@ -15,7 +15,7 @@ from fire.model import Network
 from fire.weights import Preprocessing
 
 # What a hostile file could otherwise make the reader build; AlexNet has 61 million parameters.
-MOST_PARAMETERS = 2**27
+MOST_PARAMETERS = 2**26
 MOST_PARAMETERS_PER_BYTE = 2**16  # of the coded tensors; the coders need more for a network of zeros
 LARGEST_FIELD = 2**20
 MOST_FIRES = 512
@@ -74,6 +74,8 @@ def parse(data: bytes) -> Header:
         mean=_floats("mean", content["mean"]),
         scale=_floats("scale", content["scale"]),
     )
+    if min(preprocessing.scale) <= 0:
+        raise InputError(f"scale must be of numbers above 0, got {min(preprocessing.scale)}")
     if len(preprocessing.mean) != len(preprocessing.scale):
         raise InputError(f"scale must be of {len(preprocessing.mean)} channels, got {len(preprocessing.scale)}")
     names = content.get("class_names", _numbers(spec.classes))

@@ -17,22 +17,20 @@ from fire.errors import require
 from fire.model import Network
 from fire.progress import Epoch, Progress
 from fire.recipe import TrainSpec
-from fire.train import Scores
 
-CODERS = {"deep_compression": "huffman", "entropy": "range"}  # of each method's files
+CODER_OF = {"deep_compression": "huffman", "entropy": "range"}  # of each method's files
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fitted:
     """What compression leads to: the levels of every tensor, in the order of the network's state dict.
 
-    network: with exactly the tensors that the levels stand for, in evaluation mode. validation: its scores in fp32.
-    curve: the epochs of fine-tuning. precision: what the fine-tuning computed in.
+    network: with exactly the tensors that the levels stand for, in evaluation mode. curve: the epochs of fine-tuning.
+    precision: what they computed in.
     """
 
     levels: dict[str, Levels]
     network: Network
-    validation: Scores
     curve: tuple[Epoch, ...]
     precision: str
 
@@ -74,7 +72,6 @@ def compress(
     return Fitted(
         levels=levels,
         network=network,
-        validation=tuning.validate(),
         curve=tuple(tuning.curve),
         precision=tuning.precision,
     )

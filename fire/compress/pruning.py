@@ -40,7 +40,8 @@ def sensitive_densities(
     """
     costs = {name: (weight.square() * sensitivities[name]).flatten() for name, weight in weights.items()}
     together = torch.cat(list(costs.values()))
-    threshold = together.kthvalue(len(together) - round(density * len(together)) + 1).values
+    keep = max(1, round(density * len(together)))
+    threshold = together.kthvalue(len(together) - keep + 1).values
     return {name: float((cost >= threshold).double().mean()) for name, cost in costs.items()}
 
 

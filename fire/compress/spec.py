@@ -24,12 +24,22 @@ class CompressSpec:
     lr: float = 0.005
     final_lr: float = 0.005  # the same while the codes are fixed
     distillation: float = 0.7  # part of the loss that asks for the float network's answers instead of the labels
-    bias_bits: int = 8  # of biases, on a uniform grid
+    bias_bits: int = 8  # of the uniform grid that biases are put on, from where they may still learn
     pruning: str = "sensitivity"  # what each layer keeps: where pruning costs least | table: as published
     density: float = 0.3  # part of all weights that is kept; the table has densities of its own
     conv_bits: int = 5  # deep_compression: of a codebook's index in convolutions; 8 or 6 in the papers
     fc_bits: int = 5  # deep_compression: the same in linear layers
     rate: float = 0.1  # entropy: price in nats of one bit a weight, averaged over the weights
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The settings that this method reads: two specifications that agree in them lead to the same network."""
+        if self.method == "none":
+            return ("method",)
+        common = ("method", "epochs", "final_epochs", "lr", "final_lr", "distillation", "bias_bits")
+        if self.method == "entropy":
+            return (*common, "rate")
+        return (*common, "pruning", *(["density"] if self.pruning == "sensitivity" else []), "conv_bits", "fc_bits")
 
     def __post_init__(self) -> None:
         require(self.method in METHODS, "compress.method", "one of " + ", ".join(METHODS), self.method)
