@@ -112,14 +112,15 @@ def size_info(runs: pd.DataFrame, along: Sequence[str]) -> SizeInfo:
     *others, last = sorted(along, key=lambda column: column != "compress") if len(along) > 1 else along
     names = [", ".join(_setting(column, row[column]) for column in others) for _, row in groups.iterrows()]
     parts = [groups[[name == line for name in names]] for line in dict.fromkeys(sorted(names))]
-    seeds = int(groups["n"].max())
+    counts = sorted({int(groups["n"].min()), int(groups["n"].max())})
+    seeds = f"{' to '.join(map(str, counts))} seed{'' if counts == [1] else 's'}"
     data = ", ".join(DATA_NAMES.get(name, name) for name in runs["data"].unique())
 
     def of(column: str, factor: float) -> tuple[tuple[float, ...], ...]:
         return tuple(tuple(factor * part[column].astype(float)) for part in parts)
 
     return SizeInfo(
-        title=f"{data}, {seeds} seed{'' if seeds == 1 else 's'}",
+        title=f"{data}, {seeds}",
         lines=tuple(dict.fromkeys(sorted(names))),
         points=tuple(tuple(_setting(last, value) for value in part[last]) for part in parts),
         kilobytes=of("bytes", 1e-3),

@@ -115,9 +115,17 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
         "Means over seeds have their 95 % interval (Student's t)."
     )
     by = along or ["key"]
-    title = TITLES.get(name) or TITLES.get(along[0], along[0]) if len(along) == 1 else TITLES.get(name, name)
+    title = _title(name, along)
     table = compression.by_network(runs, by) if compressed else tables.over_seeds(runs, by)
     return Section(title, tuple(shown), ((name, table),), note)
+
+
+def _title(name: str, along: list[str]) -> str:
+    """Of a sweep's section: by its experiment, which its name begins with, or by what it varies."""
+    for experiment in sorted(TITLES, key=len, reverse=True):
+        if name == experiment or name.startswith(f"{experiment}_"):
+            return TITLES[experiment]
+    return TITLES.get(along[0], along[0]) if len(along) == 1 else name
 
 
 def _paper_s_table(results_dir: Path, runs: pd.DataFrame) -> Iterator[Section]:

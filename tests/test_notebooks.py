@@ -9,8 +9,8 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
-def test_all_four_are_there():
-    assert [path.stem for path in NOTEBOOKS] == ["bypass", "design_space", "pct_3x3_sweep", "sr_sweep"]
+def test_all_five_are_there():
+    assert [path.stem for path in NOTEBOOKS] == ["bypass", "compression", "design_space", "pct_3x3_sweep", "sr_sweep"]
 
 
 @pytest.mark.filterwarnings("default")  # of the Jupyter libraries
