@@ -60,9 +60,14 @@ def session(leader: int) -> set[int]:
     return living
 
 
+def opened(pid: int) -> set[Path]:
+    """The files that the process has open; it may close some while this looks."""
+    return {Path(os.path.realpath(link)) for link in Path(f"/proc/{pid}/fd").glob("*")}
+
+
 def holder(path: Path, among: set[int]) -> int:
     """The process that has the file open."""
-    (found,) = (pid for pid in among if any(path.samefile(file) for file in Path(f"/proc/{pid}/fd").glob("*")))
+    (found,) = (pid for pid in among if path.resolve() in opened(pid))
     return found
 
 
