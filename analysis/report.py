@@ -89,6 +89,7 @@ def _sections(results_dir: Path, runs: pd.DataFrame, out: Path) -> Iterator[Sect
 def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: Path) -> Section:
     columns = [tables.column_of(name) for name in sweep.varied]
     compressed = (runs["compress"] != "none").any()
+    finished = int((runs["status"] == "finished").sum())
     along = [name for name in columns if name != "seed"] or (["compress"] if compressed else [])
     name = sweep.name
     shown: list[tuple[str, str]] = []
@@ -101,7 +102,7 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
     elif along == ["bypass"]:
         layout.save(layout.bypass(runs), folder, name)
         shown.append((name, "Accuracy of the kinds of bypass"))
-    elif along:
+    elif along and finished > 1:
         layout.save(layout.pareto(runs, along, group=along[0]), folder, name)
         shown.append((name, "Accuracy over size"))
     labels = tables.labels(runs, along or columns)
@@ -109,7 +110,6 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
     if curves:
         layout.save(layout.training(labels, curves), folder, f"{name}-training")
         shown.append((f"{name}-training", "Training curves"))
-    finished = int((runs["status"] == "finished").sum())
     note = (
         f"Sweep {name}: {finished} of {len(sweep.keys)} runs finished. "
         "Means over seeds have their 95 % interval (Student's t)."
