@@ -59,7 +59,8 @@ def _steps(full: bool, data_dir: str) -> list[Row]:
 
 
 def _sweeps(full: bool, data_dir: str) -> list[Row]:
-    return sweeps.rows(rounds=5 if full else 1, epochs=2, images=2_560, data_dir=data_dir)
+    images = 5_120 if full else 2_560
+    return sweeps.rows(rounds=5 if full else 1, epochs=2, images=images, data_dir=data_dir)
 
 
 def _cost(full: bool, data_dir: str) -> list[Row]:
