@@ -16,7 +16,10 @@ FORMAT = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A run after some whole epochs: a row of curve for each, the states of what changes, and what `auto` chose."""
+    """A run after some whole epochs: a row of curve for each, the states of what changes, and what `auto` chose.
+
+    stages: the network at the end of each stage before the present one, where training has several.
+    """
 
     network: dict[str, Any]
     optimizers: list[dict[str, Any]]
@@ -25,6 +28,7 @@ class Checkpoint:
     precision: str
     kernels: str
     threads: int
+    stages: tuple[dict[str, Any], ...] = ()
 
     def restore(self, network: nn.Module, optimizers: Sequence[Optimizer], average: nn.Module | None) -> None:
         """Put the states back."""
@@ -43,6 +47,7 @@ def write(
     curve: tuple[dict[str, Any], ...],
     precision: str,
     kernels: str,
+    stages: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Write the checkpoint; a process killed meanwhile leaves the former one."""
     state = {
@@ -54,6 +59,7 @@ def write(
         "precision": precision,
         "kernels": kernels,
         "threads": torch.get_num_threads(),
+        "stages": tuple(stages),
     }
     with replacing(path) as file:
         torch.save(state, file)

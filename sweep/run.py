@@ -152,6 +152,7 @@ def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict
         train=config.train,
         seed=config.seed,
         device=device,
+        checkpoint=folder / "checkpoint.pt",
         report=_following(folder, report, log),
     )
     path = folder / COMPRESSED

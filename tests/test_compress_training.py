@@ -22,6 +22,7 @@ from fire.compress.spec import CompressSpec
 from fire.data import ImageSet
 from fire.errors import SpecError, TrainingError
 from fire.model import Network, build, fold
+from fire.progress import Progress
 from fire.recipe import TrainSpec
 from fire.train import evaluate, train
 
@@ -248,6 +249,28 @@ def test_same_seed_same_levels_and_the_network_is_left_alone(compressed, trained
         assert np.array_equal(level.integers, again.levels[name].integers), name
         assert np.array_equal(level.values, again.levels[name].values), name
     assert all(torch.equal(tensor, before[name]) for name, tensor in trained.state_dict().items())
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 4])
+@pytest.mark.parametrize("spec", [DEEP, ENTROPY], ids=lambda spec: spec.method)
+def test_killed_compression_goes_on_to_the_same_levels(spec, epochs, trained, shrink, tmp_path):
+    spec = replace(spec, final_epochs=2)  # 3 epochs, then 2: in a stage, between two, in the last one
+    whole = shrink(trained, spec)
+
+    def kill(progress: Progress) -> None:
+        if progress.epochs_done == len(progress.curve) == epochs:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        shrink(trained, spec, checkpoint=tmp_path / "checkpoint", report=kill)
+    seen: list[Progress] = []
+    resumed = shrink(trained, spec, checkpoint=tmp_path / "checkpoint", report=seen.append)
+    assert min(progress.epochs_done for progress in seen) > epochs  # what was done is not done again
+    for name, level in whole.levels.items():
+        assert np.array_equal(level.integers, resumed.levels[name].integers), name
+        assert np.array_equal(level.values, resumed.levels[name].values), name
+    for field in ("epoch", "lr", "train_loss", "validation_loss", "validation_top1"):
+        assert [getattr(row, field) for row in whole.curve] == [getattr(row, field) for row in resumed.curve]
 
 
 def test_distillation_has_the_float_network_as_teacher(trained, shrink, digits):

@@ -74,7 +74,7 @@ def train_on_grid(tuning: FineTuning, spec: CompressSpec) -> None:
 
     @torch.no_grad()
     def count(step: int, steps: int) -> None:
-        if step % COUNT_EVERY == 0:
+        if step % tuning.steps % COUNT_EVERY == 0:  # at the start of an epoch, too: one may begin from a checkpoint
             for name in layers:
                 lengths[name] = CodeLengths(positions(name).round())
 

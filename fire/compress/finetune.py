@@ -4,7 +4,9 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from fire import kernels
+from fire import checkpoints, kernels
 from fire.augment import Batches
 from fire.compress.spec import CompressSpec
 from fire.data import DataSet
@@ -41,6 +43,9 @@ class FineTuning:
     """A folded network's fine-tuning, in stages; the curve counts their epochs through.
 
     The network is changed in place. Its float self, as it was at first, is the teacher of distillation.
+
+    checkpoint: a file that is written after each epoch and gone on from if it exists. Then what leads to each stage has
+    to be done again, and to come out the same; the stage's epochs are not.
     """
 
     def __init__(
@@ -52,19 +57,29 @@ class FineTuning:
         *,
         seed: int,
         device: torch.device,
-        report: Callable[[Progress], None],
+        checkpoint: Path | None = None,
+        report: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
+        self._checkpoint = checkpoint
+        self._saved = None if checkpoint is None else checkpoints.read(checkpoint)
+        if self._saved is not None:
+            torch.set_num_threads(self._saved.threads)  # another number of threads sums in another order
         layout = torch.channels_last if train.channels_last else torch.contiguous_format
         self.network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         self.batches = Batches(data.train, data, train, device)
-        self.curve: list[Epoch] = []
+        self.steps = self.batches.steps(train.batch_size)  # an epoch
+        self.curve: list[Epoch] = [] if self._saved is None else [Epoch(**row) for row in self._saved.curve]
+        self._epochs_before = 0  # of this stage, in all stages
+        self._stages: list[dict[str, Any]] = []  # the network at the end of each
         self._validation = Batches(data.validation, data, train, device)
         self._spec, self._train, self._seed, self._device = spec, train, seed, device
         self._report = report
-        compiled = kernels.fastest(device) if train.kernels == "auto" else train.kernels
-        self.network.use_compiled_kernels(compiled == "compiled")
+        self._kernels = train.kernels if self._saved is None else self._saved.kernels
+        if self._kernels == "auto":
+            self._kernels = kernels.fastest(device)
+        self.network.use_compiled_kernels(self._kernels == "compiled")
         self._teacher = copy.deepcopy(self.network).eval() if spec.distillation else None
-        self.precision = train.precision
+        self.precision = train.precision if self._saved is None else self._saved.precision
         if self.precision == "auto":
             self.precision = faster_precision(self.network, self.batches, train, device)
 
@@ -81,11 +96,16 @@ class FineTuning:
         before_step: called with the step, counted from 0, and their number. penalty: added to the loss, in nats.
         Raises TrainingError if the loss is no longer finite.
         """
+        if not epochs:
+            return
         optimizer = torch.optim.Adam([group for chosen in tuned for group in _groups(chosen)], fused=True)
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         schedule = replace(self._train, lr=1.0, schedule="onecycle", warmup=WARMUP)
-        steps = self.batches.steps(self._train.batch_size)
-        for epoch in range(epochs):
+        steps = self.steps
+        done = min(epochs, len(self.curve) - self._epochs_before)
+        if done > 0:
+            self._restore(optimizer if done < epochs else None)
+        for epoch in range(done, epochs):
             began = reported = time.perf_counter()
             factor = 1.0
             losses: list[Tensor] = []
@@ -107,7 +127,9 @@ class FineTuning:
                 if time.perf_counter() - reported > REPORT_SECONDS:
                     reported = time.perf_counter()
                     self._tell((step + 1) / steps, losses, reported - began)
-            self._finish_epoch(tuned[0].lr * factor, losses, began)
+            self._finish_epoch(tuned[0].lr * factor, losses, began, optimizer)
+        self._epochs_before += epochs
+        self._stages.append({name: tensor.clone() for name, tensor in self.network.state_dict().items()})
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """The mean loss of a batch, in nats: cross-entropy with the labels, in part with the teacher's answers."""
@@ -125,11 +147,18 @@ class FineTuning:
         with parametrize.cached():  # of each weight, instead of making it anew for every batch
             return evaluate(self.network, self._validation, self._device)
 
+    def _restore(self, optimizer: torch.optim.Optimizer | None) -> None:
+        """Bring the network where it was in this stage, or at its end; the optimizer, if the stage goes on."""
+        assert self._saved is not None
+        self.network.load_state_dict([*self._saved.stages, self._saved.network][len(self._stages)])
+        if optimizer is not None:
+            optimizer.load_state_dict(self._saved.optimizers[0])
+
     def _generator(self) -> torch.Generator:
         (state,) = np.random.SeedSequence([self._seed, len(self.curve)]).generate_state(1).tolist()
         return torch.Generator().manual_seed(state)
 
-    def _finish_epoch(self, lr: float, losses: list[Tensor], began: float) -> None:
+    def _finish_epoch(self, lr: float, losses: list[Tensor], began: float, optimizer: torch.optim.Optimizer) -> None:
         train_loss = float(torch.stack(losses).mean())
         train_seconds = time.perf_counter() - began
         if not math.isfinite(train_loss):
@@ -150,6 +179,10 @@ class FineTuning:
                 seconds=time.perf_counter() - began + (last.seconds if last else 0.0),
             )
         )
+        if self._checkpoint is not None:
+            rows = tuple(asdict(row) for row in self.curve)
+            chosen = (self.precision, self._kernels)
+            checkpoints.write(self._checkpoint, self.network, [optimizer], None, rows, *chosen, self._stages)
         self._tell(0.0, losses, time.perf_counter() - began)
 
     def _tell(self, part: float, losses: list[Tensor], seconds: float) -> None:

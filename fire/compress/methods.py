@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -43,20 +44,22 @@ def compress(
     train: TrainSpec,
     seed: int,
     device: torch.device,
+    checkpoint: Path | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> Fitted:
     """Compress a trained and folded network, which is left as it is, fine-tuning on data.train.
 
     train says the batches, their augmentation and the precision; its optimizer is not used. The test set is not
-    touched. On the CPU the same seed, threads and precision give the same levels. Raises SpecError if the method is
-    "none", TrainingError if fine-tuning diverges.
+    touched. On the CPU the same seed, threads and precision give the same levels, also if fine-tuning was killed and
+    went on from its checkpoint, a file that is written after each epoch. Raises SpecError if the method is "none",
+    TrainingError if fine-tuning diverges.
     """
     require(spec.method != "none", "compress.method", "deep_compression or entropy", spec.method)
     normalised = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     require(not normalised, "network", "folded", "batch normalisation")
     network = copy.deepcopy(network)
     names = list(network.state_dict())
-    tuning = FineTuning(network, data, spec, train, seed=seed, device=device, report=report)
+    tuning = FineTuning(network, data, spec, train, seed=seed, device=device, checkpoint=checkpoint, report=report)
     if spec.method == "deep_compression":
         deep.prune(tuning, spec)
         deep.share(tuning, spec)
