@@ -9,6 +9,7 @@ record.json is written last and at once: a run is done if and only if it is ther
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,17 +139,17 @@ class Store:
 
     def keys(self) -> Iterator[str]:
         """The keys of all runs that have a record, readable or not, sorted."""
-        if self.root.is_dir():
-            for folder in sorted(self.root.iterdir()):
-                if (folder / "record.json").exists():
-                    yield folder.name
+        return (name for name in self._names() if (self.folder(name) / "record.json").exists())
 
     def records(self) -> Iterator[Record]:
         """All readable records, sorted by key."""
-        for key in self.keys():
-            record = self.read(key)
+        for name in self._names():
+            record = self.read(name)
             if record is not None:
                 yield record
+
+    def _names(self) -> list[str]:
+        return sorted(os.listdir(self.root)) if self.root.is_dir() else []
 
     def write_sweep(self, sweep: Sweep) -> Path:
         """Write the sweep's manifest; it replaces the one of the same name."""
