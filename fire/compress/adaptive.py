@@ -90,23 +90,29 @@ class _Model:
         rising, falling = np.flatnonzero(up), np.flatnonzero(~up)
         length[rising] += 1
         for limit in range(typical + 1, LENGTHS - 1):
-            if rising.size:
-                up = self.upwards[limit].code(io, context[rising], told_length[rising] > limit) == 1
-                rising = rising[up]
-                length[rising] += 1
+            if not rising.size:
+                break
+            up = self.upwards[limit].code(io, context[rising], told_length[rising] > limit) == 1
+            rising = rising[up]
+            length[rising] += 1
         for limit in range(typical - 1, 0, -1):
-            if falling.size:
-                down = self.downwards[limit].code(io, context[falling], told_length[falling] > limit) == 0
-                falling = falling[down]
-                length[falling] -= 1
+            if not falling.size:
+                break
+            down = self.downwards[limit].code(io, context[falling], told_length[falling] > limit) == 0
+            falling = falling[down]
+            length[falling] -= 1
 
         magnitude = np.ones(len(told), np.int64)
         more = np.flatnonzero(length > 1)
         for place in range(MODELLED):
+            if not more.size:
+                break
             behind = length[more] - 2 - place
             node = ((length[more] << 1) + negative[more] << MODELLED) + magnitude[more]
             magnitude[more] = 2 * magnitude[more] + self.bits.code(io, node, told[more] >> behind & 1)
             more = more[behind > 0]
+        if not more.size:
+            return magnitude
         rest = np.maximum(length - 1 - MODELLED, 0)
         magnitude <<= rest
         return magnitude + code_uniform(io, rest, told & ((1 << rest) - 1))
