@@ -60,11 +60,13 @@ def train(
     seed: int,
     device: torch.device,
     checkpoint: Path | None = None,
+    stop_epoch: int = 0,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> Trained:
     """Train the network on data.train, watching data.validation after every epoch; the test set is not touched.
 
     checkpoint: a file that is written after each epoch and gone on from if it exists.
+    stop_epoch: leave off after so many epochs of the recipe's, whose schedule stays that of all of them; 0: never.
     Raises TrainingError if the loss is no longer finite or the network is stuck at chance, NoCompilerError if the
     recipe asks for compiled kernels and they cannot be had.
     """
@@ -97,7 +99,7 @@ def train(
     chance = math.log(len(data.class_names))
     seconds_before = curve[-1].seconds if curve else 0.0
     train_seconds = curve[-1].train_seconds if curve else 0.0
-    for epoch in range(len(curve), spec.epochs):
+    for epoch in range(len(curve), min(spec.epochs, stop_epoch or spec.epochs)):
         began = reported = clock()
         losses: list[Tensor] = []
         lr = spec.lr
@@ -153,7 +155,7 @@ def train(
 
     last = curve[-1]
     at_chance = last.validation_top1 < 1.5 / len(data.class_names)
-    if at_chance and min(last.train_loss, last.validation_loss) > 0.99 * chance:
+    if len(curve) == spec.epochs and at_chance and min(last.train_loss, last.validation_loss) > 0.99 * chance:
         raise TrainingError(
             f"stuck at chance: in the end, epoch {spec.epochs}, the loss is {last.validation_loss:.4f} where "
             f"ln {len(data.class_names)} = {chance:.4f}; change train.lr={spec.lr:g}, or set arch.norm=batch"
@@ -164,7 +166,7 @@ def train(
         precision=precision,
         kernels=chosen_kernels,
         threads=torch.get_num_threads(),
-        images_per_second=spec.epochs * steps * min(spec.batch_size, len(batches)) / train_seconds,
+        images_per_second=len(curve) * steps * min(spec.batch_size, len(batches)) / train_seconds,
     )
 
 

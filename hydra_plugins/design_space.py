@@ -1,11 +1,16 @@
 """Hydra finds plugins in a namespace package of this name only; what they do is in sweep/."""
 
 from sweep.launcher import LocalLauncher as _LocalLauncher
+from sweep.search.sweeper import SearchSweeper as _SearchSweeper
 from sweep.sweepers import StoreSweeper as _StoreSweeper
 
 
 class StoreSweeper(_StoreSweeper):
     """hydra/sweeper=store"""
+
+
+class SearchSweeper(_SearchSweeper):
+    """hydra/sweeper=search"""
 
 
 class LocalLauncher(_LocalLauncher):

@@ -13,6 +13,7 @@ from sweep import usage
 from sweep.command import BAD_INPUT, FAILED, guarded, run_one, stop
 from sweep.config import CONF, PARTS, load, register_schema
 from sweep.plan import Point
+from sweep.search.spec import quoted
 
 
 def main() -> None:
@@ -26,9 +27,8 @@ def _main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(usage.text([argument for argument in sys.argv[1:] if not argument.startswith("-")]))
         return
-    sys.argv[1:] = sorted(
-        sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun")
-    )  # Hydra wants it first
+    # Hydra wants -m first.
+    sys.argv[1:] = sorted(map(quoted, sys.argv[1:]), key=lambda argument: argument not in ("-m", "--multirun"))
     for part in PARTS:  # Hydra's own answer would be a traceback
         if f"{part}=null" in sys.argv:
             raise InputError(f"{part} must be the name of one of conf/{part}/*.yaml, got null")

@@ -19,6 +19,7 @@ from fire.compress.spec import CompressSpec
 from fire.cost import Cost, count
 from fire.errors import InputError, require
 from fire.recipe import DataSpec, TrainSpec
+from sweep.search.spec import SearchSpec
 
 PARTS = ("arch", "data", "train", "compress")
 CONF = Path(__file__).parents[1] / "conf"
@@ -33,6 +34,9 @@ class RunOptions:
     threads: int = 0  # of a run; 0: the cores, divided among the workers
     workers: int = 0  # runs at a time in a sweep; 0: one a core, or runs_per_gpu on each GPU
     runs_per_gpu: int = 1
+    stop_epoch: int = (
+        0  # leave a run off after so many epochs, to be gone on with by a later launch; 0: train to the end
+    )
     timeout: float = 0.0  # seconds after which a run of a sweep is stopped, until the next launch; 0: never
     results_dir: str = "results"
     data_dir: str = "data"  # downloads and decoded images
@@ -45,6 +49,7 @@ class RunOptions:
         require(self.threads >= 0, "threads", "at least 0", self.threads)
         require(self.workers >= 0, "workers", "at least 0", self.workers)
         require(self.runs_per_gpu >= 1, "runs_per_gpu", "at least 1", self.runs_per_gpu)
+        require(self.stop_epoch >= 0, "stop_epoch", "at least 0", self.stop_epoch)
         require(0 <= self.timeout < float("inf"), "timeout", "at least 0 and finite", self.timeout)
 
 
@@ -61,6 +66,8 @@ class RunConfig(RunOptions):
         super().__post_init__()
         agrees = self.arch.classes == self.data.classes
         require(agrees, "arch.classes", f"data.classes, {self.data.classes}", self.arch.classes)
+        whole = self.stop_epoch == 0 or not self.is_compressed
+        require(whole, "stop_epoch", "0 where a network is compressed, which is trained to the end", self.stop_epoch)
 
     @property
     def family(self) -> str:
@@ -125,7 +132,7 @@ def register_schema() -> None:
     store.store(group="data", name="schema", node=_schema(DataSpec))
     store.store(group="train", name="schema", node=_schema(TrainSpec))
     store.store(group="compress", name="schema", node=_schema(CompressSpec))
-    store.store(name="schema", node=dataclasses.asdict(RunOptions()))
+    store.store(name="schema", node={**dataclasses.asdict(RunOptions()), "search": _schema(SearchSpec)})
 
 
 def _schema(cls: type[Any]) -> DictConfig:
@@ -156,6 +163,7 @@ def load(cfg: DictConfig, describe: Callable[[str], tuple[int, str]] = describe_
     try:
         cfg = cfg.copy()
         with flag_override(cfg, ["readonly", "struct"], [False, False]):
+            cfg.pop("search", None)  # of the sweep, not of a run
             if cfg.data.name == "image_folder" and cfg.data.root is not None:
                 cfg.data.classes, cfg.data.fingerprint = describe(str(cfg.data.root))
             if cfg.train.weights:

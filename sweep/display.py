@@ -24,7 +24,8 @@ def console() -> Console:
 class Display:
     """The progress of some runs. A context; `started`, `progress` and `ended` are told what happens."""
 
-    def __init__(self, points: Sequence[Point]) -> None:
+    def __init__(self, points: Sequence[Point], open_ended: bool = False) -> None:
+        self._open_ended = open_ended  # more points will be added
         self._console = console()
         self._points = {point.key: point for point in points}
         self._labels = labels(points)
@@ -44,6 +45,11 @@ class Display:
     ) -> None:
         if self._console.is_terminal:
             self._live.stop()
+
+    def add(self, point: Point, label: str) -> None:
+        """A run is to come that was not among the points."""
+        self._points[point.key] = point
+        self._labels[point.key] = label
 
     def started(self, key: str) -> None:
         """A run has been started."""
@@ -74,10 +80,14 @@ class Display:
         """A run has ended, with this record or, if it left none, for this reason."""
         started, _ = self._running.pop(key)
         self._ended.append(key)
+        self._done_before.pop(key, None)
         label, took = self._labels[key], duration(time.monotonic() - started)
         if record is not None and record.status == "finished":
             scores = f"test top-1 {percent(record.top1)}, validation {percent(record.validation_top1)}"
             self._console.print(Text.assemble(("finished ", "green"), f"{label}: {scores}, {took}"))
+        elif record is not None and record.status == "stopped":
+            scores = f"after epoch {record.epochs}, validation top-1 {percent(record.validation_top1)}"
+            self._console.print(Text.assemble(("stopped ", "yellow"), f"{label}: {scores}, {took}"))
         else:
             reason = message if record is None else record.error
             self._console.print(Text.assemble(("failed ", "red"), f"{label}: {reason}, after {took}"))
@@ -106,9 +116,11 @@ class Display:
 
     def _render(self) -> Group:
         waiting = len(self._points) - len(self._ended) - len(self._running)
+        to_come = "" if self._open_ended else f"{waiting} to come, "
+        left = "" if self._open_ended else f", {duration(self._sweep_seconds_left())} left"
         head = (
-            f"{len(self._ended)} done, {len(self._running)} running, {waiting} to come, "
-            f"{duration(time.monotonic() - self._began)} so far, {duration(self._sweep_seconds_left())} left"
+            f"{len(self._ended)} done, {len(self._running)} running, {to_come}"
+            f"{duration(time.monotonic() - self._began)} so far{left}"
         )
         table = Table(box=None, pad_edge=False)
         for name in ("run", "", "epoch", "loss", "validation", "images/s", "left"):
@@ -131,7 +143,7 @@ class Display:
 
 
 def print_summary(store: Store, points: Sequence[Point]) -> bool:
-    """Print a table of the points' results, and one of failures if there are any; whether all have finished."""
+    """Print a table of the points' results, and one of failures if there are any; whether none has failed."""
     out = console()
     table = Table(title=f"results in {store.root}/")
     compressed = any(point.config.is_compressed for point in points)
@@ -144,14 +156,15 @@ def print_summary(store: Store, points: Sequence[Point]) -> bool:
     names = labels(points)
     for point in points:
         record = store.read(point.key)
-        if record is not None and record.status == "finished":
+        if record is not None and record.status != "failed":
+            stopped = record.status == "stopped"
             table.add_row(
                 names[point.key],
                 f"{point.cost.size_mib:.3f}",
                 *(["-" if record.file_bytes is None else f"{record.file_bytes:,}"] * compressed),
                 f"{point.cost.macs / 1e6:,.1f}",
                 percent(record.validation_top1),
-                percent(record.top1),
+                f"stopped after epoch {record.epochs}" if stopped else percent(record.top1),
                 duration(record.train_seconds),
             )
         else:

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -19,11 +19,15 @@ from omegaconf import DictConfig
 from sweep import origin
 from sweep.config import RunConfig
 from sweep.display import Display
-from sweep.plan import Planner
+from sweep.plan import Planner, Point
 from sweep.store import Record, Store
 
 ATTEMPTS = 2  # of a run whose process was killed or ran out of memory
 OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError", "out of memory", "can't allocate memory")  # Python, CUDA, torch
+
+
+# Asked whenever a place is free and told the keys of the runs under way; None: nothing to run until one of them ends.
+Source = Callable[[Collection[str]], RunConfig | None]
 
 
 class LocalLauncher(Launcher):
@@ -45,14 +49,22 @@ class LocalLauncher(Launcher):
             key=lambda point: point.work,
             reverse=True,
         )
-        config = points[0].config
-        places = slots(config, len(points))
-        threads = config.threads or max(1, origin.cores() // len(places))
+        waiting = iter(points)
         with Display(points) as display:
-            _Pool([replace(point.config, threads=threads) for point in points], places, display).run()
+            self.run(points[0].config, len(points), lambda under_way: _config_of(next(waiting, None)), display)
         returned = JobReturn()
         returned.status = JobStatus.COMPLETED
         return [returned] * len(points)
+
+    def run(self, config: RunConfig, runs: int, source: Source, display: Display) -> None:
+        """Run what the source gives, at most `runs` at a time, in the places and with the threads of the options."""
+        places = slots(config, runs)
+        threads = config.threads or max(1, origin.cores() // len(places))
+        _Pool(source, places, threads, display).run()
+
+
+def _config_of(point: Point | None) -> RunConfig | None:
+    return None if point is None else point.config
 
 
 def slots(config: RunConfig, runs: int) -> list[str | None]:
@@ -76,22 +88,27 @@ class _Running:
 class _Pool:
     """The runs of a launch, each in a process of its own."""
 
-    def __init__(self, configs: list[RunConfig], places: list[str | None], display: Display) -> None:
+    def __init__(self, source: Source, places: list[str | None], threads: int, display: Display) -> None:
         self._context = multiprocessing.get_context("forkserver")
         # What every run imports, once: also the command itself, and torch._dynamo, which the first optimizer imports.
         self._context.set_forkserver_preload(["sweep.__main__", "sweep.run", "torch._dynamo"])
-        self._waiting = list(reversed(configs))
+        self._source = source
+        self._has_more = True  # as far as is known: asked again when a run has ended
+        self._again: list[RunConfig] = []  # killed once
         self._free = places
+        self._threads = threads
         self._running: dict[Connection, _Running] = {}
-        self._attempts = dict.fromkeys((config.key for config in configs), 0)
+        self._attempts: dict[str, int] = {}
         self._display = display
 
     def run(self) -> None:
         """Run all; however this ends, no process is left behind."""
         try:
-            while self._waiting or self._running:
-                while self._waiting and self._free:
-                    self._start(self._waiting.pop(), self._free.pop(0))
+            while True:
+                while self._free and (config := self._next()) is not None:
+                    self._start(replace(config, threads=self._threads), self._free.pop(0))
+                if not self._running:
+                    return
                 seconds = min(running.deadline for running in self._running.values()) - time.monotonic()
                 for connection in wait(list(self._running), None if seconds == float("inf") else max(0.0, seconds)):
                     assert isinstance(connection, Connection)
@@ -104,6 +121,15 @@ class _Pool:
         finally:
             _stop([running.process for running in self._running.values()])
 
+    def _next(self) -> RunConfig | None:
+        """What to run now; those that were killed come last: what took the memory may be over by then."""
+        config = None
+        if self._has_more:
+            under_way = {running.config.key for running in self._running.values()}
+            config = self._source(under_way | {config.key for config in self._again})
+            self._has_more = config is not None
+        return self._again.pop(0) if config is None and self._again else config
+
     def _start(self, config: RunConfig, slot: str | None) -> None:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(config, slot, theirs), name=config.key)
@@ -111,7 +137,7 @@ class _Pool:
         theirs.close()
         deadline = time.monotonic() + config.timeout if config.timeout else float("inf")
         self._running[ours] = _Running(process, config, slot, deadline)
-        self._attempts[config.key] += 1
+        self._attempts[config.key] = self._attempts.get(config.key, 0) + 1
         self._display.started(config.key)
 
     def _hear(self, connection: Connection) -> None:
@@ -143,8 +169,10 @@ class _Pool:
         killed = record is None and not running.message and not running.late
         if (killed or _out_of_memory(record)) and self._attempts[config.key] < ATTEMPTS:
             self._display.retried(config.key, reason or str(record and record.error))
-            self._waiting.insert(0, config)  # last: what took the memory may be over by then
+            self._again.append(config)
         else:
+            del self._attempts[config.key]
+            self._has_more = True
             self._display.ended(config.key, record, reason)
 
 

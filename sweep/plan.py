@@ -91,6 +91,10 @@ class Planner:
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(f"{' '.join(overrides)}: {one_line(error)}") from error
 
+    def composed(self, overrides: list[str]) -> DictConfig:
+        """What Hydra itself composes of these overrides."""
+        return self._loader.load_sweep_config(self._sweep, overrides)
+
     def _config(self, overrides: list[Override]) -> RunConfig:
         values = {o.key_or_group: _plain(o.value()) for o in overrides if self._is_value(o)}
         base = self._base(tuple(o.input_line or "" for o in overrides if not self._is_value(o)))

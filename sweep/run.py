@@ -17,10 +17,11 @@ from fire.compress import container, methods
 from fire.compress.levels import Compressed, values
 from fire.errors import InputError, TrainingError
 from fire.files import locked, write
+from fire.latency import latency
 from fire.progress import Epoch, Progress
 from sweep import origin
 from sweep.config import RunConfig
-from sweep.store import COMPRESSED, WEIGHTS, Record, Store, curve_csv
+from sweep.store import COMPRESSED, WEIGHTS, Record, Status, Store, curve_csv
 
 Report = Callable[[Progress], None]
 Log = Callable[[str], None]
@@ -33,8 +34,8 @@ class BusyError(InputError):
 def run(config: RunConfig, report: Report = lambda progress: None, *, wait: bool = False) -> Record:
     """Train the network of the configuration unless its run has finished; its record, which is in the store.
 
-    A failure becomes a record with status "failed". Raises BusyError if another process is at it, unless told to wait
-    for its end; StoreError if the results cannot be written.
+    A failure becomes a record with status "failed", leaving off at config.stop_epoch one with "stopped". Raises
+    BusyError if another process is at it, unless told to wait for its end; StoreError if the results cannot be written.
     """
     store = Store(config.results_dir)
     store.check_writable()
@@ -52,7 +53,7 @@ def run(config: RunConfig, report: Report = lambda progress: None, *, wait: bool
         with open(folder / "log", "a") as log:
             record = _attempt(config, folder, report, lambda line: print(origin.now(), line, file=log, flush=True))
         store.write(record)
-        if record.status == "finished":
+        if record.status == "finished":  # a run that was stopped goes on from its checkpoint
             (folder / "checkpoint.pt").unlink(missing_ok=True)
         return record
 
@@ -84,8 +85,9 @@ def _attempt(config: RunConfig, folder: Path, report: Report, log: Log) -> Recor
         trace = traceback_module.format_exc()
         log(message if expected else trace)
         return Record(**base, status="failed", error=message, traceback=trace, end=origin.now())
-    log("finished")
-    return Record(**base, **result, status="finished", end=origin.now())
+    status: Status = "finished" if config.is_compressed or result["epochs"] == config.train.epochs else "stopped"
+    log(status)
+    return Record(**base, **result, status=status, end=origin.now())
 
 
 def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[str, Any]:
@@ -101,9 +103,22 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
         seed=config.seed,
         device=device,
         checkpoint=folder / "checkpoint.pt",
+        stop_epoch=config.stop_epoch,
         report=_following(folder, report, log),
     )
     network = model.fold(trained.network)
+    result = {
+        **_last(trained.curve),
+        "latency_seconds": latency(network, config.data.image_size, config.data.channels, device),
+        "images_per_second": trained.images_per_second,
+        "images_skipped": images.skipped,
+        "precision": trained.precision,
+        "kernels": trained.kernels,
+        "threads": trained.threads,
+        "device": _device_name(device),
+    }
+    if len(trained.curve) < config.train.epochs:
+        return result  # of the test set nothing is known before the end
     batches = Batches(images.test, images, config.train, device)
     scores = train.evaluate(network, batches, device)
     path = folder / WEIGHTS
@@ -118,17 +133,7 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
             class_names=images.class_names,
         ),
     )
-    return {
-        **scores._asdict(),
-        **_last(trained.curve),
-        "images_per_second": trained.images_per_second,
-        "images_skipped": images.skipped,
-        "weights_bytes": path.stat().st_size,
-        "precision": trained.precision,
-        "kernels": trained.kernels,
-        "threads": trained.threads,
-        "device": _device_name(device),
-    }
+    return {**result, **scores._asdict(), "weights_bytes": path.stat().st_size}
 
 
 def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[str, Any]:

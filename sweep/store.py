@@ -7,6 +7,7 @@ results/sweeps/  <name>.json for each launched sweep: what varied, and the keys 
 record.json is written last and at once: a run is done if and only if it is there and says so.
 """
 
+import csv
 import dataclasses
 import json
 import os
@@ -20,7 +21,7 @@ from fire.files import write
 
 FORMAT = 1
 WEIGHTS, COMPRESSED = "weights.safetensors", "network.fcn"
-Status = Literal["finished", "failed"]
+Status = Literal["finished", "failed", "stopped"]
 
 
 class StoreError(InputError):
@@ -32,7 +33,8 @@ class Record:
     """One run. What is not known is None, never 0. Accuracies are fractions of 1, losses nats; sizes are of fp32.
 
     top1, top5 and loss are of the test set; validation_top1 and validation_loss of the validation set. Those of a
-    compressed network are of its file, decoded.
+    compressed network are of its file, decoded. A run that was stopped before its recipe's end goes on when it is
+    launched again; `epochs` says where it stopped, and the test set has not been looked at.
     """
 
     key: str
@@ -54,7 +56,8 @@ class Record:
     validation_top1: float | None = None
     validation_loss: float | None = None
     train_loss: float | None = None
-    epochs: int | None = None
+    epochs: int | None = None  # trained so far; of a stopped run, its rung
+    latency_seconds: float | None = None  # of one image: fire.latency
     train_seconds: float | None = None  # of training steps, over all attempts
     images_per_second: float | None = None
     images_skipped: int | None = None
@@ -83,6 +86,7 @@ class Sweep:
     name: str
     varied: tuple[str, ...]
     points: tuple[tuple[dict[str, str], str], ...]
+    search: dict[str, Any] | None = None  # of a search: its objectives and constraints; its points are those tried
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -151,12 +155,21 @@ class Store:
     def _names(self) -> list[str]:
         return sorted(os.listdir(self.root)) if self.root.is_dir() else []
 
+    def validation_curve(self, key: str) -> tuple[float, ...]:
+        """Validation top-1 after each epoch that the run has trained; empty if it has no readable curve.csv."""
+        try:
+            with open(self.folder(key) / "curve.csv", newline="") as file:
+                return tuple(float(row["validation_top1"]) for row in csv.DictReader(file))
+        except (OSError, ValueError, KeyError, TypeError):
+            return ()
+
     def write_sweep(self, sweep: Sweep) -> Path:
         """Write the sweep's manifest; it replaces the one of the same name."""
         path = self.root / "sweeps" / f"{sweep.name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         points = [{"overrides": overrides, "key": key} for overrides, key in sweep.points]
         content = {"format": FORMAT, "name": sweep.name, "varied": list(sweep.varied), "points": points}
+        content |= {} if sweep.search is None else {"search": sweep.search}
         write(path, json.dumps(content, indent=1) + "\n")
         return path
 
@@ -169,6 +182,7 @@ class Store:
                     name=content["name"],
                     varied=tuple(content["varied"]),
                     points=tuple((dict(point["overrides"]), point["key"]) for point in content["points"]),
+                    search=content.get("search"),
                 )
             except (OSError, ValueError, KeyError, TypeError):
                 continue

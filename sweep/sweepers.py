@@ -5,7 +5,7 @@ Unlike Hydra's basic sweeper it knows the store, so a sweep that is launched aga
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,7 @@ class StoreSweeper(Sweeper):
         assert self.config is not None
         assert self.planner is not None
         assert self.launcher is not None
-        given = [f"{name}={value}" for name, value in self.params.items()]
-        overrides = self.parser.parse_overrides(given + list(arguments))
+        overrides = self.overrides(arguments)
         (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
         points = _distinct([self.planner.point(combination) for combination in grid])
         todo = unfinished(points)
@@ -65,6 +64,11 @@ class StoreSweeper(Sweeper):
             self.launcher.launch([list(point.overrides) for point in batch], initial_job_idx=0)
         if not print_summary(store, points):
             raise SweepFailedError
+
+    def overrides(self, arguments: list[str]) -> list[Override]:
+        """The experiment's parameters, and the arguments of the command line."""
+        given = [f"{name}={value}" for name, value in self.params.items()]
+        return self.parser.parse_overrides(given + list(arguments))
 
     def _batches(self, todo: list[Point], store: Store) -> Iterator[list[Point]]:
         """First what others start from, then the networks to compress, of those that have been trained."""
@@ -108,18 +112,23 @@ def _distinct(points: list[Point]) -> list[Point]:
 def _manifest(config: DictConfig, overrides: list[Override], points: list[Point]) -> Sweep:
     last_of_each = {override.get_key_element(): override for override in overrides}
     names = [name for name, override in last_of_each.items() if override.is_sweep_override()]
-    experiment = OmegaConf.select(config, "hydra.runtime.choices.experiment")
-    # The command line, without what says only where and how to run, tells launches of one experiment apart.
-    task: list[str] = list(config.hydra.overrides.task)
-    lines = [line for line in task if line.partition("=")[0] not in (*EXECUTION, "experiment")]
     return Sweep(
-        name=_file_name(([experiment] if experiment else []) + lines),
+        name=sweep_name(config, EXECUTION),
         varied=tuple(names),
         points=tuple(
             ({k: v for k, _, v in (o.partition("=") for o in point.overrides) if k in names}, point.key)
             for point in points
         ),
     )
+
+
+def sweep_name(config: DictConfig, untold: Collection[str]) -> str:
+    """A file's name from the experiment and the command line without the keys that are not told."""
+    experiment = OmegaConf.select(config, "hydra.runtime.choices.experiment")
+    # The command line, without what says only where and how to run, tells launches of one experiment apart.
+    task: list[str] = list(config.hydra.overrides.task)
+    lines = [line for line in task if line.partition("=")[0] not in (*untold, "experiment")]
+    return _file_name(([experiment] if experiment else []) + lines)
 
 
 def _file_name(parts: list[str]) -> str:

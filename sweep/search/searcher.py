@@ -1,0 +1,201 @@
+"""What to train next, as a function of what is known: nothing is remembered that the store would not tell again."""
+
+import itertools
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweep.search.halving import promotion
+from sweep.search.space import Space
+from sweep.search.spec import SearchSpec
+
+if TYPE_CHECKING:
+    from sweep.search.samplers import Known
+
+ASKS = 4  # of the sampler, before the point nearest to its last answer is taken
+FITTED = 5  # finished runs from which on accuracy at the end is fitted to that at a rung
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What is known of a point.
+
+    status: "killed" is a run that has left no record; "running" is under way, here or elsewhere.
+    curve: validation top-1 after each epoch so far; top1: at the end of the recipe, None before.
+    """
+
+    status: Literal["finished", "stopped", "failed", "killed", "running"]
+    curve: tuple[float, ...] = ()
+    top1: float | None = None
+    latency_seconds: float | None = None
+    end: str = ""  # when, ISO 8601
+
+
+class Job(NamedTuple):
+    """Train the point up to this epoch."""
+
+    point: int
+    epoch: int
+
+
+class Searcher:
+    """Chooses the next job of a search over a space, for runs of so many epochs."""
+
+    def __init__(self, space: Space, spec: SearchSpec, epochs: int) -> None:
+        self._space = space
+        self._spec = spec
+        self._rungs = spec.rungs(epochs)
+        found = (space.index(overrides) for overrides in spec.first)
+        self.first = tuple(dict.fromkeys(index for index in found if index is not None and space.allowed[index]))
+        self._networks: dict[Hashable, int] = {}  # by what is built and how it is trained
+        self._remembered: set[int] = set()
+
+    def next(self, trials: Mapping[int, Trial]) -> Job | None:
+        """The next job, given all trials; None if there is none until another one ends, or the search is over.
+
+        First the runs that were killed, then promotions, then points that none has tried: the published networks, and
+        what the sampler proposes.
+        """
+        for index, trial in trials.items():
+            if trial.status == "killed" or (trial.status == "stopped" and index in self.first):
+                return self._job(index, len(trial.curve))
+        promoted = self._promotion(trials)
+        if promoted is not None:
+            return promoted
+        if len(trials) >= self._spec.budget_runs:
+            return None
+        new = self._new(trials)
+        return None if new is None else self._job(new, 0)
+
+    def _job(self, index: int, reached: int) -> Job:
+        if index in self.first:  # references, and what accuracy at the end is fitted to
+            return Job(index, self._rungs[-1])
+        return Job(index, next((rung for rung in self._rungs if rung > reached), self._rungs[-1]))
+
+    def _promotion(self, trials: Mapping[int, Trial]) -> Job | None:
+        comparable = {
+            rung: {
+                index: losses
+                for index, trial in trials.items()
+                if len(trial.curve) >= rung and (losses := self.losses(index, trial, trial.curve[rung - 1]))
+            }
+            for rung in self._rungs
+        }
+        reached = {index: len(trial.curve) for index, trial in trials.items()}
+        waiting = [index for index, trial in trials.items() if trial.status == "stopped"]
+        found = promotion(reached, waiting, comparable, self._rungs, self._spec.reduction)
+        return None if found is None else Job(*found)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the manifest tells of the search."""
+        spec = self._spec
+        return {"objectives": list(spec.objectives), "constraints": [str(bound) for bound in spec.bounds]}
+
+    def losses(self, index: int, trial: Trial, top1: float | None = None) -> tuple[float, ...] | None:
+        """The objectives, to be minimised, with the trial's own accuracy unless said; None if one is not known."""
+        top1 = trial.top1 if top1 is None else top1
+        values = {
+            "top1": None if top1 is None else -top1,
+            "size_bytes": float(self._space.costs["size_bytes"][index]),
+            "macs": float(self._space.costs["macs"][index]),
+            "latency": trial.latency_seconds,
+        }
+        losses = [values[name] for name in self._spec.objectives]
+        return None if None in losses else tuple(value for value in losses if value is not None)
+
+    def _new(self, trials: Mapping[int, Trial]) -> int | None:
+        """An allowed point that has not been tried; None if there is none left."""
+        untried = self._space.allowed.copy()
+        untried[list(trials)] = False
+        for index in trials:
+            self._remember(index)
+        for index in itertools.chain(self.first, self._candidates(trials, untried)):
+            if untried[index] and self._remember(index):
+                return index
+            untried[index] = False
+        return None
+
+    def _remember(self, index: int) -> bool:
+        """Whether the point is valid, and no other leads to the same network; if not it is no longer allowed."""
+        if index in self._remembered:
+            return True
+        point = self._space.point(index)
+        if point is None:
+            return False
+        config = point.config
+        network = (config.arch.plan(config.data.channels), config.data, config.train, config.compress, config.seed)
+        if self._networks.setdefault(network, index) != index:
+            self._space.allowed[index] = False
+            return False
+        self._remembered.add(index)
+        return True
+
+    def _candidates(self, trials: Mapping[int, Trial], untried: NDArray[np.bool_]) -> Iterator[int]:
+        """Untried points, the best first, until none is left; what was yielded is taken off `untried` meanwhile."""
+        random = np.random.default_rng([self._spec.seed, len(trials)])
+        points = np.flatnonzero(untried)
+        if len(trials) + len(points) <= self._spec.budget_runs:  # all of them, the cheapest first
+            yield from points[np.argsort(self._space.costs["macs"][points], kind="stable")].tolist()
+        elif self._spec.sampler == "grid":
+            yield from points.tolist()
+        elif self._spec.sampler == "random":
+            yield from random.permutation(points).tolist()
+        else:
+            from sweep.search.samplers import Settings, proposals  # optuna is imported here, when something is asked
+
+            settings = Settings(
+                seed=self._spec.seed,
+                proposal_seed=int(random.integers(2**31)),
+                known=len(trials),
+                budget=self._spec.budget_runs,
+            )
+            objectives = len(self._spec.objectives)
+            asked = proposals(self._spec.sampler, self._space.axes, self._known(trials), objectives, settings)
+            while untried.any():
+                for codes in itertools.islice(asked, ASKS):
+                    index = int(np.ravel_multi_index(codes, self._space.shape))
+                    if untried[index]:
+                        break
+                else:
+                    index = self._space.nearest(codes, untried, random)
+                yield index
+
+    def _known(self, trials: Mapping[int, Trial]) -> list["Known"]:
+        """What the sampler is told: accuracy at the end, or what is to be expected of it from the curve so far."""
+        from sweep.search.samplers import Known
+
+        ended, running = [], []
+        for index, trial in sorted(trials.items(), key=lambda pair: (pair[1].end, pair[0])):
+            if trial.status == "failed":
+                continue  # samplers ignore them, and no point is tried twice
+            top1 = trial.top1 if trial.top1 is not None else self._expected(trial.curve, trials)
+            losses = None if top1 is None else self.losses(index, trial, top1)
+            codes = tuple(self._space.codes[index].tolist())
+            if losses is not None:
+                ended.append(Known(codes, losses))
+            elif trial.status in ("running", "killed"):
+                running.append(Known(codes, None))
+        return ended + running
+
+    @staticmethod
+    def _expected(curve: tuple[float, ...], trials: Mapping[int, Trial]) -> float | None:
+        """Accuracy at the end of a run with this curve so far: a line through the finished runs, who were there too."""
+        if not curve:
+            return None
+        pairs = [
+            (trial.curve[len(curve) - 1], trial.top1)
+            for trial in trials.values()
+            if trial.top1 is not None and len(trial.curve) >= len(curve)
+        ]
+        if not pairs:
+            return curve[-1]
+        here, end = np.array(pairs).T
+        spread = float(here.var())
+        slope = 1.0
+        if len(pairs) >= FITTED and spread > 0:
+            slope = float(np.clip(((here - here.mean()) * (end - end.mean())).mean() / spread, 0.1, 1.5))
+        return float(end.mean() + slope * (curve[-1] - here.mean()))

@@ -1,0 +1,204 @@
+"""The space of a search: a grid of overrides, its costs by arithmetic, and which of its points keep the constraints.
+
+A point is a number, its place in the grid; so a million points are arrays, and nothing is sampled that is not allowed.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fire.arch import SqueezeNetSpec
+from fire.cost import count_grid
+from fire.errors import InputError, SpecError, require
+from sweep.config import PARTS, RunConfig
+from sweep.plan import Planner, Point
+from sweep.search.spec import KNOWN, Constraint
+
+MOST_POINTS = 2**20
+# The axes along which fire.cost.count_grid counts a whole array at once.
+COUNTED = tuple(f"arch.{name}" for name in ("base_e", "incr_e", "freq", "pct_3x3", "sr", "bypass", "fires", "conv1"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """An override's key and its choices, ascending if they are numbers.
+
+    values: what each choice is in a configuration; None where the key chooses a group.
+    """
+
+    key: str
+    choices: tuple[str, ...]
+    values: tuple[Any, ...]
+
+    @property
+    def ordered(self) -> bool:
+        """Whether neighbouring choices are alike."""
+        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
+
+
+class Space:
+    """All points that the axes span on top of a configuration: `base`, its overrides.
+
+    Raises InputError if a choice cannot be, there are more than a million points, or none keeps the constraints.
+    """
+
+    def __init__(
+        self, planner: Planner, base: Sequence[str], grid: dict[str, list[str]], constraints: Sequence[Constraint]
+    ) -> None:
+        self._planner = planner
+        self._base = tuple(base)
+        size = math.prod(len(choices) for choices in grid.values())
+        require(1 <= size <= MOST_POINTS, "the space", f"of 1 to {MOST_POINTS:,} points", size)
+        self._constraints = tuple(constraints)
+        self._points: dict[int, Point] = {}
+        self.example = self._valid({}, grid)  # a run of the space; all share its options
+        self.axes = tuple(self._axis(key, grid) for key in grid)
+        self.shape = tuple(len(axis.choices) for axis in self.axes)
+        self.size = size
+        self.codes: NDArray[np.intp] = np.array(np.unravel_index(np.arange(size), self.shape or (1,))).T
+        if not self.axes:
+            self.codes = self.codes[:, :0]
+        self.costs = self._count()
+        self.allowed = np.ones(size, bool)  # as far as is known: a point may yet turn out not to be valid
+        for constraint in self._constraints:
+            self.allowed &= constraint.holds(self.costs)
+        if not self.allowed.any():
+            texts = ", ".join(str(constraint) for constraint in self._constraints)
+            least = ", ".join(f"{name} {self.costs[name].min():,}" for name in sorted({c.name for c in constraints}))
+            raise SpecError(f"search.constraints must leave a network of the space, got {texts} (least: {least})")
+
+    def overrides(self, index: int) -> dict[str, str]:
+        """What the point sets along each axis."""
+        return {axis.key: axis.choices[code] for axis, code in zip(self.axes, self.codes[index], strict=True)}
+
+    def label(self, index: int) -> str:
+        """The point for people: base_e=16 sr=0.25."""
+        parts = [f"{key.rpartition('.')[2]}={value}" for key, value in self.overrides(index).items()]
+        return " ".join(part for part, n in zip(parts, self.shape, strict=True) if n > 1) or "the only point"
+
+    def point(self, index: int) -> Point | None:
+        """The run of the point; None, and it is no longer allowed, if there is none or it breaks a constraint."""
+        if index in self._points:
+            return self._points[index]
+        try:
+            point = self._plan(self.overrides(index))
+        except InputError:
+            self.allowed[index] = False
+            return None
+        cost = point.cost._asdict() | {"size_bytes": point.cost.size_bytes}
+        if not all(constraint.holds(cost) for constraint in self._constraints):
+            self.allowed[index] = False
+            return None
+        self._points[index] = point
+        return point
+
+    def index(self, overrides: dict[str, Any]) -> int | None:
+        """The point with these values, and the configuration's own along other axes; None if it is not in the space."""
+        try:
+            config = self._plan({key: _text(value) for key, value in overrides.items()}).config
+        except InputError:
+            return None
+        found = self.of_config(config)
+        return None if found is None or found[1].key != config.key else found[0]
+
+    def of_config(self, config: RunConfig) -> tuple[int, Point] | None:
+        """The point whose run this is; None if it is none's."""
+        places: list[list[int]] = []
+        for axis in self.axes:
+            if axis.values[0] is None:
+                places.append(list(range(len(axis.choices))))  # the key decides
+                continue
+            value = _field(config, axis.key)
+            if value not in axis.values:
+                return None
+            places.append([axis.values.index(value)])
+        for codes in itertools.product(*places):
+            index = int(np.ravel_multi_index(codes, self.shape)) if codes else 0
+            point = self.point(index)
+            if point is not None and point.key == config.key:
+                return index, point
+        return None
+
+    def nearest(self, codes: Sequence[int], among: NDArray[np.bool_], random: np.random.Generator) -> int:
+        """A point of `among` (of which there must be one) that is nearest, by steps along ordered axes and by choices
+        that differ along others, each in units of its axis."""
+        distances = np.zeros(self.size)
+        for axis, code, column in zip(self.axes, codes, self.codes.T, strict=True):
+            steps = np.abs(column - code) / max(1, len(axis.choices) - 1) if axis.ordered else (column != code)
+            distances += np.sqrt(steps)  # one step along each of two axes is farther than two along one
+        distances[~among] = np.inf
+        return int(random.choice(np.flatnonzero(distances <= distances.min() + 1e-9)))
+
+    def _plan(self, overrides: dict[str, str]) -> Point:
+        return self._planner.point([*self._base, *(f"{key}={value}" for key, value in overrides.items())])
+
+    def _axis(self, key: str, grid: dict[str, list[str]]) -> Axis:
+        """The axis, each of its choices tried out. Raises InputError if one is not valid with any neighbour's."""
+        planned = [(choice, self._valid({key: choice}, grid).config) for choice in grid[key]]
+        values = [(choice, _field(config, key)) for choice, config in planned]
+        if len({value if value is not None else choice for choice, value in values}) < len(values):
+            raise SpecError(f"{key} must have distinct choices, got {', '.join(grid[key])}")
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for _, value in values):
+            values.sort(key=lambda pair: pair[1])
+        return Axis(key=key, choices=tuple(c for c, _ in values), values=tuple(v for _, v in values))
+
+    def _valid(self, fixed: dict[str, str], grid: dict[str, list[str]]) -> Point:
+        """A valid point with these choices: the configuration's own otherwise, or with one or two of the grid's."""
+        others = [(key, choice) for key, choices in grid.items() if key not in fixed for choice in choices]
+        first_error: InputError | None = None
+        for count in (0, 1, 2):
+            for changed in itertools.combinations(others, count):
+                try:
+                    return self._plan({**dict(changed), **fixed})
+                except InputError as error:
+                    first_error = first_error or error
+        assert first_error is not None
+        raise first_error
+
+    def _count(self) -> dict[str, NDArray[np.int64]]:
+        """The costs of all points, arrays of shape (size,), by their names in KNOWN."""
+        costs = {name: np.zeros(self.size, np.int64) for name in KNOWN}
+        outer = [i for i, axis in enumerate(self.axes) if axis.key not in COUNTED]
+        grid = {axis.key: list(axis.choices) for axis in self.axes}
+        for codes in itertools.product(*(range(self.shape[i]) for i in outer)):
+            rows = np.flatnonzero((self.codes[:, outer] == codes).all(axis=1))
+            fixed = {self.axes[i].key: self.axes[i].choices[code] for i, code in zip(outer, codes, strict=True)}
+            try:
+                config = self._valid(fixed, grid).config
+            except InputError:
+                continue  # choices that exclude each other: each point will turn out not to be valid
+            arch = config.arch
+            if not isinstance(arch, SqueezeNetSpec):
+                counted: Any = config.cost
+            else:
+                along = {key.removeprefix("arch."): getattr(arch, key.removeprefix("arch.")) for key in COUNTED}
+                for axis, column in zip(self.axes, self.codes[rows].T, strict=True):
+                    if axis.key in COUNTED:
+                        along[axis.key.removeprefix("arch.")] = np.array(axis.values)[column]
+                counted = count_grid(
+                    **along,
+                    snap=arch.snap,
+                    version=arch.version,
+                    conv10_pad=arch.conv10_pad,
+                    classes=arch.classes,
+                    image_size=config.data.image_size,
+                    channels=config.data.channels,
+                )
+            for name, column in costs.items():
+                column[rows] = getattr(counted, name)
+        return costs
+
+
+def _field(config: RunConfig, key: str) -> Any:
+    """The configuration's value of an override's key; None if the key chooses a group."""
+    part, _, name = key.rpartition(".")
+    return getattr(getattr(config, part) if part in PARTS else config, name) if key not in PARTS else None
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,78 @@
+"""The sweeper of searches: what is asked for becomes a space, a history and a searcher; the launcher does the rest."""
+
+from pathlib import Path
+
+from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
+
+from fire import data
+from fire.errors import InputError, require
+from sweep.display import Display, console
+from sweep.launcher import LocalLauncher
+from sweep.plan import EXECUTION, dry_run_table
+from sweep.search import history
+from sweep.search.campaign import Campaign
+from sweep.search.searcher import Searcher
+from sweep.search.space import Space
+from sweep.search.spec import SearchSpec
+from sweep.store import Store
+from sweep.sweepers import StoreSweeper, SweepFailedError, sweep_name
+
+UNTOLD = {*EXECUTION, "search.budget_runs", "search.retry_failed"}  # a search with more budget is the same one
+
+
+class SearchSweeper(StoreSweeper):
+    """Trains chosen points of the grid that the parameters span: hydra/sweeper=search."""
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Search. Raises InputError before anything trains, SweepFailedError in the end if runs have failed."""
+        assert self.config is not None
+        if not isinstance(self.launcher, LocalLauncher):
+            raise InputError("hydra/launcher must be local for a search, which asks for one point after another")
+        spec, space = self.planned(arguments)
+        config = space.example.config
+        require(not config.is_compressed, "compress", "none in a search", config.compress.method)
+        require(config.stop_epoch == 0, "stop_epoch", "0 in a search, which stops runs itself", config.stop_epoch)
+        store = Store(config.results_dir)
+        name = sweep_name(self.config, UNTOLD)
+        before = next((sweep for sweep in store.sweeps() if sweep.name == name), None)
+        tried = {} if before is None else {key: overrides for overrides, key in before.points}
+        trials = history.read(store, space, tried, retry_failed=spec.retry_failed)
+        searcher = Searcher(space, spec, config.train.epochs)
+        console().print(
+            f"{space.size:,} networks, {space.allowed.sum():,} within the constraints; "
+            f"{len(trials)} tried before, {spec.budget_runs} to be"
+        )
+        if config.dry_run:
+            points = [point for index in searcher.first if (point := space.point(index)) is not None]
+            console().print(dry_run_table(points, {point.key for point in points if store.is_done(point.key)}))
+            return
+        store.check_writable()
+        data.prepare(config.data, Path(config.data_dir))
+        with Display([], open_ended=True) as display:
+            campaign = Campaign(name=name, store=store, space=space, searcher=searcher, trials=trials, display=display)
+            self.launcher.run(config, spec.budget_runs, campaign.next, display)
+        if not campaign.print_summary():
+            raise SweepFailedError
+
+    def planned(self, arguments: list[str]) -> tuple[SearchSpec, Space]:
+        """The settings and the space that the experiment and the command line lead to."""
+        assert self.planner is not None
+        overrides = {override.get_key_element(): override for override in self.overrides(arguments)}
+        grid = {key: _choices(override) for key, override in overrides.items() if override.is_sweep_override()}
+        others = {key: override.input_line or "" for key, override in overrides.items() if key not in grid}
+        node = self.planner.composed([line for key, line in others.items() if key not in self.params]).search
+        spec = OmegaConf.to_object(node)
+        assert isinstance(spec, SearchSpec)
+        base = [line for key, line in others.items() if not key.startswith("search.")]
+        return spec, Space(self.planner, base, grid, spec.bounds)
+
+
+def _choices(override: Override) -> list[str]:
+    """The choices of an axis, as override values."""
+    key = override.get_key_element()
+    # Epochs are what rungs are made of, seeds are luck, and a compressed network starts from a trained one.
+    beyond = {*EXECUTION, "seed", "train.epochs"}
+    require(key not in beyond and key.partition(".")[0] != "compress", "the space", "of networks and recipes", key)
+    require(override.is_discrete_sweep(), "the space", "of lists of choices", override.input_line)
+    return list(override.sweep_string_iterator())
