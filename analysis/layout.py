@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import compression, figures, paper
+from analysis import compression, figures, paper, search
 
 STYLE: Any = {
     "font.size": 10,
@@ -65,6 +65,43 @@ def file_size(runs: pd.DataFrame, along: Sequence[str]) -> Figure:
     """Size of the file versus accuracy of the compressed networks of a sweep."""
     figure, (ax,) = _figure(columns=1, width=8.5, height=4.2)
     compression.draw_size(compression.size_info(runs, along), ax)
+    return figure
+
+
+def hypervolume(runs: pd.DataFrame) -> Figure:
+    """How a search came along."""
+    figure, (ax,) = _figure(columns=1, width=5.2, height=3.6)
+    search.draw_hypervolume(search.hypervolume_info(runs), ax)
+    return figure
+
+
+def importance(runs: pd.DataFrame, columns: Sequence[str]) -> Figure | None:
+    """Which metaparameters matter; None if there are too few finished runs."""
+    info = search.importance_info(runs, columns)
+    if info is None:
+        return None
+    figure, (ax,) = _figure(columns=1, width=5.6, height=1.4 + 0.3 * len(info.names))
+    search.draw_importance(info, ax)
+    return figure
+
+
+def parallel(runs: pd.DataFrame, columns: Sequence[str]) -> Figure | None:
+    """The finished runs along the columns; None if these are not two."""
+    info = search.parallel_info(runs, columns)
+    if len(info.axes) < 2:
+        return None
+    figure, (ax,) = _figure(columns=1, width=2.5 + 1.3 * len(info.axes), height=4.2)
+    search.draw_parallel(info, ax)
+    return figure
+
+
+def distribution(runs: pd.DataFrame, group: str) -> Figure | None:
+    """Sub-spaces compared at matched size; None if there are not two with sizes in common."""
+    info = search.distribution_info(runs, group)
+    if info is None:
+        return None
+    figure, (ax,) = _figure(columns=1, width=5.6, height=3.8)
+    search.draw_distribution(info, ax)
     return figure
 
 

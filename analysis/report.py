@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import compression, figures, layout, tables
+from analysis import compression, figures, layout, search, tables
 from fire.errors import InputError
 from sweep.store import Sweep
 
@@ -78,7 +78,8 @@ def _sections(results_dir: Path, runs: pd.DataFrame, out: Path) -> Iterator[Sect
     for sweep in tables.sweeps(results_dir):
         part = tables.of_sweep(runs, sweep)
         if (part["status"] == "finished").any():
-            yield _sweep_section(results_dir, part, sweep, out / "figures")
+            section = _sweep_section if sweep.search is None else _search_section
+            yield section(results_dir, part, sweep, out / "figures")
     yield from _paper_s_table(results_dir, runs)
     yield from _overview(runs[runs["compress"] == "none"], out / "figures")
     failed = runs[runs["status"] == "failed"]
@@ -105,7 +106,7 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
     elif along and finished > 1:
         layout.save(layout.pareto(runs, along, group=along[0]), folder, name)
         shown.append((name, "Accuracy over size"))
-    labels = tables.labels(runs, along or columns)
+    labels = tables.labels(runs[runs["status"] == "finished"], along or columns)
     curves = tables.curves(results_dir, list(labels))
     if curves:
         layout.save(layout.training(labels, curves), folder, f"{name}-training")
@@ -126,6 +127,38 @@ def _title(name: str, along: list[str]) -> str:
         if name == experiment or name.startswith(f"{experiment}_"):
             return TITLES[experiment]
     return TITLES.get(along[0], along[0]) if len(along) == 1 else name
+
+
+
+def _search_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: Path) -> Section:
+    """What a search found. Whatever compares accuracies is of runs that were trained to the end."""
+    finished = runs[runs["status"] == "finished"]
+    columns = [tables.column_of(name) for name in sweep.varied]
+    varied = [name for name in columns if finished[name].nunique() > 1]
+    group = "bypass" if "bypass" in varied else (varied or columns)[0]
+    told = sweep.search or {}
+    shown = []
+    for name, alt, figure in (
+        ("front", "Accuracy over size", layout.pareto(runs, varied or columns, group)),
+        ("volume", "Hypervolume over cost", layout.hypervolume(runs)),
+        ("importance", "Importance of the metaparameters", layout.importance(runs, varied)),
+        ("parallel", "Networks as lines along the axes", layout.parallel(runs, varied)),
+        ("distribution", "Accuracy at matched size", layout.distribution(runs, group)),
+    ):
+        if figure is not None:
+            layout.save(figure, folder, f"{sweep.name}-{name}")
+            shown.append((f"{sweep.name}-{name}", alt))
+    stopped = int((runs["status"] == "stopped").sum())
+    best = finished[search.front(finished)].sort_values("size_bytes")
+    table = best[[*varied, "parameters", "size_mib", "macs", "validation_top1", "top1", "key"]]
+    note = (
+        f"Search {sweep.name}: {len(runs)} networks tried, {len(finished)} trained to the end, {stopped} stopped "
+        f"early, which are in no figure but as cost. Objectives: {', '.join(told.get('objectives', ()))}; constraints: "
+        f"{', '.join(told.get('constraints', ())) or 'none'}. Networks were chosen on the validation set. A search "
+        "looks where it expects much: distributions over its networks are not those of the space, unless "
+        "search.sampler=random and search.reduction=1."
+    )
+    return Section(TITLES.get(sweep.name, f"Search: {sweep.name}"), tuple(shown), ((sweep.name, table),), note)
 
 
 def _paper_s_table(results_dir: Path, runs: pd.DataFrame) -> Iterator[Section]:

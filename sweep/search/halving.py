@@ -66,7 +66,7 @@ def promotion(
     that came to a rung, the best n // reduction go on. The highest rung is asked first, as it is nearest to a result.
     """
     for rung, following in reversed(list(itertools.pairwise(rungs))):
-        points = list(losses[rung])
+        points = sorted(losses[rung])  # ties go by number, whatever the order in which things happened
         if len(points) < reduction:
             continue
         order = best_first([losses[rung][point] for point in points])

@@ -59,7 +59,7 @@ class Searcher:
         First the runs that were killed, then promotions, then points that none has tried: the published networks, and
         what the sampler proposes.
         """
-        for index, trial in trials.items():
+        for index, trial in sorted(trials.items()):
             if trial.status == "killed" or (trial.status == "stopped" and index in self.first):
                 return self._job(index, len(trial.curve))
         promoted = self._promotion(trials)

@@ -1,0 +1,231 @@
+"""Searches over a table of finished runs: nothing is trained, cost is counted in epochs x MACs."""
+
+import heapq
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from analysis.stats import hypervolume, mean_interval
+from bench.measure import Row
+from sweep.search.halving import best_first
+from sweep.search.searcher import Searcher, Trial
+from sweep.search.space import Space
+from sweep.search.spec import SAMPLERS, SearchSpec
+
+WORKERS = 2
+SEEDS = 5
+BUDGET = 150  # networks that a search may begin
+SHARE = 0.25  # of the grid's cost, at which searches are compared
+TARGET = 0.99  # of the grid's hypervolume
+FIRST = [{}, {"arch.bypass": "simple"}, {"arch.bypass": "complex"}, {"arch.sr": 1.0}]
+FIRST += [{"arch.sr": 0.5, "arch.pct_3x3": pct} for pct in (0.125, 0.99)]
+
+
+class Trace(NamedTuple):
+    """How far a search had come at each end of a run: cost and hypervolume, as parts of the grid's."""
+
+    cost: tuple[float, ...]
+    hypervolume: tuple[float, ...]
+
+    def cost_of(self, target: float) -> float:
+        """What the target cost; NaN if it was never reached."""
+        return next((c for c, h in zip(self.cost, self.hypervolume, strict=True) if h >= target), np.nan)
+
+    def at(self, cost: float) -> float:
+        """The hypervolume at that cost."""
+        return max((h for c, h in zip(self.cost, self.hypervolume, strict=True) if c <= cost), default=0.0)
+
+
+class Table:
+    """Validation curves of all points (points, epochs), and what the grid of them costs and dominates."""
+
+    def __init__(self, space: Space, trials: Mapping[int, Trial], epochs: int) -> None:
+        missing = [index for index in range(space.size) if trials.get(index, Trial(status="failed")).top1 is None]
+        if missing:
+            raise SystemExit(
+                f"bench.search: {len(missing)} of {space.size} runs are missing: python -m bench.search table"
+            )
+        self.space = space
+        self.epochs = epochs
+        self.trials = trials
+        self.curves = np.array([trials[index].curve for index in range(space.size)])
+        self.macs = space.costs["macs"].astype(float)
+        self.size = np.log10(space.costs["size_bytes"].astype(float))
+        self.reference = (float(self.size.max()), float(self.curves[:, -1].min()))
+        self.cost = epochs * self.macs.sum()
+        self.hypervolume = self.dominated(np.arange(space.size))
+
+    def dominated(self, points: Sequence[int] | NDArray[np.intp]) -> float:
+        """The hypervolume of trained points over the logarithm of their size."""
+        chosen = np.asarray(points, np.intp)
+        return hypervolume(self.size[chosen], self.curves[chosen, -1], self.reference)
+
+    def trace(self, steps: Iterator[tuple[float, int | None]]) -> Trace:
+        """Of steps that cost epochs x MACs and, if they end a run, give a point."""
+        spent, points, costs, volumes = 0.0, [], [], []
+        for cost, point in steps:
+            spent += cost
+            if point is not None:
+                points.append(point)
+                costs.append(spent / self.cost)
+                volumes.append(self.dominated(points) / self.hypervolume)
+        return Trace(tuple(costs), tuple(volumes))
+
+
+def search(table: Table, spec: SearchSpec) -> Iterator[tuple[float, int | None]]:
+    """Our search with two workers, each run as long as its cost; steps as Table.trace takes them."""
+    table.space.allowed[:] = True
+    searcher = Searcher(table.space, spec, table.epochs)
+    trials: dict[int, Trial] = {}
+    clock, ends = 0.0, []
+    while True:
+        while len(ends) < WORKERS and (job := searcher.next(trials)) is not None:
+            before = trials.get(job.point, Trial(status="running"))
+            cost = (job.epoch - len(before.curve)) * table.macs[job.point]
+            heapq.heappush(ends, (clock + cost, job.point, job.epoch, cost))
+            trials[job.point] = replace(before, status="running")
+        if not ends:
+            return
+        clock, point, epoch, cost = heapq.heappop(ends)
+        whole = epoch == table.epochs
+        trials[point] = Trial(
+            status="finished" if whole else "stopped",
+            curve=tuple(table.curves[point, :epoch]),
+            top1=float(table.curves[point, -1]) if whole else None,
+            end=f"{clock:020.0f}",
+        )
+        yield cost, point if whole else None
+
+
+def random_order(table: Table, seed: int) -> Iterator[tuple[float, int | None]]:
+    """All points in random order, each trained to the end."""
+    for point in np.random.default_rng(seed).permutation(table.space.size).tolist():
+        yield table.epochs * table.macs[point], point
+
+
+def one_epoch_first(table: Table) -> Iterator[tuple[float, int | None]]:
+    """All points for one epoch, then the best of them to the end, one after another."""
+    yield float(table.macs.sum()), None
+    for point in best_first(np.stack([-table.curves[:, 0], table.size], axis=1)).tolist():
+        yield (table.epochs - 1) * table.macs[point], point
+
+
+def plain_optuna(table: Table, seed: int) -> Iterator[tuple[float, int | None]]:
+    """study.optimize with NSGA-II as it comes; what it asks for again costs nothing."""
+    steps: list[tuple[float, int | None]] = []
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        axes = table.space.axes
+        codes = [axis.choices.index(trial.suggest_categorical(axis.key, axis.choices)) for axis in axes]
+        point = int(np.ravel_multi_index(codes, table.space.shape))
+        if all(point != other for _, other in steps):
+            steps.append((table.epochs * table.macs[point], point))
+        return float(table.curves[point, -1]), float(table.size[point])
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.NSGAIISampler(seed=seed))
+    study.optimize(objective, n_trials=600)
+    yield from steps
+
+
+def ask_seconds(space: Space, sampler: str) -> float:
+    """The median time of five asks with 1,000 finished runs of a space, all that an ask does."""
+    random = np.random.default_rng(0)
+    top1 = random.random(1000)
+    trials = {
+        int(point): Trial(status="finished", curve=(value / 2, value), top1=value, end=f"{i:04}")
+        for i, (point, value) in enumerate(zip(random.choice(space.size, 1000, replace=False), top1, strict=True))
+    }
+    searcher = Searcher(space, SearchSpec(budget_runs=2000, sampler=sampler), 2)
+    searcher.next(trials)  # reads each known point once, as at a start
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        job = searcher.next(trials)
+        times.append(time.perf_counter() - started)
+        assert job is not None
+        trials[job.point] = Trial(status="running")
+    return float(np.median(times))
+
+
+def rows(table: Table, large: Space) -> list[Row]:
+    """The table in Markdown. large: a space in which asks are timed."""
+
+    def traces(steps: Callable[[int], Iterator[tuple[float, int | None]]], seeds: int = SEEDS) -> list[Trace]:
+        return [table.trace(steps(seed)) for seed in range(seeds)]
+
+    def ours(sampler: str, reduction: int) -> list[Trace]:
+        print(f"  {sampler}, reduction {reduction}", flush=True)
+        spec = SearchSpec(budget_runs=BUDGET, sampler=sampler, reduction=reduction, first=FIRST)
+        return traces(lambda seed: search(table, replace(spec, seed=seed)))
+
+    default = SearchSpec()
+    best = ours(default.sampler, default.reduction)
+    whole = ours(default.sampler, 1)
+    randomly = traces(lambda seed: random_order(table, seed))
+    first = traces(lambda seed: one_epoch_first(table), 1)
+    optunas = traces(lambda seed: plain_optuna(table, seed))
+    what = f"cost of {TARGET:.0%} of the grid's hypervolume, {table.space.size} networks"
+    found = [
+        Row(what=what, peer="the grid", goal="at most 25 %", measured=_costs(best), detail=_name(default)),
+        Row(what="the same", peer="one epoch of all, then the best k", goal="not worse", measured=_costs(first)),
+        Row(what="the same", peer="optuna's study.optimize, NSGA-II", goal="twice ours", measured=_costs(optunas)),
+        Row(what="the same", peer="random, no early stopping", goal="-", measured=_costs(randomly)),
+        Row(what="the same", peer="ours without early stopping", goal="-", measured=_costs(whole)),
+        Row(
+            what=f"hypervolume at {SHARE:.0%} of the grid's cost, less that of random search",
+            peer="random",
+            goal="above 0",
+            measured=_difference(best, randomly),
+            detail=f"ours {_volumes(best)}; random {_volumes(randomly)}; one epoch first {_volumes(first)}",
+        ),
+    ]
+    found += [
+        Row(
+            what="the same",
+            peer="other samplers",
+            goal="-",
+            measured=_costs(ours(name, default.reduction)),
+            detail=name,
+        )
+        for name in SAMPLERS
+        if name not in (default.sampler, "grid", "gp")
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in SAMPLERS:
+            print(f"  asking {name}", flush=True)
+            measured = f"{ask_seconds(large, name):.3f} s"
+            found.append(
+                Row(what="an ask with 1,000 finished runs", peer=f"{large.size:,} networks", goal="0.2 s",
+                    measured=measured, detail=name)
+            )  # fmt: skip
+    return found
+
+
+def _name(spec: SearchSpec) -> str:
+    return f"{spec.sampler}, reduction {spec.reduction}"
+
+
+def _costs(traces: Sequence[Trace]) -> str:
+    """Mean cost of the target with its 95 % interval over seeds."""
+    costs = [trace.cost_of(TARGET) for trace in traces]
+    interval = mean_interval(costs)
+    missed = f"; {len(costs) - interval.n} of {len(costs)} never" if interval.n < len(costs) else ""
+    ends = f" ({100 * interval.low:.1f} to {100 * interval.high:.1f}, n = {interval.n})" if interval.n > 1 else ""
+    return f"{100 * interval.mean:.1f} %{ends}{missed}"
+
+
+def _volumes(traces: Sequence[Trace]) -> str:
+    return f"{100 * np.mean([trace.at(SHARE) for trace in traces]):.2f} %"
+
+
+def _difference(ours: Sequence[Trace], theirs: Sequence[Trace]) -> str:
+    interval = mean_interval([a.at(SHARE) - b.at(SHARE) for a, b in zip(ours, theirs, strict=True)])
+    return f"{100 * interval.mean:.2f} points ({100 * interval.low:.2f} to {100 * interval.high:.2f}, n = {interval.n})"

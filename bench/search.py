@@ -1,0 +1,94 @@
+"""python -m bench.search table|replay [--data digits|fashion_mnist] [--table DIR] [--out FILE]: searches, replayed.
+
+`table` trains every network of a space once (216 of them, 9 epochs each; about 15 minutes of a core on the digits) into
+a store outside of the repository; launched again it goes on. `replay` has searches choose from that table: nothing is
+trained, and what each would have cost is counted in epochs x MACs.
+"""
+
+import argparse
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from bench import replay
+from bench.measure import markdown
+from sweep import origin
+from sweep.config import CONF, register_schema
+from sweep.plan import Planner
+from sweep.run import run
+from sweep.search import history
+from sweep.search.space import Space
+from sweep.store import Store
+
+EPOCHS = 9
+AXES = {
+    "arch.base_e": ["8", "16", "32"],
+    "arch.sr": ["0.125", "0.25", "0.5", "1.0"],
+    "arch.pct_3x3": ["0.125", "0.5", "0.99"],
+    "arch.bypass": ["none", "simple", "complex"],
+    "arch.fires": ["4", "8"],
+}
+BASE = [
+    "arch=squeezenet_narrow",
+    "arch.base_e=16",
+    "arch.incr_e=16",
+    "train.precision=fp32",
+    f"train.epochs={EPOCHS}",
+    "threads=1",
+]
+DATA = {
+    "digits": ["data=digits", "data.validation=500", "train.batch_size=64", "train.lr=0.1"],
+    "fashion_mnist": ["data=fashion_mnist", "data.limit=2000", "train.batch_size=64", "train.lr=0.1"],
+}
+
+
+def space_of(data: str, options: list[str]) -> Space:
+    """The space of the table."""
+    register_schema()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", return_hydra_config=True)
+        planner = Planner(GlobalHydra.instance().config_loader(), cfg)
+        return Space(planner, [*BASE, *DATA[data], *options], AXES, ())
+
+
+def train_table(space: Space) -> None:
+    """Run all points of the space that have not been run."""
+    store = Store(space.example.config.results_dir)
+    for index in range(space.size):
+        point = space.point(index)
+        assert point is not None
+        if not store.is_done(point.key):
+            record = run(point.config)
+            print(
+                f"{index + 1}/{space.size} {space.label(index)}: {record.status}, {record.validation_top1}", flush=True
+            )
+
+
+def main() -> None:
+    """Train the table, or replay searches and write what they cost."""
+    parser = argparse.ArgumentParser(prog="python -m bench.search", description="Searches, replayed from a table.")
+    parser.add_argument("what", choices=["table", "replay"])
+    parser.add_argument("--data", choices=sorted(DATA), default="digits")
+    parser.add_argument("--table", type=Path, help="the store of the table (default: bench_search/DATA)")
+    parser.add_argument("--data-dir", default="data")
+    parser.add_argument("--out", type=Path, help="where to write the rows (default: docs/bench_search_DATA.md)")
+    chosen = parser.parse_args()
+    table = chosen.table or Path("bench_search") / chosen.data
+    space = space_of(chosen.data, [f"results_dir={table}", f"data_dir={chosen.data_dir}"])
+    if chosen.what == "table":
+        train_table(space)
+        return
+    store = Store(table)
+    trials = history.read(store, space, {})
+    rows = replay.rows(space, trials, EPOCHS)
+    head = f"python -m bench.search replay --data {chosen.data}: {origin.host()}, commit {origin.git_state()[0]}"
+    text = f"<!-- {head} -->\n{markdown(rows)}"
+    out = chosen.out or Path("docs") / f"bench_search_{chosen.data}.md"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

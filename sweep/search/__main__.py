@@ -1,0 +1,47 @@
+"""python -m sweep.search best [RESULTS] [--size-bytes 500e3] [--macs 20e6] ...: the best network within bounds.
+
+Searches themselves are sweeps: python -m sweep experiment=search.
+"""
+
+import argparse
+from pathlib import Path
+
+from fire.errors import InputError
+from sweep.command import guarded
+from sweep.search import best
+from sweep.search.spec import KNOWN, Constraint
+from sweep.store import Store
+
+
+def main() -> None:
+    """Run the command."""
+    guarded("sweep.search", _main)
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m sweep.search",
+        description="The best network that was trained to the end, within bounds: chosen by its validation accuracy, "
+        "the mean over seeds. For each data set one.",
+    )
+    parser.add_argument("what", choices=["best"])
+    parser.add_argument("results", type=Path, nargs="?", default=Path("results"), help="(default: results)")
+    for name in KNOWN:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="MOST", help=f"at most so many {name}")
+    parser.add_argument("--data", help="of this data set only, such as fashion_mnist")
+    chosen = parser.parse_args()
+    bounds = [Constraint(name, True, bound) for name in KNOWN if (bound := getattr(chosen, name)) is not None]
+    if not chosen.results.is_dir():
+        raise InputError(f"the results must be a directory, got {str(chosen.results)!r}")
+    found = best.candidates(Store(chosen.results).records(), bounds)
+    names = dict.fromkeys(each.config.data.name for each in found if chosen.data in (None, each.config.data.name))
+    if not names:
+        within = " with " + ", ".join(map(str, bounds)) if bounds else ""
+        raise InputError(f"the results must hold a finished network{within}, got none in {str(chosen.results)!r}")
+    for name in names:
+        for line in best.lines(next(each for each in found if each.config.data.name == name)):
+            print(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""The best network of a store that keeps some bounds, and the command line that trains it again."""
+
+import dataclasses
+import json
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import hydra
+import numpy as np
+from scipy import stats
+
+from fire.errors import InputError
+from sweep.config import CONF, RunConfig, load, register_schema
+from sweep.display import percent
+from sweep.search.history import config_of
+from sweep.search.spec import KNOWN, Constraint
+from sweep.store import Record
+
+FOUND = ("root", "fingerprint", "weights_fingerprint")  # what depends on where files lie, and what is found in them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A network and its recipe, trained to the end with one or more seeds, whose records these are."""
+
+    config: RunConfig
+    records: tuple[Record, ...]
+
+    @property
+    def validation_top1(self) -> float:
+        """The mean over seeds, which networks are chosen by."""
+        return float(np.mean([record.validation_top1 for record in self.records]))
+
+    @property
+    def test_top1(self) -> tuple[float, float, float]:
+        """The mean over seeds and the ends of its 95 % interval, Student's t; they are NaN for one seed."""
+        values = np.array([record.top1 for record in self.records], np.float64)
+        n = len(values)
+        half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+        return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
+
+
+def candidates(records: Iterable[Record], bounds: Sequence[Constraint]) -> list[Candidate]:
+    """The finished networks without compression that keep the bounds, the best on the validation set first."""
+    groups: dict[str, list[tuple[RunConfig, Record]]] = {}
+    for record in sorted(records, key=lambda record: record.seed):
+        known = {name: getattr(record, name) for name in KNOWN}
+        if record.status != "finished" or record.compress or record.validation_top1 is None or record.top1 is None:
+            continue
+        config = config_of(record)
+        if config is not None and all(bound.holds(known) for bound in bounds):
+            network = {name: value for name, value in config.identity.items() if name != "seed"}
+            groups.setdefault(json.dumps(network, sort_keys=True), []).append((config, record))
+    found = [Candidate(config=group[0][0], records=tuple(record for _, record in group)) for group in groups.values()]
+    return sorted(found, key=lambda candidate: -candidate.validation_top1)
+
+
+def lines(candidate: Candidate) -> list[str]:
+    """The candidate for people."""
+    record = candidate.records[0]
+    seeds = ",".join(str(record.seed) for record in candidate.records)
+    mean, low, high = candidate.test_top1
+    size = f"{record.size_bytes:,} bytes, {record.size_bytes / 2**20:.3f} MiB, {record.parameters:,} parameters"
+    spread = f"{percent(low)} to {percent(high)}, 95 % interval over {len(candidate.records)} seeds"
+    overrides = overrides_of(candidate.config)
+    again = ["python -m sweep", *(["-m"] if len(candidate.records) > 1 else []), *map(shlex.quote, overrides)]
+    return [
+        f"{candidate.config.data.name}: {' '.join(overrides)}",
+        f"  size      {size}",
+        f"  work      {record.macs:,} MACs an image, {record.activations:,} activations",
+        f"  top-1     test {percent(mean)} ({spread if len(candidate.records) > 1 else 'one seed, no interval'}), "
+        f"validation {percent(candidate.validation_top1)}, which it was chosen by",
+        f"  runs      {' '.join(record.key for record in candidate.records)}",
+        f"  again     {' '.join(again)} seed={seeds} results_dir=again",
+    ]
+
+
+def overrides_of(config: RunConfig) -> list[str]:
+    """The command line of this configuration, without seed: the presets nearest to it, and what differs from them.
+
+    Raises InputError if no command line of this version leads to it.
+    """
+    register_schema()
+    data = [f"data={config.data.name}", *([f"data.root={config.data.root}"] if config.data.root else [])]
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+
+        def composed(overrides: list[str]) -> RunConfig:
+            folder = (config.data.classes, config.data.fingerprint)
+            return load(hydra.compose("config", overrides=overrides), describe=lambda root: folder)
+
+        chosen = [*data, *_differences("data", composed(data).data, config.data)]
+        for part in ("arch", "train"):
+            options: list[list[str]] = []
+            for path in sorted((CONF / part).glob("*.yaml")):
+                try:
+                    preset = getattr(composed([*chosen, f"{part}={path.stem}"]), part)
+                except InputError:
+                    continue
+                if type(preset) is type(getattr(config, part)):
+                    options.append([f"{part}={path.stem}", *_differences(part, preset, getattr(config, part))])
+            chosen += sorted(options, key=len)[0] if options else []
+        if composed([*chosen, f"seed={config.seed}"]).key != config.key:
+            raise InputError(f"the run must be one that this version can train again, got {config.key}")
+    return chosen
+
+
+def _differences(part: str, preset: Any, spec: Any) -> list[str]:
+    names = [field.name for field in dataclasses.fields(spec) if field.name not in FOUND]
+    pairs = [(name, getattr(spec, name)) for name in names if getattr(spec, name) != getattr(preset, name)]
+    return [f"{part}.{name}={_value(value)}" for name, value in pairs]
+
+
+def _value(value: object) -> str:
+    """The value as Hydra's grammar reads it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    text = str(value)
+    return text if re.fullmatch(r"[\w./+-]+", text) else f"'{text}'"

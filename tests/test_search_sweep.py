@@ -1,0 +1,156 @@
+"""Searches in processes of their own: what they leave in the store, killed and launched again, and their summary."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sweep.search import best
+from sweep.search.halving import ranks
+from sweep.search.spec import parse_constraint
+from sweep.store import Record, Store
+from tests.sweeping import ROOT, TINY, command, config, finish, point, start
+from tests.test_launcher import session, trained_epochs, wait_until
+
+BASE = ("experiment=search", *TINY, "arch.fires=4", "workers=2")
+AXES = (
+    "arch.incr_e=8,16",
+    "arch.freq=2",
+    "arch.pct_3x3=0.25,0.75",
+    "arch.bypass=none,simple",
+    "arch.sr=0.125,0.25,0.5",
+)
+CONSTRAINT = "search.constraints=[parameters<=12e3, macs<=20e6]"
+
+
+def arguments(results: Path, *more: str) -> tuple[str, ...]:
+    return (*BASE, *AXES, CONSTRAINT, f"data_dir={results.parent}/data", f"results_dir={results}", *more)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory) -> tuple[Path, list[str]]:
+    """A search that is launched, killed twice, and launched to its end, and again with more budget; its outputs."""
+    results = tmp_path_factory.mktemp("search") / "results"
+    earlier = [override for override in TINY if not override.startswith("arch.sr")]
+    code, out, err = command(
+        "-m", *earlier, "arch.sr=0.25,0.5", "arch.fires=4", "arch.pct_3x3=0.25", "arch.bypass=none", "workers=2",
+        f"data_dir={results.parent}/data", f"results_dir={results}",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    for more in (1, 4):
+        expected = len(list(Store(results).keys())) + more
+        process = start(*arguments(results, "search.budget_runs=10"))
+        try:
+            assert wait_until(lambda expected=expected: len(list(Store(results).keys())) >= expected)
+            time.sleep(0.2)
+            os.kill(process.pid, signal.SIGKILL)
+        finally:
+            finish(process)
+        assert wait_until(lambda leader=process.pid: not session(leader), seconds=20), "orphans"
+    outputs = []
+    for budget in (10, 10, 12):
+        code, out, err = command(*arguments(results, f"search.budget_runs={budget}"))
+        assert (code, err) == (0, ""), out
+        outputs.append(out)
+    return results, outputs
+
+
+def records(results: Path) -> list[Record]:
+    return list(Store(results).records())
+
+
+def test_as_many_networks_are_tried_as_the_budget_says(searched):
+    results, outputs = searched
+    assert re.search(r"24 networks, (\d+) within the constraints; \d+ tried before, 10 to be", outputs[0])
+    assert "10 networks tried: " in outputs[0]
+    assert "10 tried before" in outputs[1]
+    assert "started" not in outputs[1], "a search that is over trains nothing"
+    assert "12 networks tried: " in outputs[2]
+    assert len(records(results)) == 12
+
+
+def test_no_epoch_is_trained_twice(searched):
+    results, _ = searched
+    for record in records(results):
+        trained = trained_epochs(results, record.key)
+        assert trained == sorted(set(trained)), record.key
+
+
+def test_earlier_results_are_trials(searched):
+    results, _ = searched
+    (sweep,) = [sweep for sweep in Store(results).sweeps() if sweep.search is not None]
+    assert sweep.search == {
+        "objectives": ["top1", "size_bytes"],
+        "constraints": ["parameters<=12000", "macs<=2e+07"],
+    }
+    assert sorted(sweep.keys) == sorted(record.key for record in records(results))
+    earlier = {point(*TINY, "arch.fires=4", "arch.pct_3x3=0.25", f"arch.sr={sr}").key for sr in (0.25, 0.5)}
+    assert earlier <= set(sweep.keys)
+    assert all(set(overrides) <= set(sweep.varied) for overrides, _ in sweep.points)
+
+
+def test_nothing_breaks_a_constraint(searched):
+    assert all(record.parameters <= 12e3 and record.macs <= 20e6 for record in records(searched[0]))
+
+
+def test_stopped_runs_keep_their_checkpoint_and_know_nothing_of_the_test_set(searched):
+    results, _ = searched
+    stopped = [record for record in records(results) if record.status == "stopped"]
+    assert stopped
+    for record in stopped:
+        assert (record.epochs, record.top1, record.loss, record.weights_bytes) == (1, None, None, None)
+        assert record.validation_top1 == Store(results).validation_curve(record.key)[-1]
+        assert (results / record.key / "checkpoint.pt").exists()
+        assert record.latency_seconds > 0
+    for record in records(results):
+        if record.status == "finished":
+            assert (record.epochs, record.top1 is None) == (3, False)
+            assert not (results / record.key / "checkpoint.pt").exists()
+
+
+def test_the_summary_shows_the_front_of_what_is_fully_trained(searched):
+    results, outputs = searched
+    finished = [record for record in records(results) if record.status == "finished"]
+    losses = [(-record.validation_top1, record.size_bytes) for record in finished]
+    front = {record.key for record, rank in zip(finished, ranks(losses), strict=True) if rank == 0}
+    assert set(re.findall(r"[0-9a-f]{16}", outputs[2].partition("not beaten")[2])) == front
+
+
+def test_the_best_network_is_told_with_its_command(searched):
+    results, _ = searched
+    bounds = [parse_constraint("size_bytes<=30e3")]
+    chosen = best.candidates(records(results), bounds)[0]
+    among = [r for r in records(results) if r.status == "finished" and r.size_bytes <= 30e3]
+    assert chosen.validation_top1 == max(record.validation_top1 for record in among)
+    done = subprocess.run(
+        [sys.executable, "-m", "sweep.search", "best", str(results), "--size-bytes", "30e3"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    again = re.search(r"again +python -m sweep (.*) results_dir=again", done.stdout)
+    assert config(*again[1].replace("'", "").split()).key == chosen.records[0].key
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["search.constraints=[size_bytes<5]"], "search.constraints must be a quantity, <= or >=, and a number"),
+        (["search.constraints=[size_bytes<=5]"], "search.constraints must leave a network of the space"),
+        (["search.sampler=cmaes"], "search.sampler must be one of"),
+        (["arch.sr=0.5,7"], "sr must be in"),
+        (["seed=0,1"], "the space must be of networks and recipes, got 'seed'"),
+        (["arch.sr=interval(0,1)"], "the space must be of lists of choices"),
+        (["stop_epoch=2"], "stop_epoch must be 0 in a search"),
+        (["hydra/launcher=basic"], "hydra/launcher must be local for a search"),
+    ],
+)
+def test_bad_input_is_told_on_one_line_and_nothing_trains(overrides, message, tmp_path):
+    code, _, err = command(*arguments(tmp_path / "results", *overrides))
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "results").exists()
