@@ -205,7 +205,11 @@ def draw_pareto(info: ParetoInfo, ax: Axes, group: str = "bypass") -> None:
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-    ticks = [t for t in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200) if size.min() / 2 < t < size.max() * 2]
+    ticks = [
+        t
+        for t in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+        if size.min() / 2 < t < size.max() * 2
+    ]
     ax.set_xticks(ticks)
     ax.set_xlabel("size of the fp32 parameters, MiB (log scale)")
     ax.set_ylabel("test top-1 accuracy, %")

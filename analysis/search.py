@@ -196,7 +196,7 @@ def draw_parallel(info: ParallelInfo, ax: Axes) -> None:
     norm = mpl.colors.Normalize(min(info.accuracy), max(info.accuracy))
     for places, accuracy, is_best in zip(info.places, info.accuracy, info.front, strict=True):
         heights = [
-            (place + random.uniform(-0.12, 0.12)) / max(1, len(values) - 1)
+            place / max(1, len(values) - 1) + random.uniform(-0.025, 0.025)
             for place, values in zip(places, info.values, strict=True)
         ]
         color = colors(norm(accuracy)) if is_best else "#cccccc"

@@ -93,7 +93,27 @@ def test_the_papers_recipe_is_the_caffe_solver():
     assert (train.nesterov, train.mirror, train.clip, train.label_smoothing, train.ema) == (False, False, 0, 0, 0)
 
 
-@pytest.mark.parametrize("name", choices("experiment"))
+def test_the_experiment_of_searches_is_a_space_that_holds_the_published_networks():
+    sweeper = composed("experiment=search").hydra.sweeper
+    assert (sweeper._target_, str(composed("experiment=search").hydra.mode)) == (
+        "hydra_plugins.design_space.SearchSweeper",
+        "RunMode.MULTIRUN",
+    )
+    base = config("experiment=search").arch
+    values_of = {name: text.split(",") for name, text in sweeper.params.items()}
+    for name, texts in values_of.items():
+        kind = type(getattr(base, name.removeprefix("arch.")))
+        assert getattr(base, name.removeprefix("arch.")) in [kind(text) for text in texts], name
+    first = composed("experiment=search").search.first
+    for changes in first:
+        for name, value in changes.items():
+            assert value in [type(value)(text) for text in values_of[name]]
+    assert first[0] == {}, "the paper's metaparameters at the preset's width"
+    assert (base.sr, base.pct_3x3, base.freq, base.bypass, base.fires) == (0.125, 0.5, 2, "none", 8)
+    assert base.base_e == base.incr_e
+
+
+@pytest.mark.parametrize("name", [name for name in choices("experiment") if name != "search"])
 def test_experiments(name):
     swept = values(name)
     grid = itertools.product(*([f"{key}={text}" for text in texts] for key, texts in swept.items()))

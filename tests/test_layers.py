@@ -53,6 +53,7 @@ def test_fire_stands_alone(path):
         "fire/progress",
         "fire/files",
         "fire/compress/spec",
+        "sweep/search/spec",
         "sweep/store",
     ],
 )

@@ -204,3 +204,32 @@ def test_every_metaparameter_is_in_the_record(finished):
     config, record, _ = finished
     assert record.arch == {"family": "squeezenet", **asdict(config.arch)}
     assert {"sr", "pct_3x3", "base_e", "incr_e", "freq", "bypass"} <= set(record.arch)
+
+
+def test_a_run_that_is_stopped_goes_on_to_the_same_bits(finished, elsewhere, tmp_path):
+    _, whole, _ = finished
+    stopped = run(replace(elsewhere, stop_epoch=1))
+    assert (stopped.status, stopped.epochs, stopped.top1, stopped.weights_bytes) == ("stopped", 1, None, None)
+    assert stopped.key == whole.key
+    assert stopped.validation_top1 == Store(elsewhere.results_dir).validation_curve(whole.key)[0]
+    assert {path.name for path in folder_of(elsewhere).iterdir()} == {
+        *("config.yaml", "record.json", "curve.csv", "checkpoint.pt", "log", ".lock"),
+    }
+    assert not Store(elsewhere.results_dir).is_done(whole.key)
+    again = run(replace(elsewhere, stop_epoch=2))
+    assert (again.status, again.epochs) == ("stopped", 2)
+    resumed = run(elsewhere)
+    assert (resumed.status, resumed.epochs) == ("finished", 3)
+    assert (resumed.top1, resumed.loss, resumed.validation_loss) == (whole.top1, whole.loss, whole.validation_loss)
+    curves = [Store(config.results_dir).validation_curve(whole.key) for config in (elsewhere, finished[0])]
+    assert curves[0] == curves[1], "the schedule is that of the whole recipe, however it was stopped"
+    weights_of = [load_file(folder_of(config) / "weights.safetensors") for config in (elsewhere, finished[0])]
+    assert all(torch.equal(weights_of[0][name], weights_of[1][name]) for name in weights_of[1])
+
+
+def test_a_stop_at_the_end_is_none(elsewhere):
+    assert run(replace(elsewhere, stop_epoch=3)).status == "finished"
+
+
+def test_latency_is_measured(finished):
+    assert 0 < finished[1].latency_seconds < 5

@@ -1,0 +1,134 @@
+"""What is shown of a search: facts by hand; runs that were stopped early are in nothing but the cost."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import report, search, tables
+from sweep.store import Store, Sweep
+from tests.test_figures import drawn
+from tests.test_tables import record
+
+
+def frame(**columns: list) -> pd.DataFrame:
+    count = len(next(iter(columns.values())))
+    defaults = {
+        "status": ["finished"] * count,
+        "key": [f"{i:04}" for i in range(count)],
+        "end": [f"2026-01-01T00:00:{i:02}" for i in range(count)],
+        "epochs": [1] * count,
+        "macs": [1e9] * count,
+        "size_bytes": [1000] * count,
+    }
+    runs = pd.DataFrame(defaults | columns)
+    return runs.assign(size_mib=runs["size_bytes"] / 2**20)
+
+
+def test_hypervolume_over_cost_by_hand():
+    # Over log10(size) to 4 and down to 0.5: (2, 0.7) gives 2 x 0.2, (3, 0.9) adds 1 x 0.2, the reference nothing.
+    runs = frame(
+        size_bytes=[10_000, 100, 1, 1000],
+        validation_top1=[0.5, 0.7, 0.99, 0.9],
+        status=["finished", "finished", "stopped", "finished"],
+        epochs=[3, 3, 1, 3],
+    ).sample(frac=1, random_state=0)
+    info = search.hypervolume_info(runs)
+    assert info.cost == (3, 6, 7, 10)
+    assert info.volume == pytest.approx((0, 0.4 / 0.6, 0.4 / 0.6, 1))
+    assert (info.finished, info.stopped) == (3, 1)
+
+
+def test_importance_of_what_matters_alone_and_of_what_does_not():
+    random = np.random.default_rng(0)
+    runs = frame(
+        sr=random.choice([0.25, 0.5, 1.0], 200).tolist(), bypass=random.choice(["none", "simple"], 200).tolist()
+    )
+    runs["freq"] = random.choice([1, 2], 200)
+    runs["validation_top1"] = runs["sr"] + 0.4 * (runs["bypass"] == "simple")
+    info = search.importance_info(runs, ["freq", "bypass", "sr"])
+    # Variances on the grid: sr 0.0972 (of 0.25, 0.5, 1), bypass 0.04; nothing else, and no interaction.
+    variances = np.array([np.var([0.25, 0.5, 1.0]), 0.4**2 / 4])
+    assert info.names == ("sr", "bypass", "freq")
+    assert info.shares[:2] == pytest.approx(variances / variances.sum(), abs=0.05)
+    assert info.shares[2] < 0.01
+    assert info.r2 > 0.95
+
+
+def test_interactions_are_of_no_axis():
+    runs = frame(a=[0, 0, 1, 1] * 20, b=[0, 1, 0, 1] * 20)
+    runs["validation_top1"] = (runs["a"] ^ runs["b"]).astype(float)
+    info = search.importance_info(runs, ["a", "b"])
+    assert max(info.shares) < 0.15
+
+
+def test_few_runs_tell_nothing_of_importance():
+    runs = frame(sr=[0.25, 0.5] * 4, validation_top1=[0.5] * 8, status=["finished"] * 7 + ["stopped"])
+    assert search.importance_info(runs, ["sr"]) is None
+
+
+def test_distributions_at_matched_size_by_hand():
+    # Sizes 1 and 100: "none" has three small networks and one large one, "simple" one of each. 1000 is unmatched.
+    runs = frame(
+        size_bytes=[1, 1, 1, 100, 1, 100, 1, 100],
+        bypass=["none"] * 4 + ["simple"] * 2 + ["none"] * 2,
+        validation_top1=[0.1, 0.2, 0.3, 0.9, 0.2, 0.8, 0.99, 0.99],
+        status=["finished"] * 6 + ["stopped", "failed"],
+    )
+    info = search.distribution_info(runs, "bypass")
+    assert info.names == ("none", "simple")
+    assert info.accuracy == (pytest.approx((10, 20, 30, 90)), pytest.approx((20, 80)))
+    assert info.part == (pytest.approx((1 / 6, 2 / 6, 3 / 6, 1)), pytest.approx((0.5, 1))), "a half for each size"
+    assert info.counts == (4, 2)
+    assert search.distribution_info(runs[runs["bypass"] == "none"], "bypass") is None
+
+
+def test_lines_are_of_finished_runs():
+    runs = frame(
+        sr=[0.5, 0.25, 0.5],
+        fires=[4, 4, 8],
+        validation_top1=[0.9, 0.8, 0.99],
+        status=["finished", "finished", "stopped"],
+    )
+    info = search.parallel_info(runs, ["sr", "fires"])
+    assert (info.axes, info.values, info.places) == (("sr",), (("0.25", "0.5"),), ((0,), (1,)))
+    assert info.accuracy == pytest.approx((80, 90))
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A search of eleven finished runs, and one stopped with an accuracy that would top all figures."""
+    from dataclasses import replace
+
+    store = Store(tmp_path / "results")
+    keys = []
+    for i, sr in enumerate(np.linspace(0.1, 1, 12).round(2).tolist()):
+        made = replace(record(f"{i:04}", sr=sr, top1=0.5 + sr / 3), validation_top1=0.51 + sr / 3, epochs=3)
+        if i == 6:
+            made = replace(made, status="stopped", epochs=1, top1=None, validation_top1=0.9987)
+            (store.root / made.key).mkdir(parents=True)
+            (store.root / made.key / "curve.csv").write_text("epoch,validation_top1,train_loss\n1,0.9987,0.1\n")
+        made = replace(made, arch=made.arch | {"freq": 1 + i % 2}, end=f"2026-01-01T00:00:{i:02}")
+        store.write(made)
+        keys.append(made.key)
+    told = {"objectives": ["top1", "size_bytes"], "constraints": ["macs<=1e9"]}
+    points = tuple(({}, key) for key in keys)
+    store.write_sweep(Sweep(name="search", varied=("arch.sr", "arch.freq"), points=points, search=told))
+    store.write_sweep(Sweep(name="sr", varied=("arch.sr",), points=points))
+    return store
+
+
+def test_stopped_runs_are_in_no_figure_and_no_table(results, tmp_path, monkeypatch):
+    from analysis import layout
+
+    texts = []
+    save = layout.save
+    monkeypatch.setattr(layout, "save", lambda figure, *rest: (texts.extend(drawn(figure)), save(figure, *rest)))
+    page = report.write(results.root, tmp_path / "report").read_text()
+    assert "11 trained to the end, 1 stopped early" in page
+    assert not [text for text in texts if "0.59" in text], "the stopped run's sr, wherever a label would show it"
+    for table in (tmp_path / "report" / "tables").iterdir():
+        assert "0.9987" not in table.read_text()
+        assert "99.87" not in table.read_text()
+    names = {path.stem for path in (tmp_path / "report" / "figures").glob("search-*.png")}
+    assert names == {f"search-{name}" for name in ("front", "volume", "importance", "parallel")}
+    assert "stopped" not in set(tables.over_seeds(tables.load(results.root), ["sr"]).columns)
