@@ -129,7 +129,6 @@ def _title(name: str, along: list[str]) -> str:
     return TITLES.get(along[0], along[0]) if len(along) == 1 else name
 
 
-
 def _search_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: Path) -> Section:
     """What a search found. Whatever compares accuracies is of runs that were trained to the end."""
     finished = runs[runs["status"] == "finished"]

@@ -52,6 +52,16 @@ def space_of(data: str, options: list[str]) -> Space:
         return Space(planner, [*BASE, *DATA[data], *options], AXES, ())
 
 
+def large_space() -> Space:
+    """The space of experiment=search."""
+    register_schema()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", ["experiment=search"], return_hydra_config=True)
+        planner = Planner(GlobalHydra.instance().config_loader(), cfg)
+        grid = {str(key): str(text).split(",") for key, text in cfg.hydra.sweeper.params.items()}
+        return Space(planner, ["experiment=search"], grid, ())
+
+
 def train_table(space: Space) -> None:
     """Run all points of the space that have not been run."""
     store = Store(space.example.config.results_dir)
@@ -79,9 +89,8 @@ def main() -> None:
     if chosen.what == "table":
         train_table(space)
         return
-    store = Store(table)
-    trials = history.read(store, space, {})
-    rows = replay.rows(space, trials, EPOCHS)
+    trials = history.read(Store(table), space, {})
+    rows = replay.rows(replay.Table(space, trials, EPOCHS), large_space())
     head = f"python -m bench.search replay --data {chosen.data}: {origin.host()}, commit {origin.git_state()[0]}"
     text = f"<!-- {head} -->\n{markdown(rows)}"
     out = chosen.out or Path("docs") / f"bench_search_{chosen.data}.md"

@@ -137,6 +137,7 @@ def test_each_seed_has_a_key():
         {"threads": 3},
         {"workers": 2},
         {"runs_per_gpu": 2},
+        {"stop_epoch": 2},
         {"timeout": 60.0},
         {"results_dir": "elsewhere"},
         {"data_dir": "elsewhere"},
@@ -149,7 +150,8 @@ def test_where_and_how_fast_does_not_change_the_key(changes):
 
 
 def test_all_options_are_told_apart():
-    in_no_key = {"device", "threads", "workers", "runs_per_gpu", "timeout", "results_dir", "data_dir", "dry_run"}
+    in_no_key = {"device", "threads", "workers", "runs_per_gpu", "stop_epoch", "timeout"}
+    in_no_key |= {"results_dir", "data_dir", "dry_run"}
     assert {field.name for field in dataclasses.fields(RunOptions)} == in_no_key | {"seed"}
 
 

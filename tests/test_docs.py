@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from analysis import tables
 from sweep.config import CONF, load, register_schema
+from sweep.search.spec import quoted
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -34,6 +35,7 @@ def test_sweep_commands_compose(command):
     register_schema()
     arguments = shlex.split(command)
     overrides = [word for word in arguments[arguments.index("sweep") + 1 :] if "=" in word]
+    overrides = [quoted(word) for word in overrides]
     single = [re.sub(r"=([^\[\]]*?),.*", r"=\1", word) for word in overrides]  # the first value of each list
     with initialize_config_dir(str(CONF), version_base="1.3"):
         assert load(compose("config", overrides=single)).key

@@ -18,13 +18,17 @@ def ranks(losses: ArrayLike) -> NDArray[np.intp]:
     A row beats another if it is nowhere worse and somewhere better; so equal rows share a rank.
     """
     rows = np.asarray(losses, np.float64)
-    no_worse, better = rows[:, None] <= rows[None], rows[:, None] < rows[None]
-    beats: NDArray[np.bool_] = np.all(no_worse, axis=2) & np.any(better, axis=2)
+    no_worse = np.ones((len(rows), len(rows)), bool)
+    for column in rows.T:
+        no_worse &= column[:, None] <= column[None]
+    beats = no_worse & ~no_worse.T
+    beaten_by = beats.sum(axis=0)  # of those that have no rank yet
     found = np.full(len(rows), -1, np.intp)
     rank = 0
     while (found < 0).any():
-        left = found < 0
-        found[left & ~beats[left].any(axis=0)] = rank
+        front = (found < 0) & (beaten_by == 0)
+        found[front] = rank
+        beaten_by -= beats[front].sum(axis=0)
         rank += 1
     return found
 

@@ -8,10 +8,25 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, TPESampler
+from optuna.storages import InMemoryStorage
 from optuna.study import Study
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from sweep.search.space import Axis
+
+
+class _Places(IntDistribution):
+    """One for all trials: Optuna copies a trial deeply, and half of an ask's time would go into copying these."""
+
+    def __deepcopy__(self, memo: object) -> "_Places":
+        return self
+
+
+class _Choices(CategoricalDistribution):
+    """The same."""
+
+    def __deepcopy__(self, memo: object) -> "_Choices":
+        return self
 
 
 class Known(NamedTuple):
@@ -86,8 +101,11 @@ def proposals(
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = SAMPLERS[name](settings)
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it tells of each study that is made
-        study = optuna.create_study(directions=["minimize"] * objectives, sampler=sampler)
-        study.add_trials(_trials(axes, known, distributions, sampler, settings))
+        storage = InMemoryStorage()
+        study = optuna.create_study(directions=["minimize"] * objectives, sampler=sampler, storage=storage)
+        study_id = storage.get_study_id_from_name(study.study_name)
+        for trial in _trials(axes, known, distributions, sampler, settings):
+            storage.create_new_trial(study_id, trial)  # Study.add_trial checks each, in three times the time
     while True:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -98,7 +116,7 @@ def proposals(
 def _distribution(axis: Axis) -> BaseDistribution:
     """Places along the axis: as numbers where neighbours are alike."""
     count = len(axis.choices)
-    return IntDistribution(0, count - 1) if axis.ordered else CategoricalDistribution(tuple(range(count)))
+    return _Places(0, count - 1) if axis.ordered else _Choices(tuple(range(count)))
 
 
 def _trials(
@@ -107,7 +125,7 @@ def _trials(
     distributions: dict[str, BaseDistribution],
     sampler: BaseSampler,
     settings: Settings,
-) -> list[optuna.trial.FrozenTrial]:
+) -> list[FrozenTrial]:
     trials = []
     ended = 0
     for codes, losses in known:
@@ -118,12 +136,19 @@ def _trials(
             attributes[f"{type(sampler).__name__}:generation"] = ended // settings.population
         ended += losses is not None
         trials.append(
-            create_trial(
+            FrozenTrial(
+                number=-1,  # the storage counts
+                trial_id=-1,
                 state=TrialState.RUNNING if losses is None else TrialState.COMPLETE,
+                value=None,
                 values=losses,
                 params=params,
                 distributions=distributions,
                 system_attrs=attributes,
+                user_attrs={},
+                intermediate_values={},
+                datetime_start=None,
+                datetime_complete=None,
             )
         )
     return trials

@@ -15,7 +15,7 @@ from sweep.search.spec import SearchSpec
 if TYPE_CHECKING:
     from sweep.search.samplers import Known
 
-ASKS = 4  # of the sampler, before the point nearest to its last answer is taken
+ASKS = 2  # of the sampler, before the point nearest to its last answer is taken
 FITTED = 5  # finished runs from which on accuracy at the end is fitted to that at a rung
 
 
@@ -169,10 +169,14 @@ class Searcher:
         from sweep.search.samplers import Known
 
         ended, running = [], []
+        lines = {reached: _line(reached, trials) for reached in {len(trial.curve) for trial in trials.values()} - {0}}
         for index, trial in sorted(trials.items(), key=lambda pair: (pair[1].end, pair[0])):
             if trial.status == "failed":
                 continue  # samplers ignore them, and no point is tried twice
-            top1 = trial.top1 if trial.top1 is not None else self._expected(trial.curve, trials)
+            top1 = trial.top1
+            if top1 is None and trial.curve:
+                slope, offset = lines[len(trial.curve)]
+                top1 = slope * trial.curve[-1] + offset
             losses = None if top1 is None else self.losses(index, trial, top1)
             codes = tuple(self._space.codes[index].tolist())
             if losses is not None:
@@ -181,21 +185,19 @@ class Searcher:
                 running.append(Known(codes, None))
         return ended + running
 
-    @staticmethod
-    def _expected(curve: tuple[float, ...], trials: Mapping[int, Trial]) -> float | None:
-        """Accuracy at the end of a run with this curve so far: a line through the finished runs, who were there too."""
-        if not curve:
-            return None
-        pairs = [
-            (trial.curve[len(curve) - 1], trial.top1)
-            for trial in trials.values()
-            if trial.top1 is not None and len(trial.curve) >= len(curve)
-        ]
-        if not pairs:
-            return curve[-1]
-        here, end = np.array(pairs).T
-        spread = float(here.var())
-        slope = 1.0
-        if len(pairs) >= FITTED and spread > 0:
-            slope = float(np.clip(((here - here.mean()) * (end - end.mean())).mean() / spread, 0.1, 1.5))
-        return float(end.mean() + slope * (curve[-1] - here.mean()))
+
+def _line(reached: int, trials: Mapping[int, Trial]) -> tuple[float, float]:
+    """Slope and offset that lead from accuracy after so many epochs to that at the end, through the finished runs."""
+    pairs = [
+        (trial.curve[reached - 1], trial.top1)
+        for trial in trials.values()
+        if trial.top1 is not None and len(trial.curve) >= reached
+    ]
+    if not pairs:
+        return 1.0, 0.0
+    here, end = np.array(pairs).T
+    spread = float(here.var())
+    slope = 1.0
+    if len(pairs) >= FITTED and spread > 0:
+        slope = float(np.clip(((here - here.mean()) * (end - end.mean())).mean() / spread, 0.1, 1.5))
+    return slope, float(end.mean() - slope * here.mean())

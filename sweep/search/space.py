@@ -55,7 +55,7 @@ class Space:
         size = math.prod(len(choices) for choices in grid.values())
         require(1 <= size <= MOST_POINTS, "the space", f"of 1 to {MOST_POINTS:,} points", size)
         self._constraints = tuple(constraints)
-        self._points: dict[int, Point] = {}
+        self._points: dict[int, Point | None] = {}
         self.example = self._valid({}, grid)  # a run of the space; all share its options
         self.axes = tuple(self._axis(key, grid) for key in grid)
         self.shape = tuple(len(axis.choices) for axis in self.axes)
@@ -86,14 +86,13 @@ class Space:
         if index in self._points:
             return self._points[index]
         try:
-            point = self._plan(self.overrides(index))
+            point: Point | None = self._plan(self.overrides(index))
         except InputError:
-            self.allowed[index] = False
-            return None
-        cost = point.cost._asdict() | {"size_bytes": point.cost.size_bytes}
-        if not all(constraint.holds(cost) for constraint in self._constraints):
-            self.allowed[index] = False
-            return None
+            point = None
+        if point is not None:
+            cost = point.cost._asdict() | {"size_bytes": point.cost.size_bytes}
+            point = point if all(constraint.holds(cost) for constraint in self._constraints) else None
+        self.allowed[index] &= point is not None
         self._points[index] = point
         return point
 
