@@ -2,16 +2,17 @@
 
 `table` trains every network of a space once (216 of them, 9 epochs each; about 15 minutes of a core on the digits) into
 a store outside of the repository; launched again it goes on. `replay` has searches choose from that table: nothing is
-trained, and what each would have cost is counted in epochs x MACs.
+trained, and what each would have cost is counted in epochs x MACs. In the end a real search is killed ten times.
 """
 
 import argparse
+import tempfile
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from bench import replay
+from bench import kills, replay
 from bench.measure import markdown
 from sweep import origin
 from sweep.config import CONF, register_schema
@@ -91,6 +92,8 @@ def main() -> None:
         return
     trials = history.read(Store(table), space, {})
     rows = replay.rows(replay.Table(space, trials, EPOCHS), large_space())
+    with tempfile.TemporaryDirectory() as folder:
+        rows += kills.rows(Path(folder), chosen.data_dir)
     head = f"python -m bench.search replay --data {chosen.data}: {origin.host()}, commit {origin.git_state()[0]}"
     text = f"<!-- {head} -->\n{markdown(rows)}"
     out = chosen.out or Path("docs") / f"bench_search_{chosen.data}.md"

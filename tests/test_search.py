@@ -295,6 +295,17 @@ def test_what_is_next_follows_from_the_trials_alone(sampler):
     assert len(jobs) == 30
 
 
+def test_in_the_end_nothing_is_left_that_might_be_on_the_front():
+    made = space()
+    spec = SearchSpec(budget_runs=30)
+    trials, _ = run_search(made, spec, epochs=9)
+    # The made-up curves keep their order, so what is expected is what comes.
+    losses = {i: (-top1_of(made, i), float(made.costs["size_bytes"][i])) for i in trials}
+    for index, rank in zip(losses, halving.ranks(list(losses.values())), strict=True):
+        assert rank > 0 or trials[index].status == "finished", index
+    assert [trial.status for trial in trials.values()].count("stopped") > 5
+
+
 def test_killed_runs_go_on_before_anything_else():
     made = space()
     searcher = Searcher(made, SearchSpec(budget_runs=10, first=FIRST), 9)

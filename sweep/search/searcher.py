@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.search.halving import promotion
+from sweep.search.halving import promotion, ranks
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
 
@@ -57,7 +57,8 @@ class Searcher:
         """The next job, given all trials; None if there is none until another one ends, or the search is over.
 
         First the runs that were killed, then promotions, then points that none has tried: the published networks, and
-        what the sampler proposes.
+        what the sampler proposes. In the end those go on that may yet turn out not to be beaten, whatever their rank
+        was at their rung: what is reported has no gaps for want of promotion.
         """
         for index, trial in sorted(trials.items()):
             if trial.status == "killed" or (trial.status == "stopped" and index in self.first):
@@ -65,15 +66,24 @@ class Searcher:
         promoted = self._promotion(trials)
         if promoted is not None:
             return promoted
-        if len(trials) >= self._spec.budget_runs:
-            return None
-        new = self._new(trials)
-        return None if new is None else self._job(new, 0)
+        new = self._new(trials) if len(trials) < self._spec.budget_runs else None
+        return self._stopped_front(trials) if new is None else self._job(new, 0)
 
     def _job(self, index: int, reached: int) -> Job:
         if index in self.first:  # references, and what accuracy at the end is fitted to
             return Job(index, self._rungs[-1])
         return Job(index, next((rung for rung in self._rungs if rung > reached), self._rungs[-1]))
+
+    def _stopped_front(self, trials: Mapping[int, Trial]) -> Job | None:
+        """The next rung for a stopped point that none would beat if it came out a standard deviation above what is
+        expected; None if there is none."""
+        expected = self._expected(trials, deviations=1.0)
+        points = sorted(expected)
+        by_rank = ranks([expected[point] for point in points])
+        for point, rank in zip(points, by_rank, strict=True):
+            if rank == 0 and trials[point].status == "stopped":
+                return self._job(point, len(trials[point].curve))
+        return None
 
     def _promotion(self, trials: Mapping[int, Trial]) -> Job | None:
         comparable = {
@@ -168,36 +178,49 @@ class Searcher:
         """What the sampler is told: accuracy at the end, or what is to be expected of it from the curve so far."""
         from sweep.search.samplers import Known
 
+        expected = self._expected(trials)
         ended, running = [], []
-        lines = {reached: _line(reached, trials) for reached in {len(trial.curve) for trial in trials.values()} - {0}}
         for index, trial in sorted(trials.items(), key=lambda pair: (pair[1].end, pair[0])):
-            if trial.status == "failed":
-                continue  # samplers ignore them, and no point is tried twice
-            top1 = trial.top1
-            if top1 is None and trial.curve:
-                slope, offset = lines[len(trial.curve)]
-                top1 = slope * trial.curve[-1] + offset
-            losses = None if top1 is None else self.losses(index, trial, top1)
             codes = tuple(self._space.codes[index].tolist())
-            if losses is not None:
-                ended.append(Known(codes, losses))
+            if index in expected:
+                ended.append(Known(codes, expected[index]))
             elif trial.status in ("running", "killed"):
                 running.append(Known(codes, None))
         return ended + running
 
+    def _expected(self, trials: Mapping[int, Trial], deviations: float = 0.0) -> dict[int, tuple[float, ...]]:
+        """The objectives at the end of each run that has a curve, to be minimised: measured, or to be expected.
 
-def _line(reached: int, trials: Mapping[int, Trial]) -> tuple[float, float]:
-    """Slope and offset that lead from accuracy after so many epochs to that at the end, through the finished runs."""
+        deviations: of accuracy, in standard deviations of what it was from what was to be expected of finished runs.
+        Failed runs have no objectives: samplers ignore them, and no point is tried twice.
+        """
+        lines = {reached: _line(reached, trials) for reached in {len(trial.curve) for trial in trials.values()} - {0}}
+        found = {}
+        for index, trial in trials.items():
+            top1 = trial.top1
+            if top1 is None and trial.curve and trial.status != "failed":
+                slope, offset, deviation = lines[len(trial.curve)]
+                top1 = slope * trial.curve[-1] + offset + deviations * deviation
+            losses = None if top1 is None else self.losses(index, trial, top1)
+            if losses is not None:
+                found[index] = losses
+        return found
+
+
+def _line(reached: int, trials: Mapping[int, Trial]) -> tuple[float, float, float]:
+    """Slope and offset that lead from accuracy after so many epochs to that at the end, through the finished runs; and
+    the standard deviation of these from the line."""
     pairs = [
         (trial.curve[reached - 1], trial.top1)
         for trial in trials.values()
         if trial.top1 is not None and len(trial.curve) >= reached
     ]
     if not pairs:
-        return 1.0, 0.0
+        return 1.0, 0.0, 0.0
     here, end = np.array(pairs).T
     spread = float(here.var())
     slope = 1.0
     if len(pairs) >= FITTED and spread > 0:
         slope = float(np.clip(((here - here.mean()) * (end - end.mean())).mean() / spread, 0.1, 1.5))
-    return slope, float(end.mean() - slope * here.mean())
+    offset = float(end.mean() - slope * here.mean())
+    return slope, offset, float((end - slope * here - offset).std())

@@ -1,0 +1,52 @@
+"""A search that is killed with signal 9 again and again: what was trained twice."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from bench.measure import Row
+from sweep.store import Store
+
+SEARCH = (
+    "experiment=search", "data=digits", "arch.conv1=16", "arch.fires=4", "arch.base_e=16,32", "arch.incr_e=16",
+    "train.epochs=3", "train.precision=fp32", "search.budget_runs=40", "workers=2",
+)  # fmt: skip
+
+
+def rows(folder: Path, data_dir: str, kills: int = 10) -> list[Row]:
+    """Launch a search, kill it within seconds, launch it again, `kills` times; then let it end."""
+    chance = random.Random(0)
+    command = [sys.executable, "-m", "sweep", *SEARCH, f"results_dir={folder}", f"data_dir={data_dir}"]
+    for kill in range(kills + 1):
+        print(f"  launch {kill + 1}, {len(list(Store(folder).keys()))} networks so far", flush=True)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        if kill < kills:
+            records = len(list(Store(folder).keys()))
+            while process.poll() is None and len(list(Store(folder).keys())) < records + 1:
+                time.sleep(0.1)
+            time.sleep(2 * chance.random())
+            os.kill(process.pid, signal.SIGKILL)  # its workers end with it
+        process.wait()
+    tried = list(Store(folder).keys())
+    twice = begun = 0
+    for key in tried:
+        # An epoch is told once for each time that it was trained: the seconds in a line tell two times apart.
+        lines = set(re.findall(r" epoch (\d+): (.*)", (folder / key / "log").read_text()))
+        epochs = Counter(epoch for epoch, _ in lines)
+        begun += len(epochs)
+        twice += sum(count - 1 for count in epochs.values())
+    return [
+        Row(
+            what=f"epochs trained twice, over {kills} kills with signal 9",
+            peer="-",
+            goal="0",
+            measured=str(twice),
+            detail=f"{len(tried)} networks, {begun} epochs",
+        )
+    ]
