@@ -36,7 +36,7 @@ def test_sweep_commands_compose(command):
     arguments = shlex.split(command)
     overrides = [word for word in arguments[arguments.index("sweep") + 1 :] if "=" in word]
     overrides = [quoted(word) for word in overrides]
-    single = [re.sub(r"=([^\[\]]*?),.*", r"=\1", word) for word in overrides]  # the first value of each list
+    single = [re.sub(r"^([^=]*)=([^\[\]]*?),.*", r"\1=\2", word) for word in overrides]  # the first of each list
     with initialize_config_dir(str(CONF), version_base="1.3"):
         assert load(compose("config", overrides=single)).key
 

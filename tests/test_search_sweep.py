@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sweep.run import run
 from sweep.search import best
 from sweep.search.halving import ranks
 from sweep.search.spec import parse_constraint
@@ -36,12 +37,9 @@ def arguments(results: Path, *more: str) -> tuple[str, ...]:
 def searched(tmp_path_factory) -> tuple[Path, list[str]]:
     """A search that is launched, killed twice, and launched to its end, and again with more budget; its outputs."""
     results = tmp_path_factory.mktemp("search") / "results"
-    earlier = [override for override in TINY if not override.startswith("arch.sr")]
-    code, out, err = command(
-        "-m", *earlier, "arch.sr=0.25,0.5", "arch.fires=4", "arch.pct_3x3=0.25", "arch.bypass=none", "workers=2",
-        f"data_dir={results.parent}/data", f"results_dir={results}",
-    )  # fmt: skip
-    assert (code, err) == (0, "")
+    for sr in (0.25, 0.5):
+        earlier = [*TINY, "arch.fires=4", "arch.pct_3x3=0.25", f"arch.sr={sr}"]
+        run(point(*earlier, f"data_dir={results.parent}/data", f"results_dir={results}").config)
     for more in (1, 4):
         expected = len(list(Store(results).keys())) + more
         process = start(*arguments(results, "search.budget_runs=10"))
