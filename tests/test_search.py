@@ -110,8 +110,8 @@ def test_constraints_on_the_command_line_get_the_quotes_that_hydra_wants():
 
 
 def test_rungs_are_multiples_up_to_the_end():
-    assert SearchSpec().rungs(27) == (1, 3, 9, 27)
-    assert SearchSpec().rungs(5) == (1, 3, 5)
+    assert SearchSpec(reduction=3).rungs(27) == (1, 3, 9, 27)
+    assert SearchSpec(reduction=3).rungs(5) == (1, 3, 5)
     assert SearchSpec(reduction=2, first_rung=3).rungs(10) == (3, 6, 10)
     assert SearchSpec(reduction=1).rungs(10) == SearchSpec(first_rung=10).rungs(10) == (10,)
 

@@ -101,7 +101,8 @@ def test_stopped_runs_keep_their_checkpoint_and_know_nothing_of_the_test_set(sea
     stopped = [record for record in records(results) if record.status == "stopped"]
     assert stopped
     for record in stopped:
-        assert (record.epochs, record.top1, record.loss, record.weights_bytes) == (1, None, None, None)
+        assert record.epochs in (1, 2)
+        assert (record.top1, record.loss, record.weights_bytes) == (None, None, None)
         assert record.validation_top1 == Store(results).validation_curve(record.key)[-1]
         assert (results / record.key / "checkpoint.pt").exists()
         assert record.latency_seconds > 0

@@ -67,7 +67,7 @@ class SearchSpec:
     seed: int = 0  # of the sampler
     # A network goes on from one rung to the next, `reduction` times as many epochs, if it is among the best
     # 1/reduction of those that came to the rung. 1: all are trained to the end.
-    reduction: int = 3
+    reduction: int = 2
     first_rung: int = 1  # epochs
     retry_failed: bool = False  # try the networks again whose runs failed before this launch
     # What is trained first, and to the end: what differs from the configuration; {} is the configuration itself.
