@@ -310,7 +310,7 @@ def test_killed_runs_go_on_before_anything_else():
     made = space()
     searcher = Searcher(made, SearchSpec(budget_runs=10, first=FIRST), 9)
     trials = {7: Trial(status="stopped", curve=(0.5,)), 9: Trial(status="killed", curve=(0.5, 0.6))}
-    assert searcher.next(trials) == Job(9, 3)
+    assert searcher.next(trials) == Job(9, 4), "the next rung of 1, 2, 4, 8, 9"
     first = searcher.first[0]
     assert searcher.next({first: Trial(status="killed")}) == Job(first, 9)
 
