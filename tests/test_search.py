@@ -75,7 +75,8 @@ def ended(space: Space, job: Job, epochs: int, end: str = "") -> Trial:
 def test_constraints_are_read():
     assert parse_constraint(" size_bytes <= 500e3") == ("size_bytes", True, 500_000)
     assert parse_constraint("macs>=2") == ("macs", False, 2)
-    assert str(parse_constraint("macs<=20e6")) == "macs<=2e+07"
+    assert str(parse_constraint("macs<=20e6")) == "macs<=20000000"
+    assert str(parse_constraint("parameters>=1248424")) == "parameters>=1248424", "to the last digit"
 
 
 @pytest.mark.parametrize("text", ["size_bytes=5", "size_bytes<=", "top1<=3", "macs<=few", "macs<=nan", "<=3", ""])

@@ -84,7 +84,7 @@ def test_earlier_results_are_trials(searched):
     (sweep,) = [sweep for sweep in Store(results).sweeps() if sweep.search is not None]
     assert sweep.search == {
         "objectives": ["top1", "size_bytes"],
-        "constraints": ["parameters<=12000", "macs<=2e+07"],
+        "constraints": ["parameters<=12000", "macs<=20000000"],
     }
     assert sorted(sweep.keys) == sorted(record.key for record in records(results))
     earlier = {point(*TINY, "arch.fires=4", "arch.pct_3x3=0.25", f"arch.sr={sr}").key for sr in (0.25, 0.5)}

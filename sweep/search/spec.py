@@ -11,6 +11,7 @@ OBJECTIVES = ("top1", "size_bytes", "macs", "latency")
 KNOWN = ("size_bytes", "parameters", "macs", "activations")  # before anything trains
 SAMPLERS = ("tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid")
 COMMAND_LINE = "search.constraints=["
+CONSTRAINT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*(\d+\.?\d*(?:[eE][+-]?\d+)?)\s*")
 
 
 class Constraint(NamedTuple):
@@ -21,7 +22,7 @@ class Constraint(NamedTuple):
     bound: float
 
     def __str__(self) -> str:
-        return f"{self.name}{'<=' if self.at_most else '>='}{self.bound:g}"
+        return f"{self.name}{'<=' if self.at_most else '>='}{self.bound:.15g}"  # :g would round 1248424
 
     def holds(self, cost: Mapping[str, Any]) -> Any:
         """Whether the cost keeps the bound: a bool for numbers, an array of them for arrays."""
@@ -31,17 +32,13 @@ class Constraint(NamedTuple):
 
 def parse_constraint(text: str) -> Constraint:
     """The constraint that the text states: size_bytes<=500e3. Raises SpecError."""
-    found = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*(\S+)\s*", text)
-    try:
-        assert found is not None
-        name, relation, bound = found.groups()
-        constraint = Constraint(name, relation == "<=", float(bound))
-    except (AssertionError, ValueError):
+    found = CONSTRAINT.fullmatch(text)
+    if found is None:
         rule = "a quantity, <= or >=, and a number, as in size_bytes<=500e3"
-        raise SpecError(f"search.constraints must be {rule}, got {text!r}") from None
+        raise SpecError(f"search.constraints must be {rule}, got {text!r}")
+    name, relation, bound = found.groups()
     require(name in KNOWN, "search.constraints", "on one of " + ", ".join(KNOWN), name)
-    require(constraint.bound == constraint.bound, "search.constraints", "bounded by a number", text)
-    return constraint
+    return Constraint(name, relation == "<=", float(bound))
 
 
 def quoted(argument: str) -> str:
@@ -69,7 +66,7 @@ class SearchSpec:
     # 1/reduction of those that came to the rung. 1: all are trained to the end.
     reduction: int = 2
     first_rung: int = 1  # epochs
-    retry_failed: bool = False  # try the networks again whose runs failed before this launch
+    retry_failed: bool = False  # runs that failed before this launch count as not tried: they may be chosen again
     # What is trained first, and to the end: what differs from the configuration; {} is the configuration itself.
     first: list[dict[str, Any]] = field(default_factory=list)
 
