@@ -30,7 +30,7 @@ class Display:
         self._points = {point.key: point for point in points}
         self._labels = labels(points)
         self._running: dict[str, tuple[float, Progress | None]] = {}
-        self._ended: list[str] = []
+        self._ended: set[str] = set()
         self._began = time.monotonic()
         self._done_before: dict[str, float] = {}  # epochs done when a run went on from its checkpoint
         self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True)
@@ -47,13 +47,14 @@ class Display:
             self._live.stop()
 
     def add(self, point: Point, label: str) -> None:
-        """A run is to come that was not among the points."""
+        """A run is to come that was not among the points, or that goes on."""
         self._points[point.key] = point
         self._labels[point.key] = label
 
     def started(self, key: str) -> None:
         """A run has been started."""
         self._running[key] = (time.monotonic(), None)
+        self._ended.discard(key)  # a search goes on with runs that it had stopped
         if not self._console.is_terminal:
             self._console.print(f"{self._labels[key]}: started")
 
@@ -79,7 +80,7 @@ class Display:
     def ended(self, key: str, record: Record | None, message: str = "") -> None:
         """A run has ended, with this record or, if it left none, for this reason."""
         started, _ = self._running.pop(key)
-        self._ended.append(key)
+        self._ended.add(key)
         self._done_before.pop(key, None)
         label, took = self._labels[key], duration(time.monotonic() - started)
         if record is not None and record.status == "finished":
@@ -100,7 +101,8 @@ class Display:
         gained = progress.epochs_done - self._done_before[key]
         if gained <= 0:
             return None
-        return (time.monotonic() - started) * (progress.epochs - progress.epochs_done) / gained
+        until = self._points[key].config.stop_epoch or progress.epochs
+        return (time.monotonic() - started) * max(0.0, until - progress.epochs_done) / gained
 
     def _sweep_seconds_left(self) -> float | None:
         """Of all runs, at the rate of multiply-accumulates since the start."""
@@ -156,8 +158,8 @@ def print_summary(store: Store, points: Sequence[Point]) -> bool:
     names = labels(points)
     for point in points:
         record = store.read(point.key)
-        if record is not None and record.status != "failed":
-            stopped = record.status == "stopped"
+        stopped = _stopped_as_asked(point, record)
+        if record is not None and (record.status == "finished" or stopped):
             table.add_row(
                 names[point.key],
                 f"{point.cost.size_mib:.3f}",
@@ -168,7 +170,9 @@ def print_summary(store: Store, points: Sequence[Point]) -> bool:
                 duration(record.train_seconds),
             )
         else:
-            reason = "ended without a record" if record is None else record.error
+            reason = "ended without a record"
+            if record is not None:
+                reason = record.error or f"left off after epoch {record.epochs}"
             start = point.config.uncompressed.key
             if record is None and start != point.key and not store.is_done(start):
                 reason = f"run {start}, whose network it compresses, did not finish"
@@ -177,6 +181,11 @@ def print_summary(store: Store, points: Sequence[Point]) -> bool:
     if failures.row_count:
         out.print(failures)
     return failures.row_count == 0
+
+
+def _stopped_as_asked(point: Point, record: Record | None) -> bool:
+    """Whether the run was to be left off before its end, and has come that far."""
+    return record is not None and record.status == "stopped" and 0 < point.config.stop_epoch <= (record.epochs or 0)
 
 
 def percent(value: float | None) -> str:

@@ -1,5 +1,7 @@
 """What a person sees of a sweep."""
 
+from dataclasses import replace
+
 import pytest
 
 from fire.progress import Epoch, Progress
@@ -94,3 +96,25 @@ def test_the_summary_tells_results_from_failures(points, tmp_path, capsys):
     store.write(record_of(second, status="failed", error="diverged: the loss is nan"))
     assert not print_summary(store, points)
     assert "diverged: the loss is nan" in capsys.readouterr().out
+
+
+def test_a_run_left_off_by_an_earlier_launch_is_a_success_only_if_that_was_asked_for(points, tmp_path, capsys):
+    (point, _), store = points, Store(tmp_path)
+    store.write(record_of(point, status="stopped", epochs=1, validation_top1=0.5))
+    for stop_epoch, succeeded in ((0, False), (1, True), (2, False)):
+        asked = replace(point, config=replace(point.config, stop_epoch=stop_epoch))
+        assert print_summary(store, [asked]) == succeeded
+        told = capsys.readouterr().out
+        assert ("stopped after epoch 1" in told) == succeeded
+        assert ("left off after epoch 1" in told) != succeeded
+
+
+def test_the_time_left_is_that_to_where_the_run_leaves_off(points, capsys):
+    point = replace(points[0], config=replace(points[0].config, stop_epoch=1))
+    with Display([point]) as display:
+        display.started(point.key)
+        for epochs in (0.5, 1):
+            display.progress(point.key, progress_after(epochs))
+    line = capsys.readouterr().out.splitlines()[1]
+    assert "epoch 1/2" in line
+    assert line.endswith(", 0:00 left")
