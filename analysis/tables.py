@@ -29,7 +29,7 @@ COLUMNS = [field.name for field in dataclasses.fields(Record) if field.name not 
 
 
 def load(results_dir: Path | str) -> pd.DataFrame:
-    """All runs of a store, a row a run, finished or failed.
+    """All runs of a store, a row a run, finished, stopped or failed.
 
     Columns: those of sweep.store.Record; the metaparameters under their own names (family, sr, pct_3x3, ...); data, the
     name of the data set; data.* and train.*; compress, the method, and compress.* of compressed networks; size_mib;

@@ -34,9 +34,7 @@ class RunOptions:
     threads: int = 0  # of a run; 0: the cores, divided among the workers
     workers: int = 0  # runs at a time in a sweep; 0: one a core, or runs_per_gpu on each GPU
     runs_per_gpu: int = 1
-    stop_epoch: int = (
-        0  # leave a run off after so many epochs, to be gone on with by a later launch; 0: train to the end
-    )
+    stop_epoch: int = 0  # leave a run off after so many epochs; a later launch goes on; 0: train to the end
     timeout: float = 0.0  # seconds after which a run of a sweep is stopped, until the next launch; 0: never
     results_dir: str = "results"
     data_dir: str = "data"  # downloads and decoded images

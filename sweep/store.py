@@ -1,7 +1,7 @@
 """The store of results: a directory a run, on any file system, without server or daemon. Standard library only.
 
 results/<key>/   config.yaml, record.json, curve.csv, log; weights.safetensors, or network.fcn of a compressed network;
-                 checkpoint.pt while it trains
+                 checkpoint.pt until it has finished
 results/sweeps/  <name>.json for each launched sweep: what varied, and the keys of its points
 
 record.json is written last and at once: a run is done if and only if it is there and says so.
@@ -117,7 +117,7 @@ class Store:
         return self.root / key
 
     def write(self, record: Record) -> None:
-        """Make the record the run's: after this it is done, or has failed."""
+        """Make the record the run's: after this it is done, was stopped, or has failed."""
         folder = self.folder(record.key)
         folder.mkdir(parents=True, exist_ok=True)
         content = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False)
