@@ -14,6 +14,7 @@ from sweep.command import BAD_INPUT, FAILED, guarded, run_one, stop
 from sweep.config import CONF, PARTS, load, register_schema
 from sweep.plan import Point
 from sweep.search.spec import quoted
+from sweep.sweepers import refuse_search
 
 
 def main() -> None:
@@ -38,6 +39,7 @@ def _main() -> None:
 def _task(cfg: DictConfig) -> None:
     """One run; in a sweep with a launcher of Hydra's, a run's failure is left to the store and the sweeper."""
     try:
+        refuse_search(HydraConfig.get().overrides.task)
         config = load(cfg)
         point = Point(
             overrides=tuple(HydraConfig.get().overrides.task), config=config, key=config.key, cost=config.cost

@@ -5,7 +5,7 @@ Unlike Hydra's basic sweeper it knows the store, so a sweep that is launched aga
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from fire import data
+from fire.errors import require
 from sweep.display import console, print_summary
 from sweep.plan import EXECUTION, Planner, Point, dry_run_table
 from sweep.store import Store, Sweep
@@ -51,6 +52,7 @@ class StoreSweeper(Sweeper):
         assert self.config is not None
         assert self.planner is not None
         assert self.launcher is not None
+        refuse_search(arguments)
         overrides = self.overrides(arguments)
         (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
         points = _distinct([self.planner.point(combination) for combination in grid])
@@ -122,13 +124,22 @@ def _manifest(config: DictConfig, overrides: list[Override], points: list[Point]
     )
 
 
-def sweep_name(config: DictConfig, untold: Collection[str]) -> str:
-    """A file's name from the experiment and the command line without the keys that are not told."""
+def refuse_search(overrides: Iterable[str]) -> None:
+    """Raise InputError for settings of a search, outside of which they would do nothing."""
+    for override in overrides:
+        name = override.lstrip("+~").partition("=")[0]
+        used = name.partition(".")[0] != "search"
+        require(used, name, "set in a search (experiment=search or hydra/sweeper=search)", override)
+
+
+def sweep_name(config: DictConfig, untold: Collection[str], kind: str = "") -> str:
+    """A file's name from the kind of sweep, the experiment, and the command line without the keys that are not told."""
     experiment = OmegaConf.select(config, "hydra.runtime.choices.experiment")
     # The command line, without what says only where and how to run, tells launches of one experiment apart.
     task: list[str] = list(config.hydra.overrides.task)
     lines = [line for line in task if line.partition("=")[0] not in (*untold, "experiment")]
-    return _file_name(([experiment] if experiment else []) + lines)
+    names = dict.fromkeys(name for name in (kind, experiment) if name)
+    return _file_name([*names, *lines])
 
 
 def _file_name(parts: list[str]) -> str:

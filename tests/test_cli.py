@@ -52,6 +52,8 @@ def test_help():
         (["-m", "arch.sr=0.25,0.5,7"], ["arch.sr=7", "sr must be in (0, 1], got 7.0"]),
         (["seed=1", "-m", "arch.sr=0.25,7"], ["arch.sr=7", "sr must be in (0, 1], got 7.0"]),
         (["-m", "data=digits,image_folder"], ["data=image_folder", "data.root must be a folder", "got None"]),
+        (["search.budget_runs=3"], ["search.budget_runs must be set in a search", "got 'search.budget_runs=3'"]),
+        (["experiment=sr", "search.sampler=gp"], ["search.sampler must be set in a search"]),
     ],
     ids=" ".join,
 )
