@@ -34,12 +34,15 @@ def _main() -> None:
     if not chosen.results.is_dir():
         raise InputError(f"the results must be a directory, got {str(chosen.results)!r}")
     found = best.candidates(Store(chosen.results).records(), bounds)
-    names = dict.fromkeys(each.config.data.name for each in found if chosen.data in (None, each.config.data.name))
-    if not names:
+    found = [each for each in found if chosen.data in (None, each.config.data.name)]
+    if not found:
         within = " with " + ", ".join(map(str, bounds)) if bounds else ""
         raise InputError(f"the results must hold a finished network{within}, got none in {str(chosen.results)!r}")
-    for name in names:
-        for line in best.lines(next(each for each in found if each.config.data.name == name)):
+    best_of: dict[str, best.Candidate] = {}
+    for each in found:
+        best_of.setdefault(each.data_set, each)
+    for each in best_of.values():
+        for line in best.lines(each):
             print(line)
 
 

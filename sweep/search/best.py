@@ -30,6 +30,11 @@ class Candidate:
     records: tuple[Record, ...]
 
     @property
+    def data_set(self) -> str:
+        """What tells its data from others': images cut to another size, or fewer of them, are other data."""
+        return json.dumps(self.config.identity["data"], sort_keys=True)
+
+    @property
     def validation_top1(self) -> float:
         """The mean over seeds, which networks are chosen by."""
         return float(np.mean([record.validation_top1 for record in self.records]))
@@ -65,8 +70,13 @@ def lines(candidate: Candidate) -> list[str]:
     mean, low, high = candidate.test_top1
     size = f"{record.size_bytes:,} bytes, {record.size_bytes / 2**20:.3f} MiB, {record.parameters:,} parameters"
     spread = f"{percent(low)} to {percent(high)}, 95 % interval over {len(candidate.records)} seeds"
-    overrides = overrides_of(candidate.config)
-    again = ["python -m sweep", *(["-m"] if len(candidate.records) > 1 else []), *map(shlex.quote, overrides)]
+    try:
+        overrides = overrides_of(candidate.config)
+        line = ["python -m sweep", *(["-m"] if len(candidate.records) > 1 else []), *map(shlex.quote, overrides)]
+        again = f"{' '.join(line)} seed={seeds} results_dir=again"
+    except InputError:  # such as weights to start from that were moved
+        overrides = [f"{name}={value}" for name, value in candidate.config.identity["arch"].items()]
+        again = "no command line of this version leads to it"
     return [
         f"{candidate.config.data.name}: {' '.join(overrides)}",
         f"  size      {size}",
@@ -74,7 +84,7 @@ def lines(candidate: Candidate) -> list[str]:
         f"  top-1     test {percent(mean)} ({spread if len(candidate.records) > 1 else 'one seed, no interval'}), "
         f"validation {percent(candidate.validation_top1)}, which it was chosen by",
         f"  runs      {' '.join(record.key for record in candidate.records)}",
-        f"  again     {' '.join(again)} seed={seeds} results_dir=again",
+        f"  again     {again}",
     ]
 
 

@@ -1,0 +1,65 @@
+"""Which network is told as the best, and how it is trained again. Nothing trains here."""
+
+import dataclasses
+import shlex
+import sys
+
+import pytest
+
+from sweep.config import RunConfig
+from sweep.search import __main__ as command
+from sweep.search import best
+from sweep.store import Record, Store
+from tests.sweeping import TINY, config
+
+
+def record_of(run: RunConfig, top1: float) -> Record:
+    return Record(
+        key=run.key,
+        status="finished",
+        arch={"family": run.family, **dataclasses.asdict(run.arch)},
+        data=dataclasses.asdict(run.data),
+        train=dataclasses.asdict(run.train),
+        seed=run.seed,
+        **run.cost._asdict(),
+        size_bytes=run.cost.size_bytes,
+        top1=top1,
+        validation_top1=top1,
+    )
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch, capsys):
+    """What the command tells of runs with these accuracies."""
+
+    def tell(runs: dict[RunConfig, float], *arguments: str) -> str:
+        for run, top1 in runs.items():
+            Store(tmp_path).write(record_of(run, top1))
+        monkeypatch.setattr(sys, "argv", ["best", "best", str(tmp_path), *arguments])
+        command._main()
+        return capsys.readouterr().out
+
+    return tell
+
+
+def test_each_data_set_has_its_own_best_network(told):
+    whole, few = config(*TINY, "arch.sr=0.25"), config(*TINY, "data.limit=100")
+    out = told({config(*TINY): 0.8, whole: 0.9, few: 0.7})
+    assert [line for line in out.splitlines() if "digits:" in line] == [
+        line
+        for run in (whole, few)
+        for line in best.lines(best.Candidate(config=run, records=(record_of(run, 0),)))[:1]
+    ]
+    assert f"runs      {whole.key}" in out
+    assert f"runs      {few.key}" in out
+
+
+def test_a_winner_that_cannot_be_trained_again_hides_no_other(told, tmp_path):
+    path = tmp_path / "start.safetensors"
+    path.write_bytes(b"weights")
+    winner, other = config(*TINY, f"train.weights={path}"), config(*TINY, "data.limit=100")
+    path.unlink()
+    out = told({winner: 0.9, other: 0.7})
+    assert f"runs      {winner.key}\n  again     no command line of this version leads to it" in out
+    (again,) = [line for line in out.splitlines() if "again     python -m sweep " in line]
+    assert config(*shlex.split(again)[4:-1]).key == other.key
