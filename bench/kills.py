@@ -1,9 +1,7 @@
 """A search that is killed with signal 9 again and again: what was trained twice."""
 
-import os
 import random
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -31,7 +29,7 @@ def rows(folder: Path, data_dir: str, kills: int = 10) -> list[Row]:
             while process.poll() is None and len(list(Store(folder).keys())) < records + 1:
                 time.sleep(0.1)
             time.sleep(2 * chance.random())
-            os.kill(process.pid, signal.SIGKILL)  # its workers end with it
+            process.kill()  # its workers end with it
         process.wait()
     tried = list(Store(folder).keys())
     twice = begun = 0

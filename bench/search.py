@@ -90,7 +90,8 @@ def main() -> None:
     if chosen.what == "table":
         train_table(space)
         return
-    trials = history.read(Store(table), space, {})
+    store = Store(table)
+    trials = history.trials(store, space, history.records(store, space))
     rows = replay.rows(replay.Table(space, trials, EPOCHS), large_space())
     with tempfile.TemporaryDirectory() as folder:
         rows += kills.rows(Path(folder), chosen.data_dir)

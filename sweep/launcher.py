@@ -58,9 +58,7 @@ class LocalLauncher(Launcher):
 
     def run(self, config: RunConfig, runs: int, source: Source, display: Display) -> None:
         """Run what the source gives, at most `runs` at a time, in the places and with the threads of the options."""
-        places = slots(config, runs)
-        threads = config.threads or max(1, origin.cores() // len(places))
-        _Pool(source, places, threads, display).run()
+        _Pool(source, slots(config, runs), threads_of(config, runs), display).run()
 
 
 def _config_of(point: Point | None) -> RunConfig | None:
@@ -73,6 +71,11 @@ def slots(config: RunConfig, runs: int) -> list[str | None]:
     gpus = [name for i, name in enumerate(origin.gpus()) if config.device in ("auto", "cuda", f"cuda:{i}")]
     places: list[str | None] = [*gpus] * config.runs_per_gpu or [None] * (config.workers or origin.cores())
     return places[: min(config.workers or len(places), runs)]
+
+
+def threads_of(config: RunConfig, runs: int) -> int:
+    """How many threads each of so many runs has."""
+    return config.threads or max(1, origin.cores() // len(slots(config, runs)))
 
 
 @dataclass

@@ -115,7 +115,7 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
         "precision": trained.precision,
         "kernels": trained.kernels,
         "threads": trained.threads,
-        "device": _device_name(device),
+        "device": device_name(device),
     }
     if len(trained.curve) < config.train.epochs:
         return result  # of the test set nothing is known before the end
@@ -185,7 +185,7 @@ def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict
         "nonzero": sum(int(np.count_nonzero(values(tensor))) for tensor in decoded.tensors.values()),
         "precision": result.precision,
         "threads": torch.get_num_threads(),
-        "device": _device_name(device),
+        "device": device_name(device),
     }
 
 
@@ -217,7 +217,8 @@ def _last(curve: Sequence[Epoch]) -> dict[str, Any]:
     }
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """What records call it."""
     return str(device) if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 

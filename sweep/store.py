@@ -173,19 +173,25 @@ class Store:
         write(path, json.dumps(content, indent=1) + "\n")
         return path
 
+    def read_sweep(self, name: str) -> Sweep | None:
+        """The manifest of that name; None if there is none, or if the file is damaged."""
+        try:
+            content = json.loads((self.root / "sweeps" / f"{name}.json").read_bytes())
+            return Sweep(
+                name=content["name"],
+                varied=tuple(content["varied"]),
+                points=tuple((dict(point["overrides"]), point["key"]) for point in content["points"]),
+                search=content.get("search"),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def sweeps(self) -> Iterator[Sweep]:
         """All readable manifests, sorted by name."""
         for path in sorted((self.root / "sweeps").glob("*.json")):
-            try:
-                content = json.loads(path.read_bytes())
-                yield Sweep(
-                    name=content["name"],
-                    varied=tuple(content["varied"]),
-                    points=tuple((dict(point["overrides"]), point["key"]) for point in content["points"]),
-                    search=content.get("search"),
-                )
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
+            sweep = self.read_sweep(path.stem)
+            if sweep is not None:
+                yield sweep
 
 
 def curve_csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from fire.errors import InputError, SpecError
-from sweep.search import halving
+from sweep.search import halving, samplers, sweeper
 from sweep.search.searcher import Job, Searcher, Trial
 from sweep.search.space import Space
 from sweep.search.spec import SAMPLERS, Constraint, SearchSpec, parse_constraint, quoted
@@ -30,12 +31,8 @@ def cached_space(bounds: tuple[Constraint, ...]) -> Space:
 
 
 def space(*constraints: str) -> Space:
-    """A space of 108 points, as new."""
-    made = cached_space(tuple(map(parse_constraint, constraints)))
-    made.allowed[:] = True
-    for constraint in map(parse_constraint, constraints):
-        made.allowed &= constraint.holds(made.costs)
-    return made
+    """A space of 108 points."""
+    return cached_space(tuple(map(parse_constraint, constraints)))
 
 
 def top1_of(space: Space, index: int) -> float:
@@ -154,14 +151,41 @@ def test_groups_and_recipes_are_axes_too():
         ({"arch.sr": ["0.5", "7.0"]}, [], "sr must be in"),
         ({"arch.width": ["1", "2"]}, [], "arch.width"),
         ({"arch.sr": ["0.5", "0.50"]}, [], "arch.sr must have distinct choices"),
+        ({"train.epochs": ["2", "3"]}, [], "train.epochs must be an axis that leaves train.epochs as it is, got '2, 3'"),
+        ({"data.limit": ["0", "100"]}, [], "data.limit must be an axis that leaves data as it is"),
+        ({"compress": ["none", "entropy"]}, [], "compress must be an axis that leaves compress as it is"),
         ({"arch.base_e": [str(i) for i in range(1, 2000)], "train.lr": [str(i) for i in range(1, 2000)]}, [], "points"),
-        ({"arch.sr": ["0.5", "1.0"]}, ["size_bytes<=100"], "must leave a network of the space.*least: size_bytes "),
+        ({"arch.sr": ["0.5", "1.0"]}, ["size_bytes<=100"], r"must leave a network of the space.*has size_bytes [\d,]+ to [\d,]+\)"),
     ],
 )
 def test_bad_spaces_are_refused_on_one_line(grid, constraints, message):
     with pytest.raises(InputError, match=message) as caught:
         Space(planner(), BASE, grid, [parse_constraint(text) for text in constraints])
     assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_may_not_bring_its_own_number_of_epochs():
+    with pytest.raises(InputError, match="^train must be an axis that leaves train.epochs as it is, got 'quick, full'$"):
+        Space(planner(), ["data=digits"], {"train": ["quick", "full"]}, ())
+    assert Space(planner(), TINY, {"train": ["quick", "full"]}, ()).size == 2, "here it is set beside them"
+
+
+def test_a_value_that_follows_an_axis_is_refused_where_arrays_do_not_count_it():
+    with pytest.raises(InputError, match="the space must be of axes to which no other value refers, got"):
+        Space(planner(), [*BASE, "arch.incr_e=${arch.base_e}"], {"arch.base_e": ["8", "32"]}, ())
+
+
+def test_the_space_of_a_search_is_of_lists_of_choices():
+    parse = OverridesParser.create().parse_override
+    assert sweeper._choices(parse("arch.sr=0.25,0.5")) == ["0.25", "0.5"]
+    for text, message in (
+        ("search.objectives=top1,macs", "search.objectives must be one value; a list stands in brackets"),
+        ("experiment=sr,bypass", "the space must be of networks and recipes, got 'experiment'"),
+        ("seed=0,1", "the space must be of networks and recipes, got 'seed'"),
+        ("arch.sr=interval(0,1)", "the space must be of lists of choices"),
+    ):
+        with pytest.raises(InputError, match=f"^{message}"):
+            sweeper._choices(parse(text))
 
 
 def test_the_nearest_point_differs_least():
@@ -285,15 +309,32 @@ def test_one_network_under_two_names_is_trained_once():
     assert len(trials) == 2
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc", "random"])
-def test_what_is_next_follows_from_the_trials_alone(sampler):
-    spec = SearchSpec(budget_runs=40, sampler=sampler, first=FIRST)
-    trials, jobs = run_search(space(), spec, epochs=3, limit=30)
-    remembering, reordered = Searcher(space(), spec, 3), dict(sorted(trials.items(), reverse=True))
-    expected = Searcher(space(), spec, 3).next(trials)
-    assert expected is not None
-    assert remembering.next(trials) == expected == Searcher(space(), spec, 3).next(reordered)
-    assert len(jobs) == 30
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc", "random", "grid"])
+def test_a_search_that_is_launched_again_asks_what_it_would_have_asked(sampler):
+    # A sixth of the points are second and third names of a network, which turn out on the way.
+    grid = GRID | {"arch.incr_e": ["8", "16", "32"], "arch.freq": ["2", "4"]}
+    del grid["arch.pct_3x3"], grid["arch.base_e"]
+    spec = SearchSpec(budget_runs=60, sampler=sampler, first=FIRST)
+    made = Space(planner(), BASE, grid, ())
+    lasting = Searcher(made, spec, 3)
+    trials: dict[int, Trial] = {}
+    for step in range(40):
+        job = lasting.next(trials)
+        again = Searcher(Space(planner(), BASE, grid, ()), spec, 3)
+        assert again.next(dict(reversed(trials.items()))) == job is not None, step
+        trials[job.point] = ended(made, job, 3, end=f"{step:05}")
+    assert len({made.point(index).config.arch.plan(1) for index in trials}) == len(trials)
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "nsga3"])
+def test_optuna_reads_the_generations_that_are_noted(sampler):
+    # By a private attribute: if Optuna reads another one, all is generation 0, and nothing ever gets parents.
+    made = space()
+    known = [samplers.Known(tuple(made.codes[i].tolist()), (-top1_of(made, i), float(i))) for i in range(20)]
+    study = samplers.study_of(sampler, made.axes, known, 2, samplers.Settings(0, 0, known=20, budget=80))
+    for generation, numbers in ((0, range(8)), (1, range(8, 16)), (2, range(16, 20))):
+        population = study.sampler.get_population(study, generation)
+        assert [trial.number for trial in population] == list(numbers)
 
 
 def test_in_the_end_nothing_is_left_that_might_be_on_the_front():
@@ -310,8 +351,11 @@ def test_in_the_end_nothing_is_left_that_might_be_on_the_front():
 def test_killed_runs_go_on_before_anything_else():
     made = space()
     searcher = Searcher(made, SearchSpec(budget_runs=10, first=FIRST), 9)
-    trials = {7: Trial(status="stopped", curve=(0.5,)), 9: Trial(status="killed", curve=(0.5, 0.6))}
-    assert searcher.next(trials) == Job(9, 4), "the next rung of 1, 2, 4, 8, 9"
+    stopped = {7: Trial(status="stopped", curve=(0.5,))}
+    for curve, rung in (((), 1), ((0.5, 0.6, 0.7), 4), ((0.5,) * 9, 9)):
+        assert searcher.next(stopped | {9: Trial(status="killed", curve=curve)}) == Job(9, rung), "of 1, 2, 4, 8, 9"
+    # Killed behind its rung's epoch and before its record: it goes back there, and no further for that.
+    assert searcher.next(stopped | {9: Trial(status="killed", curve=(0.5, 0.6))}) == Job(9, 2)
     first = searcher.first[0]
     assert searcher.next({first: Trial(status="killed")}) == Job(first, 9)
 
@@ -321,6 +365,25 @@ def test_failed_points_count_and_are_not_tried_again():
     count = int(made.allowed.sum())
     trials = {int(i): Trial(status="failed") for i in np.flatnonzero(made.allowed)}
     assert Searcher(made, SearchSpec(budget_runs=count + 5), 3).next(trials) is None
+
+
+def test_failed_runs_take_no_place_in_a_rung():
+    searcher = Searcher(space(), SearchSpec(budget_runs=1, objectives=["top1"]), 2)
+    failed = {0: Trial(status="failed", curve=(0.9,)), 1: Trial(status="failed", curve=(0.8,))}
+    stopped = {2: Trial(status="stopped", curve=(0.5,)), 3: Trial(status="stopped", curve=(0.4,))}
+    assert searcher.next(failed | stopped) == Job(2, 2)
+
+
+def test_published_networks_that_are_left_out_are_told():
+    bound = point(*BASE).cost.parameters
+    searcher = Searcher(space(f"parameters<={bound}"), SearchSpec(first=FIRST), 3)
+    assert searcher.left_out == {
+        "arch.sr=1.0": f"breaks parameters<={bound}",
+        "arch.sr=0.3": "is not on the axes",
+    }
+    assert len(searcher.first) == 2
+    with pytest.raises(InputError, match="arch.srr"):
+        Searcher(space(), SearchSpec(first=[{"arch.srr": 1}]), 3)
 
 
 def test_a_search_finds_better_networks_than_chance():

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -131,7 +132,7 @@ def test_the_best_network_is_told_with_its_command(searched):
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     again = re.search(r"again +python -m sweep (.*) results_dir=again", done.stdout)
-    assert config(*again[1].replace("'", "").split()).key == chosen.records[0].key
+    assert config(*shlex.split(again[1])).key == chosen.records[0].key
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,18 @@
 """A search under way: jobs for the launcher, what became of them, the manifest, the summary."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from rich.table import Table
 
-from fire import data
+from fire.files import locked
 from sweep.config import RunConfig
 from sweep.display import Display, console, percent
 from sweep.search import history
 from sweep.search.halving import ranks
-from sweep.search.searcher import Searcher, Trial
+from sweep.search.latencies import Latencies
+from sweep.search.searcher import Job, Searcher, Trial
 from sweep.search.space import Space
 from sweep.store import Store, Sweep
 
@@ -27,63 +27,82 @@ class Campaign:
     searcher: Searcher
     trials: dict[int, Trial]
     display: Display
-    _running: dict[str, int] = field(default_factory=dict)  # keys and their points, of our workers or of others'
-    _elsewhere: set[str] = field(default_factory=set)
+    latencies: Latencies | None = None  # None where latency is no objective
+    _running: dict[str, Job] = field(default_factory=dict)  # by their keys, here or elsewhere
+    _elsewhere: set[str] = field(default_factory=set)  # of them, those that other processes are at
 
     def next(self, under_way: Collection[str]) -> RunConfig | None:
         """The next run, given the keys of those that are under way: see sweep.launcher.Source."""
-        for key in [key for key in self._running if key not in under_way]:
-            if key not in self._elsewhere or not history.is_busy(self.store.folder(key)):
-                self._ended(key)
+        self._look_after([key for key in self._running if key not in under_way])
         while (job := self.searcher.next(self.trials)) is not None:
             point = self.space.point(job.point)
             assert point is not None
             before = self.trials.get(job.point, Trial(status="running"))
             self.trials[job.point] = replace(before, status="running")
-            self._running[point.key] = job.point
+            self._running[point.key] = job
             if history.is_busy(self.store.folder(point.key)):
                 self._elsewhere.add(point.key)  # another search had the same idea
                 continue
-            self._write_manifest()
-            config = point.config
-            data.prepare(config.data, Path(config.data_dir))
-            self.display.add(point, self.space.label(job.point))
-            return replace(config, stop_epoch=0 if job.epoch == config.train.epochs else job.epoch)
+            self.write_manifest()
+            config = replace(point.config, stop_epoch=0 if job.epoch == point.config.train.epochs else job.epoch)
+            self.display.add(replace(point, config=config), self.space.label(job.point))
+            return config
         return None
 
-    def _ended(self, key: str) -> None:
-        """Read what became of a run; one that has left no record twice is not tried again by this launch."""
-        index = self._running.pop(key)
-        self._elsewhere.discard(key)
-        record = self.store.read(key)
-        lost = Trial(status="failed", curve=self.store.validation_curve(key))
-        self.trials[index] = lost if record is None else history.trial_of(self.store, record)
+    def _look_after(self, keys: Iterable[str]) -> None:
+        """Read what became of runs that are not under way here; unless another process is at them, they have ended."""
+        for key in keys:
+            if history.is_busy(self.store.folder(key)):
+                self._elsewhere.add(key)
+            else:
+                self._ended(key)
 
-    def _write_manifest(self) -> None:
-        """The points tried so far. It comes before the run: what it names and has no record, was killed."""
-        points = ((self.space.overrides(index), index) for index in self.trials)
-        self.store.write_sweep(
-            Sweep(
-                name=self.name,
-                varied=tuple(axis.key for axis in self.space.axes),
-                points=tuple(
-                    (overrides, point.key)
-                    for overrides, index in points
-                    if (point := self.space.point(index)) is not None
-                ),
-                search=self.searcher.told,
+    def _ended(self, key: str) -> None:
+        job = self._running.pop(key)
+        record = self.store.read(key)
+        # A run of ours that ended short of its epoch (killed twice, timed out) is left alone by this launch: it would
+        # end so again. One that another process gave up can be gone on with.
+        short = record is None or (record.status == "stopped" and (record.epochs or 0) < job.epoch)
+        if record is not None and (key in self._elsewhere or not short):
+            self.trials[job.point] = history.trial_of(self.store, record, self.latencies)
+        else:
+            self.trials[job.point] = Trial(
+                status="killed" if key in self._elsewhere else "failed", curve=self.store.validation_curve(key)
             )
-        )
+        self._elsewhere.discard(key)
+
+    def write_manifest(self) -> None:
+        """Tell of the points tried so far, and of those that other launches tell of.
+
+        It comes before each run: what it names and has no record, was killed.
+        """
+        points = {
+            point.key: self.space.overrides(index)
+            for index in self.trials
+            if (point := self.space.point(index)) is not None
+        }
+        with locked(self.store.root / "sweeps" / ".lock"):
+            before = self.store.read_sweep(self.name)
+            others = () if before is None or before.search is None else before.points
+            points |= {key: overrides for overrides, key in others if key not in points}
+            self.store.write_sweep(
+                Sweep(
+                    name=self.name,
+                    varied=tuple(axis.key for axis in self.space.axes),
+                    points=tuple((overrides, key) for key, overrides in points.items()),
+                    search=self.searcher.told,
+                )
+            )
 
     def print_summary(self) -> bool:
         """Print how the search went, and the networks trained to the end that none beats; whether none has failed."""
-        for key in list(self._running):
-            self._ended(key)
+        self._look_after(list(self._running))
         out = console()
         count = Counter(trial.status for trial in self.trials.values())
+        elsewhere = f", {count['running']} under way elsewhere" if count["running"] else ""
         out.print(
             f"{len(self.trials)} networks tried: {count['finished']} trained to the end, "
-            f"{count['stopped']} stopped early, {count['failed']} failed"
+            f"{count['stopped']} stopped early, {count['failed']} failed{elsewhere}"
         )
         finished = [index for index, trial in self.trials.items() if trial.status == "finished"]
         losses = {index: self.searcher.losses(index, self.trials[index]) for index in finished}

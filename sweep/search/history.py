@@ -1,5 +1,6 @@
 """What the store tells of a space: every run that is one of its points, whoever launched it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from fire.arch import FAMILIES
@@ -8,37 +9,51 @@ from fire.errors import InputError
 from fire.files import locked
 from fire.recipe import DataSpec, TrainSpec
 from sweep.config import RunConfig
+from sweep.search.latencies import Latencies
 from sweep.search.searcher import Trial
 from sweep.search.space import Space
-from sweep.store import Record, Store
+from sweep.store import Record, Store, Sweep
 
 
-def read(store: Store, space: Space, tried: dict[str, dict[str, str]], retry_failed: bool = False) -> dict[int, Trial]:
-    """All trials of the space's points.
-
-    tried: the runs that an earlier launch of this search chose, their keys with what they set along the axes; those of
-    them without a record were killed. retry_failed: leave failed runs out, as if they had not been tried.
-    """
-    trials = {}
+def records(store: Store, space: Space, retry_failed: bool = False) -> dict[int, Record]:
+    """The records of the space's points. retry_failed: without those of failed runs, as if these had not been tried."""
+    found = {}
     for record in store.records():
         config = config_of(record)
-        found = None if config is None else space.of_config(config)
-        if found is not None and not (retry_failed and record.status == "failed"):
-            trials[found[0]] = trial_of(store, record)
-    for key, overrides in tried.items():
-        index = space.index({axis.key: overrides[axis.key] for axis in space.axes if axis.key in overrides})
-        if index is not None and index not in trials and store.read(key) is None:
-            trials[index] = Trial(status="killed", curve=store.validation_curve(key))
-    return trials
+        place = None if config is None else space.of_config(config)
+        if place is not None and not (retry_failed and record.status == "failed"):
+            found[place[0]] = record
+    return found
 
 
-def trial_of(store: Store, record: Record) -> Trial:
-    """What the record, and the curve beside it, tell of its point."""
+def trials(
+    store: Store,
+    space: Space,
+    records: Mapping[int, Record],
+    before: Sweep | None = None,
+    latencies: Latencies | None = None,
+) -> dict[int, Trial]:
+    """What the records tell, and the manifest that an earlier launch of this search left: runs that it names and that
+    have no record were killed."""
+    found = {index: trial_of(store, record, latencies) for index, record in records.items()}
+    for overrides, key in () if before is None or before.search is None else before.points:
+        try:
+            point = space.planned({axis.key: overrides[axis.key] for axis in space.axes if axis.key in overrides})
+        except InputError:
+            continue
+        place = space.of_config(point.config)
+        if place is not None and place[1].key == key and store.read(key) is None:
+            found[place[0]] = Trial(status="killed", curve=store.validation_curve(key))
+    return found
+
+
+def trial_of(store: Store, record: Record, latencies: Latencies | None = None) -> Trial:
+    """What the record, and the curve beside it, tell of its point. latencies: which ones may be compared."""
     return Trial(
         status=record.status,
         curve=store.validation_curve(record.key),
         top1=record.validation_top1 if record.status == "finished" else None,
-        latency_seconds=record.latency_seconds,
+        latency_seconds=None if latencies is None else latencies.of(record),
         end=record.end or "",
     )
 

@@ -96,7 +96,18 @@ def proposals(
     name: str, axes: Sequence[Axis], known: Sequence[Known], objectives: int, settings: Settings
 ) -> Iterator[tuple[int, ...]]:
     """Proposals without end, each the places along the axes. known: in the order in which they ended."""
-    distributions = {axis.key: _distribution(axis) for axis in axes if len(axis.choices) > 1}
+    study = study_of(name, axes, known, objectives, settings)
+    distributions = _distributions(axes)
+    while True:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            params = study.ask(distributions).params
+        yield tuple(int(params.get(axis.key, 0)) for axis in axes)
+
+
+def study_of(name: str, axes: Sequence[Axis], known: Sequence[Known], objectives: int, settings: Settings) -> Study:
+    """What Optuna is to know: the study of these points, with the sampler of this name."""
+    distributions = _distributions(axes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = SAMPLERS[name](settings)
@@ -106,11 +117,12 @@ def proposals(
         study_id = storage.get_study_id_from_name(study.study_name)
         for trial in _trials(axes, known, distributions, sampler, settings):
             storage.create_new_trial(study_id, trial)  # Study.add_trial checks each, in three times the time
-    while True:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            params = study.ask(distributions).params
-        yield tuple(int(params.get(axis.key, 0)) for axis in axes)
+    return study
+
+
+def _distributions(axes: Sequence[Axis]) -> dict[str, BaseDistribution]:
+    """Of the axes along which there is a choice."""
+    return {axis.key: _distribution(axis) for axis in axes if len(axis.choices) > 1}
 
 
 def _distribution(axis: Axis) -> BaseDistribution:

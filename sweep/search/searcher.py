@@ -1,4 +1,4 @@
-"""What to train next, as a function of what is known: nothing is remembered that the store would not tell again."""
+"""What to train next, as a function of what is known: nothing is remembered but what points lead to."""
 
 import itertools
 from collections.abc import Hashable, Iterator, Mapping
@@ -48,10 +48,23 @@ class Searcher:
         self._space = space
         self._spec = spec
         self._rungs = spec.rungs(epochs)
-        found = (space.index(overrides) for overrides in spec.first)
-        self.first = tuple(dict.fromkeys(index for index in found if index is not None and space.allowed[index]))
-        self._networks: dict[Hashable, int] = {}  # by what is built and how it is trained
-        self._remembered: set[int] = set()
+        self.first: tuple[int, ...] = ()
+        self.left_out: dict[str, str] = {}  # of spec.first, and why
+        for overrides in spec.first:
+            self._take_first(overrides)
+        self._numbers: dict[int, int | None] = {}  # of networks, by points
+        self._networks: dict[Hashable, int] = {}  # numbered as they are met
+
+    def _take_first(self, overrides: dict[str, Any]) -> None:
+        """Note where these values of spec.first lead to. Raises InputError if that is no network."""
+        point = self._space.planned(overrides)
+        broken = self._space.broken(point)
+        found = self._space.of_config(point.config)
+        if found is not None:
+            self.first = tuple(dict.fromkeys((*self.first, found[0])))
+        else:
+            text = " ".join(f"{key}={value}" for key, value in overrides.items()) or "the configuration itself"
+            self.left_out[text] = f"breaks {broken[0]}" if broken else "is not on the axes"
 
     def next(self, trials: Mapping[int, Trial]) -> Job | None:
         """The next job, given all trials; None if there is none until another one ends, or the search is over.
@@ -61,7 +74,9 @@ class Searcher:
         was at their rung: what is reported has no gaps for want of promotion.
         """
         for index, trial in sorted(trials.items()):
-            if trial.status == "killed" or (trial.status == "stopped" and index in self.first):
+            if trial.status == "killed":  # perhaps after the epoch of its rung: that earns no promotion
+                return self._job(index, len(trial.curve) - 1)
+            if trial.status == "stopped" and index in self.first:
                 return self._job(index, len(trial.curve))
         promoted = self._promotion(trials)
         if promoted is not None:
@@ -90,7 +105,9 @@ class Searcher:
             rung: {
                 index: losses
                 for index, trial in trials.items()
-                if len(trial.curve) >= rung and (losses := self.losses(index, trial, trial.curve[rung - 1]))
+                if trial.status != "failed"  # it would take a place, and not go on
+                and len(trial.curve) >= rung
+                and (losses := self.losses(index, trial, trial.curve[rung - 1]))
             }
             for rung in self._rungs
         }
@@ -121,28 +138,24 @@ class Searcher:
         """An allowed point that has not been tried; None if there is none left."""
         untried = self._space.allowed.copy()
         untried[list(trials)] = False
-        for index in trials:
-            self._remember(index)
+        tried = {self._network(index) for index in trials} | {None}
         for index in itertools.chain(self.first, self._candidates(trials, untried)):
-            if untried[index] and self._remember(index):
+            if untried[index] and self._network(index) not in tried:
                 return index
             untried[index] = False
         return None
 
-    def _remember(self, index: int) -> bool:
-        """Whether the point is valid, and no other leads to the same network; if not it is no longer allowed."""
-        if index in self._remembered:
-            return True
-        point = self._space.point(index)
-        if point is None:
-            return False
-        config = point.config
-        network = (config.arch.plan(config.data.channels), config.data, config.train, config.compress, config.seed)
-        if self._networks.setdefault(network, index) != index:
-            self._space.allowed[index] = False
-            return False
-        self._remembered.add(index)
-        return True
+    def _network(self, index: int) -> int | None:
+        """A number for what is built and how it is trained, which points that lead to the same share; None if the point
+        is not valid."""
+        if index not in self._numbers:
+            point = self._space.point(index)
+            number = None
+            if point is not None:
+                network = (point.config.arch.plan(point.config.data.channels), point.config.train)
+                number = self._networks.setdefault(network, len(self._networks))
+            self._numbers[index] = number
+        return self._numbers[index]
 
     def _candidates(self, trials: Mapping[int, Trial], untried: NDArray[np.bool_]) -> Iterator[int]:
         """Untried points, the best first, until none is left; what was yielded is taken off `untried` meanwhile."""

@@ -5,6 +5,7 @@ A point is a number, its place in the grid; so a million points are arrays, and 
 
 import itertools
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,11 @@ from sweep.plan import Planner, Point
 from sweep.search.spec import KNOWN, Constraint
 
 MOST_POINTS = 2**20
+MOST_TRIES = 200  # for a neighbour that makes a choice valid
 # The axes along which fire.cost.count_grid counts a whole array at once.
 COUNTED = tuple(f"arch.{name}" for name in ("base_e", "incr_e", "freq", "pct_3x3", "sr", "bypass", "fires", "conv1"))
+# What all points share: runs of one length are compared, on one data set, by what the network itself can do.
+SHARED = ("data", "train.epochs", "seed", "compress")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,8 @@ class Axis:
 class Space:
     """All points that the axes span on top of a configuration: `base`, its overrides.
 
-    Raises InputError if a choice cannot be, there are more than a million points, or none keeps the constraints.
+    Raises InputError if a choice cannot be, or makes runs that are not to be compared, if there are more than a million
+    points, or if none keeps the constraints.
     """
 
     def __init__(
@@ -64,13 +69,15 @@ class Space:
         if not self.axes:
             self.codes = self.codes[:, :0]
         self.costs = self._count()
-        self.allowed = np.ones(size, bool)  # as far as is known: a point may yet turn out not to be valid
+        self._check_costs()
+        self.allowed = np.ones(size, bool)  # as far as arithmetic tells: a point may yet turn out not to be valid
         for constraint in self._constraints:
             self.allowed &= constraint.holds(self.costs)
         if not self.allowed.any():
             texts = ", ".join(str(constraint) for constraint in self._constraints)
-            least = ", ".join(f"{name} {self.costs[name].min():,}" for name in sorted({c.name for c in constraints}))
-            raise SpecError(f"search.constraints must leave a network of the space, got {texts} (least: {least})")
+            names = sorted({constraint.name for constraint in constraints})
+            ranges = ", ".join(f"{name} {self.costs[name].min():,} to {self.costs[name].max():,}" for name in names)
+            raise SpecError(f"search.constraints must leave a network of the space, got {texts} (it has {ranges})")
 
     def overrides(self, index: int) -> dict[str, str]:
         """What the point sets along each axis."""
@@ -82,28 +89,25 @@ class Space:
         return " ".join(part for part, n in zip(parts, self.shape, strict=True) if n > 1) or "the only point"
 
     def point(self, index: int) -> Point | None:
-        """The run of the point; None, and it is no longer allowed, if there is none or it breaks a constraint."""
+        """The run of the point; None if there is none or it breaks a constraint."""
         if index in self._points:
             return self._points[index]
         try:
-            point: Point | None = self._plan(self.overrides(index))
+            point: Point | None = self.planned(self.overrides(index))
         except InputError:
             point = None
-        if point is not None:
-            cost = point.cost._asdict() | {"size_bytes": point.cost.size_bytes}
-            point = point if all(constraint.holds(cost) for constraint in self._constraints) else None
-        self.allowed[index] &= point is not None
-        self._points[index] = point
-        return point
+        self._points[index] = None if point is None or self.broken(point) else point
+        return self._points[index]
 
-    def index(self, overrides: dict[str, Any]) -> int | None:
-        """The point with these values, and the configuration's own along other axes; None if it is not in the space."""
-        try:
-            config = self._plan({key: _text(value) for key, value in overrides.items()}).config
-        except InputError:
-            return None
-        found = self.of_config(config)
-        return None if found is None or found[1].key != config.key else found[0]
+    def broken(self, point: Point) -> list[Constraint]:
+        """The constraints that the run breaks."""
+        cost = point.cost._asdict() | {"size_bytes": point.cost.size_bytes}
+        return [constraint for constraint in self._constraints if not constraint.holds(cost)]
+
+    def planned(self, overrides: dict[str, Any]) -> Point:
+        """The run with these values, and the configuration's own otherwise. Raises InputError if there is none."""
+        lines = (f"{key}={_text(value)}" for key, value in overrides.items())
+        return self._planner.point([*self._base, *lines])
 
     def of_config(self, config: RunConfig) -> tuple[int, Point] | None:
         """The point whose run this is; None if it is none's."""
@@ -133,12 +137,13 @@ class Space:
         distances[~among] = np.inf
         return int(random.choice(np.flatnonzero(distances <= distances.min() + 1e-9)))
 
-    def _plan(self, overrides: dict[str, str]) -> Point:
-        return self._planner.point([*self._base, *(f"{key}={value}" for key, value in overrides.items())])
-
     def _axis(self, key: str, grid: dict[str, list[str]]) -> Axis:
         """The axis, each of its choices tried out. Raises InputError if one is not valid with any neighbour's."""
         planned = [(choice, self._valid({key: choice}, grid).config) for choice in grid[key]]
+        for name in SHARED:
+            of = operator.attrgetter(name)
+            shared = all(of(config) == of(self.example.config) for _, config in planned)
+            require(shared, key, f"an axis that leaves {name} as it is", ", ".join(grid[key]))
         values = [(choice, _field(config, key)) for choice, config in planned]
         if len({value if value is not None else choice for choice, value in values}) < len(values):
             raise SpecError(f"{key} must have distinct choices, got {', '.join(grid[key])}")
@@ -150,19 +155,20 @@ class Space:
         """A valid point with these choices: the configuration's own otherwise, or with one or two of the grid's."""
         others = [(key, choice) for key, choices in grid.items() if key not in fixed for choice in choices]
         first_error: InputError | None = None
-        for count in (0, 1, 2):
-            for changed in itertools.combinations(others, count):
-                try:
-                    return self._plan({**dict(changed), **fixed})
-                except InputError as error:
-                    first_error = first_error or error
+        changes = itertools.chain.from_iterable(itertools.combinations(others, count) for count in (0, 1, 2))
+        for changed in itertools.islice(changes, MOST_TRIES):
+            try:
+                return self.planned({**dict(changed), **fixed})
+            except InputError as error:
+                first_error = first_error or error
         assert first_error is not None
         raise first_error
 
     def _count(self) -> dict[str, NDArray[np.int64]]:
         """The costs of all points, arrays of shape (size,), by their names in KNOWN."""
         costs = {name: np.zeros(self.size, np.int64) for name in KNOWN}
-        outer = [i for i, axis in enumerate(self.axes) if axis.key not in COUNTED]
+        # One of these is counted for all others; recipes cost nothing.
+        outer = [i for i, axis in enumerate(self.axes) if axis.key.startswith("arch") and axis.key not in COUNTED]
         grid = {axis.key: list(axis.choices) for axis in self.axes}
         for codes in itertools.product(*(range(self.shape[i]) for i in outer)):
             rows = np.flatnonzero((self.codes[:, outer] == codes).all(axis=1))
@@ -191,6 +197,19 @@ class Space:
             for name, column in costs.items():
                 column[rows] = getattr(counted, name)
         return costs
+
+    def _check_costs(self) -> None:
+        """Raise SpecError if a choice costs what the arrays do not say: some other value refers to it."""
+        for place, axis in enumerate(self.axes):
+            for code in range(len(axis.choices)):
+                codes = [code if other == place else 0 for other in range(len(self.axes))]
+                index = int(np.ravel_multi_index(codes, self.shape))
+                try:
+                    cost = self.planned(self.overrides(index)).cost
+                except InputError:
+                    continue
+                agrees = all(getattr(cost, name) == self.costs[name][index] for name in KNOWN)
+                require(agrees, "the space", "of axes to which no other value refers", self.label(index))
 
 
 def _field(config: RunConfig, key: str) -> Any:

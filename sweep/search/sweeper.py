@@ -7,11 +7,13 @@ from omegaconf import OmegaConf
 
 from fire import data
 from fire.errors import InputError, require
+from sweep.config import PARTS
 from sweep.display import Display, console
-from sweep.launcher import LocalLauncher
+from sweep.launcher import LocalLauncher, threads_of
 from sweep.plan import EXECUTION, dry_run_table
 from sweep.search import history
 from sweep.search.campaign import Campaign
+from sweep.search.latencies import take
 from sweep.search.searcher import Searcher
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
@@ -34,15 +36,25 @@ class SearchSweeper(StoreSweeper):
         require(not config.is_compressed, "compress", "none in a search", config.compress.method)
         require(config.stop_epoch == 0, "stop_epoch", "0 in a search, which stops runs itself", config.stop_epoch)
         store = Store(config.results_dir)
-        name = sweep_name(self.config, UNTOLD)
-        before = next((sweep for sweep in store.sweeps() if sweep.name == name), None)
-        tried = {} if before is None else {key: overrides for overrides, key in before.points}
-        trials = history.read(store, space, tried, retry_failed=spec.retry_failed)
+        name = sweep_name(self.config, UNTOLD, "search")  # else a sweep of the same experiment would have its name
+        records = history.records(store, space, spec.retry_failed)
+        latencies = None
+        if "latency" in spec.objectives and not config.dry_run:
+            latencies = take(config, threads_of(config, spec.budget_runs), list(records.values()))
+        trials = history.trials(store, space, records, store.read_sweep(name), latencies)
         searcher = Searcher(space, spec, config.train.epochs)
         console().print(
             f"{space.size:,} networks, {space.allowed.sum():,} within the constraints; "
             f"{len(trials)} tried before, {spec.budget_runs} to be"
         )
+        for network, why in searcher.left_out.items():
+            console().print(f"left out of search.first: {network}, which {why}")
+        if latencies is not None:
+            unknown = sum(latencies.of(record) is None for record in records.values())
+            console().print(
+                f"latency of earlier runs: {len(latencies.measured)} measured again, which ran elsewhere or with other "
+                f"threads; {unknown} not known, which are tried but compared with none"
+            )
         if config.dry_run:
             points = [point for index in searcher.first if (point := space.point(index)) is not None]
             console().print(dry_run_table(points, {point.key for point in points if store.is_done(point.key)}))
@@ -50,7 +62,16 @@ class SearchSweeper(StoreSweeper):
         store.check_writable()
         data.prepare(config.data, Path(config.data_dir))
         with Display([], open_ended=True) as display:
-            campaign = Campaign(name=name, store=store, space=space, searcher=searcher, trials=trials, display=display)
+            campaign = Campaign(
+                name=name,
+                store=store,
+                space=space,
+                searcher=searcher,
+                trials=trials,
+                display=display,
+                latencies=latencies,
+            )
+            campaign.write_manifest()
             self.launcher.run(config, spec.budget_runs, campaign.next, display)
         if not campaign.print_summary():
             raise SweepFailedError
@@ -71,8 +92,7 @@ class SearchSweeper(StoreSweeper):
 def _choices(override: Override) -> list[str]:
     """The choices of an axis, as override values."""
     key = override.get_key_element()
-    # Epochs are what rungs are made of, seeds are luck, and a compressed network starts from a trained one.
-    beyond = {*EXECUTION, "seed", "train.epochs"}
-    require(key not in beyond and key.partition(".")[0] != "compress", "the space", "of networks and recipes", key)
+    require(not key.startswith("search."), key, "one value; a list stands in brackets", override.input_line)
+    require(key.partition(".")[0] in PARTS, "the space", "of networks and recipes", key)
     require(override.is_discrete_sweep(), "the space", "of lists of choices", override.input_line)
     return list(override.sweep_string_iterator())

@@ -1,0 +1,57 @@
+"""Latencies that may be compared: of one machine and device, with one number of threads."""
+
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from fire.errors import InputError
+from sweep import origin
+from sweep.config import RunConfig
+from sweep.store import WEIGHTS, Record, Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latencies:
+    """Where the latencies of a launch are taken; measured: those of runs from elsewhere, taken here, by their keys."""
+
+    threads: int
+    device: str
+    host: str
+    measured: Mapping[str, float]
+
+    def of(self, record: Record) -> float | None:
+        """The record's latency in seconds; None if it was taken elsewhere, and could not be taken here."""
+        here = (record.threads, record.device, record.host) == (self.threads, self.device, self.host)
+        known = record.latency_seconds if here else None
+        return self.measured.get(record.key) if known is None else known
+
+
+def take(config: RunConfig, threads: int, records: Sequence[Record]) -> Latencies:
+    """The latencies of a launch with so many threads a run; networks of finished records from elsewhere are timed."""
+    # A process of its own: the launcher does without torch, and its workers' server is not to be started yet.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_take, config, threads, records).result()
+
+
+def _take(config: RunConfig, threads: int, records: Sequence[Record]) -> Latencies:
+    import torch
+
+    from fire import weights
+    from fire.latency import latency
+    from sweep.run import device_name, prepare_process
+
+    device = prepare_process(config.device, threads)
+    layout = torch.channels_last if config.train.channels_last else torch.contiguous_format  # as when a run ends
+    measured: dict[str, float] = {}
+    here = Latencies(threads=threads, device=device_name(device), host=origin.host(), measured=measured)
+    store = Store(config.results_dir)
+    for record in records:
+        if record.status == "finished" and here.of(record) is None:
+            try:
+                network = weights.load(store.folder(record.key) / WEIGHTS).network
+            except InputError:
+                continue  # without weights it stays unknown
+            network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload] # as in fire.train
+            measured[record.key] = latency(network, config.data.image_size, config.data.channels, device)
+    return here

@@ -1,0 +1,152 @@
+"""A search and its store: what becomes of runs that end early, are run elsewhere, or come from elsewhere."""
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fire.files import locked
+from sweep import origin
+from sweep.display import Display
+from sweep.run import run
+from sweep.search import history, latencies
+from sweep.search.campaign import Campaign
+from sweep.search.searcher import Searcher
+from sweep.search.space import Space
+from sweep.search.spec import SearchSpec
+from sweep.store import Store, Sweep
+from sweep.sweepers import sweep_name
+from tests.sweeping import TINY, composed, config, planner
+from tests.test_search_best import record_of
+
+EPOCHS = 3  # rungs 1, 2, 3
+
+
+def campaign(results: Path, budget: int = 2) -> Campaign:
+    """A search over four networks, as it finds the store."""
+    store = Store(results)
+    base = [*TINY, "arch.fires=4", f"results_dir={results}"]
+    space = Space(planner(), base, {"arch.sr": ["0.25", "0.5"], "arch.bypass": ["none", "simple"]}, ())
+    return Campaign(
+        name="search",
+        store=store,
+        space=space,
+        searcher=Searcher(space, SearchSpec(budget_runs=budget, sampler="grid"), EPOCHS),
+        trials=history.trials(store, space, history.records(store, space), store.read_sweep("search")),
+        display=Display([], open_ended=True),
+    )
+
+
+def stop(made: Campaign, index: int, curve: tuple[float, ...], epochs: int) -> str:
+    """Leave the run of the point as one that was stopped; its key."""
+    run = made.space.point(index).config
+    stopped = replace(record_of(run, curve[-1]), status="stopped", top1=None, epochs=epochs)
+    made.store.write(stopped)
+    rows = "".join(f"{epoch},{top1}\n" for epoch, top1 in enumerate(curve, start=1))
+    (made.store.folder(run.key) / "curve.csv").write_text("epoch,validation_top1\n" + rows)
+    return run.key
+
+
+def test_a_run_that_does_not_get_to_its_rung_is_left_alone(tmp_path, capsys):
+    for index in (0, 1):
+        stop(campaign(tmp_path), index, (0.5 + index / 10,), epochs=1)
+    made = campaign(tmp_path)
+    given = []
+    while (job := made.next(())) is not None and len(given) < 20:  # each ends at once, and leaves what was there
+        given.append((job.key, job.stop_epoch))
+    assert len(given) == len(set(given)) > 0
+    assert not made.print_summary()
+    assert f"0 stopped early, {len(given)} failed" in capsys.readouterr().out
+    assert campaign(tmp_path).next(()) is not None, "the next launch tries again"
+
+
+def test_a_run_that_got_there_is_taken_as_it_is(tmp_path):
+    for index in (0, 1):
+        stop(campaign(tmp_path), index, (0.5 + index / 10,), epochs=1)
+    made = campaign(tmp_path)
+    job = made.next(())
+    (index,) = (i for i in (0, 1) if made.space.point(i).key == job.key)
+    stop(made, index, (0.5, 0.6, 0.7)[: job.stop_epoch], epochs=job.stop_epoch)
+    made.next(())
+    assert len(made.trials[index].curve) == job.stop_epoch
+    assert made.trials[index].status != "failed"
+
+
+def test_runs_of_another_search_are_waited_for_and_are_no_failures(tmp_path, capsys):
+    made = campaign(tmp_path, budget=4)
+    keys = [made.space.point(index).key for index in range(4)]
+    with contextlib.ExitStack() as others:
+        for key in keys:
+            others.enter_context(locked(tmp_path / key / ".lock", wait=False))
+        assert made.next(()) is None
+        assert made.print_summary()
+        assert "0 failed, 4 under way elsewhere" in capsys.readouterr().out
+        stop(made, 0, (0.5,), epochs=1)
+    # The other search is gone: what it has stopped counts, what it has left is gone on with.
+    job = made.next(())
+    assert made.trials[0].curve == (0.5,)
+    assert job.key in keys[1:]
+
+
+def test_a_run_that_another_search_began_in_the_meantime_is_no_failure(tmp_path):
+    made = campaign(tmp_path, budget=1)
+    job = made.next(())
+    with locked(tmp_path / job.key / ".lock", wait=False):  # so our worker has ended with a BusyError
+        assert made.next(()) is None
+        assert made.print_summary()
+
+
+def test_the_manifest_keeps_what_other_launches_tell(tmp_path):
+    made = campaign(tmp_path)
+    made.write_manifest()
+    assert made.store.read_sweep("search").points == (), "it is there before anything runs"
+    other = ({"arch.sr": "0.5", "arch.bypass": "simple"}, made.space.point(3).key)
+    made.store.write_sweep(Sweep(name="search", varied=("arch.sr", "arch.bypass"), points=(other,), search={}))
+    job = made.next(())
+    assert dict(map(reversed, made.store.read_sweep("search").points)).keys() == {job.key, other[1]}
+    again = campaign(tmp_path, budget=4)
+    assert {index: trial.status for index, trial in again.trials.items()} == {0: "killed", 3: "killed"}
+
+
+def test_a_search_over_an_experiment_has_a_name_of_its_own():
+    cfg = composed("experiment=sr", "arch.conv1=24", "results_dir=elsewhere")
+    untold = {"results_dir"}
+    assert sweep_name(cfg, untold) == "sr_arch.conv1=24"
+    assert sweep_name(cfg, untold, "search") == "search_sr_arch.conv1=24"
+    assert sweep_name(composed("experiment=search"), untold, "search") == "search"
+
+
+def test_a_plain_sweep_tells_nothing_of_a_search(tmp_path):
+    made = campaign(tmp_path)
+    points = (({"arch.sr": "0.5", "arch.bypass": "none"}, made.space.point(2).key),)
+    made.store.write_sweep(Sweep(name="search", varied=("arch.sr",), points=points))
+    assert campaign(tmp_path).trials == {}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run, and its store."""
+    folder = tmp_path_factory.mktemp("latencies")
+    made = config(*TINY, "train.epochs=1", f"results_dir={folder}", f"data_dir={folder}/data")
+    return made, run(made), Store(folder)
+
+
+def test_only_latencies_of_the_same_machine_device_and_threads_are_compared(trained):
+    made, record, store = trained
+    here = latencies._take(made, 1, [record])
+    assert (here.threads, here.device, here.host, here.measured) == (1, "cpu", origin.host(), {})
+    assert here.of(record) == record.latency_seconds > 0
+    for elsewhere in ({"threads": 64}, {"host": "a faster one"}, {"device": "a GPU"}, {"latency_seconds": None}):
+        other = replace(record, **elsewhere)
+        measured = latencies._take(made, 1, [other])
+        assert measured.of(other) == measured.measured[record.key] > 0, "its weights are here"
+        assert latencies._take(made, 1, [replace(other, status="stopped")]).of(other) is None
+        assert history.trial_of(store, other, here).latency_seconds is None
+
+
+def test_latencies_are_taken_in_a_process_of_their_own(trained, tmp_path):
+    made, record, _ = trained
+    without_weights = replace(made, results_dir=str(tmp_path))
+    found = latencies.take(without_weights, 1, [replace(record, threads=64)])
+    assert (found.threads, found.device, found.measured) == (1, "cpu", {})
