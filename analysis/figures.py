@@ -1,5 +1,6 @@
 """Figures in two steps: xxx_info computes what is shown, draw_xxx draws it on axes. Tests compare the former."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,15 +14,8 @@ from analysis.stats import pareto_front
 from analysis.tables import over_seeds
 
 # Okabe and Ito's colours, which people with any colour vision tell apart.
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-    "#666666",
-)
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#666666"
 CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
 NAMES = {"sr": "squeeze ratio (SR)", "pct_3x3": "percentage of 3x3 filters", "bypass": "bypass"}
 DATA_NAMES = {
@@ -164,33 +158,60 @@ def draw_bypass(info: BypassInfo, ax: Axes) -> None:
     ax.grid(visible=False, axis="x")
 
 
+class Cost(NamedTuple):
+    """What accuracy is shown over: a column, its name for people, and by what it is multiplied for them."""
+
+    column: str
+    name: str
+    scale: float = 1.0
+
+
+SIZE = Cost("size_mib", "size of the fp32 parameters, MiB")
+
+
 class ParetoInfo(NamedTuple):
-    """Networks of one data set, means over seeds: size, accuracy in percent, group, and which lie on the front."""
+    """Networks of one data set, means over seeds: cost, test accuracy in percent, group, and which lie on the front."""
 
     title: str
-    size_mib: tuple[float, ...]
+    judged_by: str
+    cost_name: str
+    cost: tuple[float, ...]
     accuracy: tuple[float, ...]
     group: tuple[str, ...]
     front: tuple[bool, ...]
 
 
-def pareto_info(runs: pd.DataFrame, by: Sequence[str], group: str = "bypass") -> ParetoInfo:
-    """All finished runs of one data set; runs that agree in the columns `by` are one network, trained with seeds."""
-    groups = over_seeds(runs, list(dict.fromkeys([*by, group])))
+def pareto_info(
+    runs: pd.DataFrame, by: Sequence[str], group: str = "bypass", cost: Cost = SIZE, judged_by: str = "top1"
+) -> ParetoInfo:
+    """All finished runs of one data set; runs that agree in the columns `by` are one network, trained with seeds.
+
+    judged_by: the accuracy whose front it is; for networks that were chosen, that which they were chosen by.
+    """
+    columns = list(dict.fromkeys([*by, group]))
+    means = {name: over_seeds(runs, columns, name) for name in ("top1", judged_by, cost.column)}
+    groups = means["top1"]
+    costs = cost.scale * means[cost.column][cost.column]
     return ParetoInfo(
         title=f"{_data_name(runs)}, {_count(len(groups), 'network')}, {_epochs(runs)}",
-        size_mib=tuple(groups["size_mib"]),
+        judged_by=judged_by,
+        cost_name=cost.name,
+        cost=tuple(costs),
         accuracy=tuple(100 * groups["top1"]),
         group=tuple(str(value) for value in groups[group]),
-        front=tuple(bool(is_best) for is_best in pareto_front(groups["size_mib"], groups["top1"])),
+        front=tuple(bool(is_best) for is_best in pareto_front(costs, means[judged_by][judged_by])),
     )
 
 
 def draw_pareto(info: ParetoInfo, ax: Axes, group: str = "bypass") -> None:
-    """All networks, and a staircase through those that no other beats in size and accuracy."""
-    size, accuracy, front = np.array(info.size_mib), np.array(info.accuracy), np.array(info.front)
-    ax.step(size[front], accuracy[front], where="post", color=GREY, linewidth=1.2, label="Pareto front", zorder=1)
-    for color, marker, name in zip(CYCLE, "osD^vP", dict.fromkeys(info.group), strict=False):
+    """All networks, and a staircase through those on the front."""
+    size, accuracy, front = np.array(info.cost), np.array(info.accuracy), np.array(info.front)
+    label = "Pareto front" if info.judged_by == "top1" else "front of validation accuracy"
+    along = np.flatnonzero(front)[np.argsort(size[front], kind="stable")]
+    ax.step(size[along], accuracy[along], where="post", color=GREY, linewidth=1.2, label=label, zorder=1)
+    # Seven markers to six colours: 42 groups before two look alike.
+    looks = zip(itertools.cycle(CYCLE), itertools.cycle("osD^vPX"), dict.fromkeys(info.group), strict=False)
+    for color, marker, name in looks:
         chosen = np.array(info.group) == name
         ax.scatter(
             size[chosen],
@@ -207,11 +228,11 @@ def draw_pareto(info: ParetoInfo, ax: Axes, group: str = "bypass") -> None:
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     ticks = [
         t
-        for t in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
-        if size.min() / 2 < t < size.max() * 2
+        for t in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+        if np.nanmin(size) / 2 < t < np.nanmax(size) * 2
     ]
     ax.set_xticks(ticks)
-    ax.set_xlabel("size of the fp32 parameters, MiB (log scale)")
+    ax.set_xlabel(f"{info.cost_name} (log scale)")
     ax.set_ylabel("test top-1 accuracy, %")
     ax.set_title(info.title + "; filled: on the front")
     ax.legend(loc="lower right")

@@ -54,10 +54,16 @@ def bypass(runs: pd.DataFrame) -> Figure:
     return figure
 
 
-def pareto(runs: pd.DataFrame, by: Sequence[str], group: str) -> Figure:
-    """Size versus accuracy of all networks of one data set, with the Pareto front."""
+def pareto(
+    runs: pd.DataFrame,
+    by: Sequence[str],
+    group: str,
+    cost: figures.Cost = figures.SIZE,
+    judged_by: str = "top1",
+) -> Figure:
+    """Accuracy of all networks of one data set over their cost, with the front of the accuracy they are judged by."""
     figure, (ax,) = _figure(columns=1, width=6.5, height=4.2)
-    figures.draw_pareto(figures.pareto_info(runs, by, group), ax, group)
+    figures.draw_pareto(figures.pareto_info(runs, by, group, cost, judged_by), ax, group)
     return figure
 
 
@@ -68,10 +74,10 @@ def file_size(runs: pd.DataFrame, along: Sequence[str]) -> Figure:
     return figure
 
 
-def hypervolume(runs: pd.DataFrame) -> Figure:
+def hypervolume(runs: pd.DataFrame, cost: figures.Cost) -> Figure:
     """How a search came along."""
     figure, (ax,) = _figure(columns=1, width=5.2, height=3.6)
-    search.draw_hypervolume(search.hypervolume_info(runs), ax)
+    search.draw_hypervolume(search.hypervolume_info(runs, cost), ax)
     return figure
 
 
@@ -85,9 +91,9 @@ def importance(runs: pd.DataFrame, columns: Sequence[str]) -> Figure | None:
     return figure
 
 
-def parallel(runs: pd.DataFrame, columns: Sequence[str]) -> Figure | None:
+def parallel(runs: pd.DataFrame, columns: Sequence[str], cost: figures.Cost) -> Figure | None:
     """The finished runs along the columns; None if these are not two."""
-    info = search.parallel_info(runs, columns)
+    info = search.parallel_info(runs, columns, cost)
     if len(info.axes) < 2:
         return None
     figure, (ax,) = _figure(columns=1, width=2.5 + 1.3 * len(info.axes), height=4.2)

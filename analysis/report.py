@@ -106,7 +106,7 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
     elif along and finished > 1:
         layout.save(layout.pareto(runs, along, group=along[0]), folder, name)
         shown.append((name, "Accuracy over size"))
-    labels = tables.labels(runs[runs["status"] == "finished"], along or columns)
+    labels = tables.labels(runs, along or columns)
     curves = tables.curves(results_dir, list(labels))
     if curves:
         layout.save(layout.training(labels, curves), folder, f"{name}-training")
@@ -132,30 +132,39 @@ def _title(name: str, along: list[str]) -> str:
 def _search_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: Path) -> Section:
     """What a search found. Whatever compares accuracies is of runs that were trained to the end."""
     finished = runs[runs["status"] == "finished"]
-    columns = [tables.column_of(name) for name in sweep.varied]
+    # A choice of preset stands in the columns of what is in it; the family is the one that tells networks apart.
+    columns = ["family" if name == "arch" else tables.column_of(name) for name in sweep.varied]
+    columns = [name for name in columns if name in runs]
     varied = [name for name in columns if finished[name].nunique() > 1]
-    group = "bypass" if "bypass" in varied else (varied or columns)[0]
+    group = "bypass" if "bypass" in varied else next(iter(varied or columns), None)
     told = sweep.search or {}
-    shown = []
-    for name, alt, figure in (
-        ("front", "Accuracy over size", layout.pareto(runs, varied or columns, group)),
-        ("volume", "Hypervolume over cost", layout.hypervolume(runs)),
+    objectives = list(told.get("objectives", ()))
+    cost = search.cost_of(objectives, finished)
+    drawn = [
+        ("volume", "Hypervolume over cost", layout.hypervolume(runs, cost)),
         ("importance", "Importance of the metaparameters", layout.importance(runs, varied)),
-        ("parallel", "Networks as lines along the axes", layout.parallel(runs, varied)),
-        ("distribution", "Accuracy at matched size", layout.distribution(runs, group)),
-    ):
+        ("parallel", "Networks as lines along the axes", layout.parallel(runs, varied, cost)),
+    ]
+    if group is not None:
+        front = layout.pareto(runs, ["key"], group, cost, "validation_top1")
+        drawn.insert(0, ("front", "Accuracy over cost", front))
+        drawn.append(("distribution", "Accuracy at matched size", layout.distribution(runs, group)))
+    shown = []
+    for name, alt, figure in drawn:
         if figure is not None:
             layout.save(figure, folder, f"{sweep.name}-{name}")
             shown.append((f"{sweep.name}-{name}", alt))
     stopped = int((runs["status"] == "stopped").sum())
-    best = finished[search.front(finished)].sort_values("size_bytes")
-    table = best[[*varied, "parameters", "size_mib", "macs", "validation_top1", "top1", "key"]]
+    best = finished[search.front(finished, cost)].sort_values(cost.column)
+    shown_costs = ("parameters", "size_mib", "macs", *(["latency_seconds"] if "latency" in objectives else []))
+    table = best[[*varied, *shown_costs, "validation_top1", "top1", "key"]]
     note = (
         f"Search {sweep.name}: {len(runs)} networks tried, {len(finished)} trained to the end, {stopped} stopped "
-        f"early, which are in no figure but as cost. Objectives: {', '.join(told.get('objectives', ()))}; constraints: "
-        f"{', '.join(told.get('constraints', ())) or 'none'}. Networks were chosen on the validation set. A search "
-        "looks where it expects much: distributions over its networks are not those of the space, unless "
-        "search.sampler=random and search.reduction=1."
+        f"early, which are in no figure but as cost. Objectives: {', '.join(objectives)}; constraints: "
+        f"{', '.join(told.get('constraints', ())) or 'none'}. Networks were chosen on the validation set, and those "
+        f"marked and in the table are the ones that no other beats in validation top-1 and {cost.name}, whatever else "
+        "the objectives are. A search looks where it expects much: distributions over its networks are not those of "
+        "the space, unless search.sampler=random and search.reduction=1."
     )
     return Section(TITLES.get(sweep.name, f"Search: {sweep.name}"), tuple(shown), ((sweep.name, table),), note)
 

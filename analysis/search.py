@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
-from analysis.figures import BLUE, CYCLE, GREY
+from analysis.figures import BLUE, CYCLE, GREY, SIZE, Cost
 from analysis.stats import hypervolume, pareto_front
 
 GRID_ROWS = 20_000  # of a space, over which the forest's variance is taken
@@ -22,16 +22,31 @@ BINS = 4  # of size, in which sub-spaces are compared
 FEWEST = 8  # finished runs, below which a forest says nothing
 
 
-def front(finished: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which finished runs no other beats in size and validation accuracy."""
-    return pareto_front(finished["size_bytes"], finished["validation_top1"])
+# Objectives that are costs, by their names.
+COSTS = {
+    "size_bytes": SIZE,
+    "macs": Cost("macs", "multiply-accumulates of an image, millions", 1e-6),
+    "latency": Cost("latency_seconds", "latency of one image, ms", 1e3),
+}
+
+
+def cost_of(objectives: Sequence[str], finished: pd.DataFrame) -> Cost:
+    """The first of the search's objectives that is a cost and known of a finished run; else size."""
+    costs = (COSTS[name] for name in objectives if name in COSTS)
+    return next((cost for cost in costs if finished[cost.column].notna().any()), SIZE)
+
+
+def front(finished: pd.DataFrame, cost: Cost = SIZE) -> NDArray[np.bool_]:
+    """Which finished runs no other beats in cost and validation accuracy."""
+    return pareto_front(finished[cost.column], finished["validation_top1"])
 
 
 class HypervolumeInfo(NamedTuple):
-    """After each run of a search: its cost so far in epochs x GMACs an image, and the hypervolume, 1 in the end.
+    """After each run of a search: what it cost so far in epochs x GMACs an image, and the hypervolume, 1 in the end.
 
-    The hypervolume is over the logarithm of size, up to the largest network and down to the worst accuracy that were
-    trained to the end. whole: what the finished runs alone cost.
+    The hypervolume is over the logarithm of the objective that is a cost, up to the largest and down to the worst that
+    were trained to the end. A run that was stopped and went on stands at its last end, with all of its
+    epochs; failed runs, of which no record says how far they came, cost nothing here.
     """
 
     cost: tuple[float, ...]
@@ -40,11 +55,11 @@ class HypervolumeInfo(NamedTuple):
     stopped: int
 
 
-def hypervolume_info(runs: pd.DataFrame, metric: str = "validation_top1") -> HypervolumeInfo:
+def hypervolume_info(runs: pd.DataFrame, objective: Cost = SIZE, metric: str = "validation_top1") -> HypervolumeInfo:
     """The runs of a search in the order in which they ended; those stopped early cost the epochs that they trained."""
     runs = runs.sort_values(["end", "key"], kind="stable")
-    finished = (runs["status"] == "finished").to_numpy()
-    size = np.log10(runs["size_bytes"].to_numpy(np.float64))
+    finished = ((runs["status"] == "finished") & runs[objective.column].notna()).to_numpy()
+    size = np.log10(runs[objective.column].to_numpy(np.float64))
     quality = runs[metric].to_numpy(np.float64)
     cost = np.cumsum(runs["epochs"].fillna(0).to_numpy(np.float64) * runs["macs"].to_numpy(np.float64)) / 1e9
     reference = (float(size[finished].max()), float(quality[finished].min()))
@@ -89,7 +104,7 @@ def importance_info(
 ) -> ImportanceInfo | None:
     """fANOVA (Hutter et al. 2014): main effects of a random forest over the whole grid of the values that occur.
 
-    None for fewer than 8 finished runs.
+    None for fewer than 8 finished runs, or if all are equally good.
     """
     finished = runs[runs["status"] == "finished"]
     varied = [name for name in columns if finished[name].nunique() > 1]
@@ -110,6 +125,8 @@ def importance_info(
         effects = [_effect(column, predicted) for column in grid.T]
         if total > 0:
             shares.append([effect / total for effect in effects])
+    if not shares:
+        return None
     mean, spread = np.mean(shares, axis=0), np.std(shares, axis=0)
     order = np.argsort(-mean, kind="stable")
     return ImportanceInfo(
@@ -167,7 +184,9 @@ class ParallelInfo(NamedTuple):
     front: tuple[bool, ...]
 
 
-def parallel_info(runs: pd.DataFrame, columns: Sequence[str], metric: str = "validation_top1") -> ParallelInfo:
+def parallel_info(
+    runs: pd.DataFrame, columns: Sequence[str], cost: Cost = SIZE, metric: str = "validation_top1"
+) -> ParallelInfo:
     """Along the columns that vary."""
     finished = runs[runs["status"] == "finished"].sort_values(metric, kind="stable")
     varied = [name for name in columns if finished[name].nunique() > 1]
@@ -180,7 +199,7 @@ def parallel_info(runs: pd.DataFrame, columns: Sequence[str], metric: str = "val
             for row in finished[varied].itertuples(index=False)
         ),
         accuracy=tuple(100 * finished[metric].astype(float)),
-        front=tuple(bool(is_best) for is_best in front(finished)),
+        front=tuple(bool(is_best) for is_best in front(finished, cost)),
     )
 
 
@@ -269,7 +288,8 @@ def draw_distribution(info: DistributionInfo, ax: Axes) -> None:
     """A staircase for each sub-space: the further right, the better its networks."""
     lowest = min(values[0] for values in info.accuracy)
     highest = max(values[-1] for values in info.accuracy)
-    for color, name, values, part, n in zip(CYCLE, info.names, info.accuracy, info.part, info.counts, strict=False):
+    groups = zip(info.names, info.accuracy, info.part, info.counts, strict=True)
+    for color, (name, values, part, n) in zip(itertools.cycle(CYCLE), groups, strict=False):
         xs, ys = (lowest, *values, highest), (0.0, *part, 1.0)
         ax.step(xs, ys, where="post", color=color, linewidth=1.8, label=f"{info.group} {name} (n = {n})")
     ax.set_xlabel("validation top-1 accuracy, %")

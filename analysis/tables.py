@@ -75,10 +75,10 @@ def column_of(override: str) -> str:
 
 
 def labels(runs: pd.DataFrame, columns: list[str]) -> dict[str, str]:
-    """A short name for each run's key from the columns that tell the runs apart: "sr 0.5, seed 1"."""
+    """A short name for each finished run's key from the columns that tell the runs apart: "sr 0.5, seed 1"."""
     return {
         str(run["key"]): ", ".join(f"{name.removeprefix('train.')} {run[name]}" for name in columns) or str(run["key"])
-        for _, run in runs.iterrows()
+        for _, run in runs[runs["status"] == "finished"].iterrows()
     }
 
 
@@ -109,8 +109,9 @@ def over_seeds(runs: pd.DataFrame, by: list[str], metric: str = "top1") -> pd.Da
                 "train_seconds": float(group["train_seconds"].mean()),
             }
         )
-    columns = [*by, "parameters", "size_mib", "macs", "activations", metric, f"{metric}_low", f"{metric}_high", "n"]
-    frame = pd.DataFrame(rows, columns=[*columns, "train_seconds"])
+    costs = ("parameters", "size_mib", "macs", "activations")
+    columns = (*by, *costs, metric, f"{metric}_low", f"{metric}_high", "n", "train_seconds")
+    frame = pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
     return frame.sort_values(["size_mib", *by], kind="stable").reset_index(drop=True)
 
 

@@ -1,11 +1,14 @@
 """What is shown of a search: facts by hand; runs that were stopped early are in nothing but the cost."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from analysis import report, search, tables
-from sweep.store import Store, Sweep
+from analysis import figures, report, search, tables
+from sweep.store import Record, Store, Sweep
 from tests.test_figures import drawn
 from tests.test_tables import record
 
@@ -97,8 +100,6 @@ def test_lines_are_of_finished_runs():
 @pytest.fixture
 def results(tmp_path):
     """A search of eleven finished runs, and one stopped with an accuracy that would top all figures."""
-    from dataclasses import replace
-
     store = Store(tmp_path / "results")
     keys = []
     for i, sr in enumerate(np.linspace(0.1, 1, 12).round(2).tolist()):
@@ -131,4 +132,64 @@ def test_stopped_runs_are_in_no_figure_and_no_table(results, tmp_path, monkeypat
         assert "99.87" not in table.read_text()
     names = {path.stem for path in (tmp_path / "report" / "figures").glob("search-*.png")}
     assert names == {f"search-{name}" for name in ("front", "volume", "importance", "parallel")}
-    assert "stopped" not in set(tables.over_seeds(tables.load(results.root), ["sr"]).columns)
+    means = tables.over_seeds(tables.load(results.root), ["sr"])
+    assert (len(means), 0.59 in set(means["sr"])) == (11, False)
+
+
+def finished(key: str, **fields) -> Record:
+    """A run whose accuracy on the validation set is not that on the test set."""
+    spec = {name: fields.pop(name) for name in ("sr", "top1") if name in fields}
+    return replace(record(key, **spec), epochs=3, end="2026-01-01T00:00:00", **fields)
+
+
+def test_the_front_of_a_search_is_that_of_the_validation_set(tmp_path):
+    store = Store(tmp_path)
+    store.write(finished("small", sr=0.25, top1=0.5, validation_top1=0.9))
+    store.write(finished("large", sr=0.5, top1=0.9, validation_top1=0.8))
+    runs = tables.load(tmp_path)
+    assert figures.pareto_info(runs, ["key"]).front == (True, True)
+    info = figures.pareto_info(runs, ["key"], judged_by="validation_top1")
+    assert (info.front, info.accuracy) == ((True, False), pytest.approx((50, 90)))
+    store.write_sweep(
+        Sweep(
+            name="search", varied=("arch.sr",), points=(({}, "small"), ({}, "large")), search={"objectives": ["top1"]}
+        )
+    )
+    table = report.write(tmp_path, tmp_path / "report").with_name("tables") / "search.csv"
+    assert pd.read_csv(table)["key"].tolist() == ["small"]
+
+
+def test_a_search_is_shown_over_its_own_cost(tmp_path):
+    # Fewer operations, more parameters: the second is on the front of MACs, the first on that of size.
+    Store(tmp_path).write(finished("small", validation_top1=0.8, size_bytes=1000, macs=9_000_000))
+    Store(tmp_path).write(finished("quick", validation_top1=0.7, size_bytes=2000, macs=3_000_000))
+    runs = tables.load(tmp_path)
+    assert search.cost_of(["top1", "size_bytes", "macs"], runs) == search.cost_of(["top1"], runs) == figures.SIZE
+    cost = search.cost_of(["top1", "latency", "macs"], runs)
+    assert cost == search.COSTS["macs"], "no run has a latency"
+    assert figures.pareto_info(runs, ["key"], cost=cost).cost == (9, 3)
+    assert dict(zip(runs["key"], search.front(runs, cost), strict=True)) == {"small": True, "quick": True}
+    assert dict(zip(runs["key"], search.front(runs), strict=True)) == {"small": True, "quick": False}
+
+
+@pytest.mark.parametrize("varied", [(), ("arch",), ("train",), ("arch.sr", "train"), ("arch.bypass",)], ids=str)
+def test_an_odd_search_does_not_break_the_report(varied, tmp_path):
+    store = Store(tmp_path)
+    for i in range(9):
+        store.write(finished(f"{i:04}", sr=(i + 1) / 10, validation_top1=0.5))
+    points = tuple(({}, f"{i:04}") for i in range(9))
+    store.write_sweep(Sweep(name="search", varied=varied, points=points, search={"objectives": ["top1", "macs"]}))
+    assert "9 trained to the end" in report.write(tmp_path, tmp_path / "report").read_text()
+
+
+def test_more_groups_than_colours_are_all_drawn():
+    names = tuple("abcdefgh")
+    ax = Figure().add_subplot()
+    search.draw_distribution(
+        search.DistributionInfo("fires", names, ((50.0,),) * 8, ((1.0,),) * 8, (1,) * 8, ((0.1, 0.2),)), ax
+    )
+    assert len(ax.get_legend().get_texts()) == 8
+    ax = Figure().add_subplot()
+    sizes = tuple(float(i + 1) for i in range(8))
+    figures.draw_pareto(figures.ParetoInfo("", "top1", "size", sizes, sizes, names, (True,) * 8), ax, "fires")
+    assert len(ax.get_legend().get_texts()) == 9, "and the front"

@@ -51,6 +51,11 @@ def test_a_record_older_than_a_field_has_its_default(store):
     assert (run["train.epochs"], run["train.lr"]) == (3, 0.2)
 
 
+def test_labels_are_of_finished_runs(store):
+    store.write(record("e", sr=0.75, status="stopped"))
+    assert tables.labels(tables.load(store.root), ["sr"]) == {"a": "sr 0.5", "b": "sr 0.5", "c": "sr 0.25"}
+
+
 def test_load_has_a_row_a_run_and_keeps_missing_missing(store):
     runs = tables.load(store.root).set_index("key")
     assert list(runs.index) == list("abcd")
