@@ -65,7 +65,7 @@ class SearchSpec:
     # A network goes on from one rung to the next, `reduction` times as many epochs, if it is among the best
     # 1/reduction of those that came to the rung. 1: all are trained to the end.
     reduction: int = 2
-    first_rung: int = 1  # epochs
+    first_rung: int = 0  # epochs; 0: a third of the recipe's
     retry_failed: bool = False  # runs that failed before this launch count as not tried: they may be chosen again
     # What is trained first, and to the end: what differs from the configuration; {} is the configuration itself.
     first: list[dict[str, Any]] = field(default_factory=list)
@@ -80,7 +80,7 @@ class SearchSpec:
         require(self.sampler in SAMPLERS, "search.sampler", "one of " + ", ".join(SAMPLERS), self.sampler)
         require(self.seed >= 0, "search.seed", "at least 0", self.seed)
         require(self.reduction >= 1, "search.reduction", "at least 1", self.reduction)
-        require(self.first_rung >= 1, "search.first_rung", "at least 1", self.first_rung)
+        require(self.first_rung >= 0, "search.first_rung", "at least 0", self.first_rung)
         _ = self.bounds
 
     @property
@@ -91,7 +91,7 @@ class SearchSpec:
     def rungs(self, epochs: int) -> tuple[int, ...]:
         """After how many epochs runs of `epochs` are compared; the last is their end."""
         rungs = []
-        rung = self.first_rung
+        rung = self.first_rung or max(1, round(epochs / 3))
         while self.reduction > 1 and rung < epochs:
             rungs.append(rung)
             rung *= self.reduction
