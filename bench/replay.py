@@ -28,8 +28,10 @@ FIRST += [{"arch.sr": 0.5, "arch.pct_3x3": pct} for pct in (0.125, 0.99)]
 
 
 class Trace(NamedTuple):
-    """How far a search had come at each end of a run: cost and hypervolume, as parts of the grid's. It ends where all that
-    is asked of it is known: TARGET is reached and SHARE is spent."""
+    """How far a search had come at each end of a run: cost and hypervolume, as parts of the grid's.
+
+    It ends where all that is asked of it is known: TARGET is reached and SHARE is spent.
+    """
 
     cost: tuple[float, ...]
     hypervolume: tuple[float, ...]
@@ -132,8 +134,10 @@ def plain_optuna(table: Table, seed: int) -> Iterator[tuple[float, int | None]]:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.NSGAIISampler(seed=seed))
-    study.optimize(objective, n_trials=600)
-    yield from steps
+    for _ in range(12):  # a few at a time: who asks for steps leaves off when the target is reached
+        begun = len(steps)
+        study.optimize(objective, n_trials=50)
+        yield from steps[begun:]
 
 
 def ask_seconds(space: Space, sampler: str) -> float:
@@ -156,56 +160,50 @@ def ask_seconds(space: Space, sampler: str) -> float:
     return float(np.median(times))
 
 
-def rows(table: Table, large: Space) -> list[Row]:
-    """The table in Markdown. large: a space in which asks are timed."""
+def rows(table: Table, large: Space) -> Iterator[Row]:
+    """The rows, each when it has been measured. large: a space in which asks are timed."""
 
     def traces(steps: Callable[[int], Iterator[tuple[float, int | None]]], seeds: Sequence[int] = SEEDS) -> list[Trace]:
         return [table.trace(steps(seed)) for seed in seeds]
 
-    def name_of(spec: SearchSpec) -> str:
-        return f"{spec.sampler}, reduction {spec.reduction}, rungs {', '.join(map(str, spec.rungs(table.epochs)))}"
-
     def ours(spec: SearchSpec) -> list[Trace]:
-        print(f"  {name_of(spec)}", flush=True)
         return traces(lambda seed: search(table, replace(spec, seed=seed)))
+
+    def cost_row(traces: Sequence[Trace], peer: str, goal: str = "-", spec: SearchSpec | None = None) -> Row:
+        what = f"cost of {TARGET:.0%} of the hypervolume of {table.space.size} networks, of the grid's"
+        detail = ""
+        if spec is not None:
+            detail = (
+                f"{spec.sampler}, reduction {spec.reduction}, rungs {', '.join(map(str, spec.rungs(table.epochs)))}"
+            )
+        return Row(what=what, peer=peer, goal=goal, measured=_costs(traces), detail=detail)
 
     default = SearchSpec(budget_runs=BUDGET, first=FIRST)
     best = ours(default)
-    randomly = traces(lambda seed: random_order(table, seed))
+    yield cost_row(best, "ours", "at most 25 %", default)
     first = traces(lambda seed: one_epoch_first(table), [0])
+    yield cost_row(first, "one epoch of all, then the best k", "not less than ours")
+    randomly = traces(lambda seed: random_order(table, seed))
+    yield cost_row(randomly, "random, no early stopping")
+    yield Row(
+        what=f"hypervolume at {SHARE:.0%} of the grid's cost, less that of random search",
+        peer="random",
+        goal="above 0",
+        measured=_difference(best, randomly),
+        detail=f"ours {_volumes(best)}; random {_volumes(randomly)}; one epoch first {_volumes(first)}",
+    )
     optunas = traces(lambda seed: plain_optuna(table, seed))
-    what = f"cost of {TARGET:.0%} of the grid's hypervolume, {table.space.size} networks"
-    found = [
-        Row(what=what, peer="the grid", goal="at most 25 %", measured=_costs(best), detail=name_of(default)),
-        Row(what="the same", peer="one epoch of all, then the best k", goal="not worse", measured=_costs(first)),
-        Row(what="the same", peer="optuna's study.optimize, NSGA-II", goal="twice ours", measured=_costs(optunas)),
-        Row(what="the same", peer="random, no early stopping", goal="-", measured=_costs(randomly)),
-        Row(
-            what=f"hypervolume at {SHARE:.0%} of the grid's cost, less that of random search",
-            peer="random",
-            goal="above 0",
-            measured=_difference(best, randomly),
-            detail=f"ours {_volumes(best)}; random {_volumes(randomly)}; one epoch first {_volumes(first)}",
-        ),
-    ]
+    yield cost_row(optunas, "optuna's study.optimize, NSGA-II", "twice ours or more")
     others = [replace(default, reduction=reduction) for reduction in (1, 2, 3) if reduction != default.reduction]
     others += [replace(default, sampler=name) for name in SAMPLERS if name not in (default.sampler, "grid", "gp")]
-    found += [
-        Row(
-            what=what, peer="the grid, with other settings", goal="-", measured=_costs(ours(spec)), detail=name_of(spec)
-        )
-        for spec in others
-    ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name in SAMPLERS:
-            print(f"  asking {name}", flush=True)
+    for spec in others:
+        yield cost_row(ours(spec), "ours, other settings", spec=spec)
+    for name in SAMPLERS:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             measured = f"{ask_seconds(large, name):.3f} s"
-            found.append(
-                Row(what="an ask with 1,000 finished runs", peer=f"{large.size:,} networks", goal="0.2 s",
-                    measured=measured, detail=name)
-            )  # fmt: skip
-    return found
+        what = "an ask with 1,000 finished runs"
+        yield Row(what=what, peer=f"{large.size:,} networks", goal="0.2 s", measured=measured, detail=name)
 
 
 def _costs(traces: Sequence[Trace]) -> str:

@@ -6,6 +6,7 @@ trained, and what each would have cost is counted in epochs x MACs. In the end a
 """
 
 import argparse
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -92,15 +93,16 @@ def main() -> None:
         return
     store = Store(table)
     trials = history.trials(store, space, history.records(store, space))
-    rows = replay.rows(replay.Table(space, trials, EPOCHS), large_space())
-    with tempfile.TemporaryDirectory() as folder:
-        rows += kills.rows(Path(folder), chosen.data_dir)
     head = f"python -m bench.search replay --data {chosen.data}: {origin.host()}, commit {origin.git_state()[0]}"
-    text = f"<!-- {head} -->\n{markdown(rows)}"
     out = chosen.out or Path("docs") / f"bench_search_{chosen.data}.md"
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text)
-    print(text)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        replayed = replay.rows(replay.Table(space, trials, EPOCHS), large_space())
+        for row in itertools.chain(replayed, kills.rows(Path(folder), chosen.data_dir)):
+            rows.append(row)
+            out.write_text(f"<!-- {head} -->\n{markdown(rows)}")
+            print(row, flush=True)
 
 
 if __name__ == "__main__":
