@@ -50,7 +50,8 @@ class SearchSweeper(StoreSweeper):
         for network, why in searcher.left_out.items():
             console().print(f"left out of search.first: {network}, which {why}")
         if latencies is not None:
-            unknown = sum(latencies.of(record) is None for record in records.values())
+            ran = [record for record in records.values() if record.status != "failed"]
+            unknown = sum(latencies.of(record) is None for record in ran)
             console().print(
                 f"latency of earlier runs: {len(latencies.measured)} measured again, which ran elsewhere or with other "
                 f"threads; {unknown} not known, which are tried but compared with none"
