@@ -235,7 +235,7 @@ def draw_pareto(info: ParetoInfo, ax: Axes, group: str = "bypass") -> None:
     ax.set_xlabel(f"{info.cost_name} (log scale)")
     ax.set_ylabel("test top-1 accuracy, %")
     ax.set_title(info.title + "; filled: on the front")
-    ax.legend(loc="lower right")
+    ax.legend(loc="best")
 
 
 class TrainingInfo(NamedTuple):

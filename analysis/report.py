@@ -88,7 +88,7 @@ def _sections(results_dir: Path, runs: pd.DataFrame, out: Path) -> Iterator[Sect
 
 
 def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: Path) -> Section:
-    columns = [tables.column_of(name) for name in sweep.varied]
+    columns = tables.columns_of(runs, sweep)
     compressed = (runs["compress"] != "none").any()
     finished = int((runs["status"] == "finished").sum())
     along = [name for name in columns if name != "seed"] or (["compress"] if compressed else [])
@@ -132,9 +132,7 @@ def _title(name: str, along: list[str]) -> str:
 def _search_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: Path) -> Section:
     """What a search found. Whatever compares accuracies is of runs that were trained to the end."""
     finished = runs[runs["status"] == "finished"]
-    # A choice of preset stands in the columns of what is in it; the family is the one that tells networks apart.
-    columns = ["family" if name == "arch" else tables.column_of(name) for name in sweep.varied]
-    columns = [name for name in columns if name in runs]
+    columns = tables.columns_of(runs, sweep)
     varied = [name for name in columns if finished[name].nunique() > 1]
     group = "bypass" if "bypass" in varied else next(iter(varied or columns), None)
     told = sweep.search or {}

@@ -69,9 +69,16 @@ def of_sweep(runs: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
     return part.sort_values("key", key=lambda keys: keys.map(order)).reset_index(drop=True)
 
 
-def column_of(override: str) -> str:
-    """The column of `load` that holds what an override sets: arch.sr -> sr, train.lr -> train.lr, data -> data."""
-    return override.removeprefix("arch.").removesuffix(".name").removesuffix(".method")
+def columns_of(runs: pd.DataFrame, sweep: Sweep) -> list[str]:
+    """The columns of what a sweep varies: arch.sr -> sr, train.lr -> train.lr; of a preset, where its runs differ."""
+    found: list[str] = []
+    for override in sweep.varied:
+        name = override.removeprefix("arch.").removesuffix(".name").removesuffix(".method")
+        for column in map(str, runs.columns):
+            inside = column in METAPARAMETERS if name == "arch" else column.startswith(f"{name}.")
+            if column == name or (name not in runs and inside and runs[column].nunique(dropna=False) > 1):
+                found.append(column)
+    return list(dict.fromkeys(found))
 
 
 def labels(runs: pd.DataFrame, columns: list[str]) -> dict[str, str]:

@@ -172,14 +172,16 @@ def test_a_search_is_shown_over_its_own_cost(tmp_path):
     assert dict(zip(runs["key"], search.front(runs), strict=True)) == {"small": True, "quick": False}
 
 
+@pytest.mark.parametrize("told", [{"objectives": ["top1", "macs"]}, None], ids=["search", "sweep"])
 @pytest.mark.parametrize("varied", [(), ("arch",), ("train",), ("arch.sr", "train"), ("arch.bypass",)], ids=str)
-def test_an_odd_search_does_not_break_the_report(varied, tmp_path):
+def test_odd_axes_do_not_break_the_report(varied, told, tmp_path):
     store = Store(tmp_path)
     for i in range(9):
         store.write(finished(f"{i:04}", sr=(i + 1) / 10, validation_top1=0.5))
     points = tuple(({}, f"{i:04}") for i in range(9))
-    store.write_sweep(Sweep(name="search", varied=varied, points=points, search={"objectives": ["top1", "macs"]}))
-    assert "9 trained to the end" in report.write(tmp_path, tmp_path / "report").read_text()
+    store.write_sweep(Sweep(name="odd", varied=varied, points=points, search=told))
+    page = report.write(tmp_path, tmp_path / "report").read_text()
+    assert ("9 trained to the end" if told else "9 of 9 runs finished") in page
 
 
 def test_more_groups_than_colours_are_all_drawn():

@@ -51,6 +51,13 @@ def test_a_record_older_than_a_field_has_its_default(store):
     assert (run["train.epochs"], run["train.lr"]) == (3, 0.2)
 
 
+def test_a_preset_stands_in_the_columns_in_which_its_runs_differ(store):
+    runs = tables.load(store.root)
+    varied = ("arch", "arch.sr", "train.lr", "train", "compress.method", "seed")
+    found = tables.columns_of(runs, Sweep(name="odd", varied=varied, points=()))
+    assert found == ["sr", "train.lr", "compress", "seed"]  # of the recipes nothing differs
+
+
 def test_labels_are_of_finished_runs(store):
     store.write(record("e", sr=0.75, status="stopped"))
     assert tables.labels(tables.load(store.root), ["sr"]) == {"a": "sr 0.5", "b": "sr 0.5", "c": "sr 0.25"}
