@@ -15,10 +15,12 @@ from hydra.core.global_hydra import GlobalHydra
 
 from bench import kills, replay
 from bench.measure import markdown
+from fire import data
 from sweep import origin
 from sweep.config import CONF, register_schema
+from sweep.display import Display
+from sweep.launcher import LocalLauncher
 from sweep.plan import Planner
-from sweep.run import run
 from sweep.search import history
 from sweep.search.space import Space
 from sweep.store import Store
@@ -41,7 +43,13 @@ BASE = [
 ]
 DATA = {
     "digits": ["data=digits", "data.validation=500", "train.batch_size=64", "train.lr=0.1"],
-    "fashion_mnist": ["data=fashion_mnist", "data.limit=2000", "train.batch_size=64", "train.lr=0.1"],
+    "fashion_mnist": [
+        "data=fashion_mnist",
+        "data.limit=2000",
+        "data.validation=2000",
+        "train.batch_size=64",
+        "train.lr=0.1",
+    ],
 }
 
 
@@ -65,16 +73,17 @@ def large_space() -> Space:
 
 
 def train_table(space: Space) -> None:
-    """Run all points of the space that have not been run."""
-    store = Store(space.example.config.results_dir)
-    for index in range(space.size):
-        point = space.point(index)
-        assert point is not None
-        if not store.is_done(point.key):
-            record = run(point.config)
-            print(
-                f"{index + 1}/{space.size} {space.label(index)}: {record.status}, {record.validation_top1}", flush=True
-            )
+    """Run all points of the space that have not been run, on all cores."""
+    config = space.example.config
+    store = Store(config.results_dir)
+    points = [point for index in range(space.size) if (point := space.point(index)) is not None]
+    todo = [point for point in points if not store.is_done(point.key)]
+    if todo:
+        store.check_writable()
+        data.prepare(config.data, Path(config.data_dir))
+        waiting = iter([point.config for point in todo])
+        with Display(todo) as display:
+            LocalLauncher().run(config, len(todo), lambda under_way: next(waiting, None), display)
 
 
 def main() -> None:
