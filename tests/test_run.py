@@ -81,7 +81,8 @@ def test_the_curve_has_a_row_an_epoch(finished):
     config, record, reported = finished
     with open(folder_of(config) / "curve.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["epoch"]) for row in rows] == [1, 2, 3] == [int(done) for done in reported if done == int(done)]
+    whole = dict.fromkeys(int(done) for done in reported if done == int(done))  # on a slow machine also a last step's
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3] == list(whole)
     assert record.epochs == config.train.epochs == 3
     assert (float(rows[-1]["validation_top1"]), float(rows[-1]["train_loss"])) == (
         record.validation_top1,
