@@ -155,7 +155,8 @@ def draw_size(info: SizeInfo, ax: Axes) -> None:
     ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     sizes = [size for line in info.kilobytes for size in line]
-    every = [mantissa * 10.0**power for power in range(7) for mantissa in (1, 2, 5)]
+    mantissas = (1, 2, 5) if max(sizes) > 5 * min(sizes) else (1, 1.5, 2, 3, 4, 5, 7)
+    every = [mantissa * 10.0**power for power in range(7) for mantissa in mantissas]
     ax.set_xticks([tick for tick in every if min(sizes) / 2 < tick < max(sizes) * 2])
     ax.set_xlabel("size of the file, kB of 1,000 bytes (log scale)")
     ax.set_ylabel("test top-1 accuracy, %")
