@@ -1,0 +1,26 @@
+"""A small space that the tests of searches share."""
+
+import functools
+
+from sweep.search.space import Space
+from sweep.search.spec import Constraint, parse_constraint
+from tests.sweeping import TINY, planner
+
+GRID = {
+    "arch.base_e": ["8", "16", "32"],
+    "arch.sr": ["0.25", "0.125", "1.0"],
+    "arch.pct_3x3": ["0.25", "0.75"],
+    "arch.bypass": ["none", "simple", "complex"],
+    "arch.fires": ["4", "8"],
+}
+BASE = [*TINY, "arch.sr=0.25", "arch.pct_3x3=0.25", "arch.fires=4"]
+
+
+@functools.cache
+def cached_space(bounds: tuple[Constraint, ...]) -> Space:
+    return Space(planner(), BASE, GRID, bounds)
+
+
+def space(*constraints: str) -> Space:
+    """A space of 108 points."""
+    return cached_space(tuple(map(parse_constraint, constraints)))

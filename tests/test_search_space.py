@@ -1,0 +1,107 @@
+"""Spaces: points, their costs, constraints."""
+
+import numpy as np
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from fire.errors import InputError
+from sweep.search import sweeper
+from sweep.search.space import Space
+from sweep.search.spec import parse_constraint
+from tests.searching import BASE, space
+from tests.sweeping import TINY, planner, point
+
+
+def test_the_costs_of_a_space_are_those_of_its_runs():
+    made = space()
+    assert made.size == 3 * 3 * 2 * 3 * 2
+    for index in range(0, made.size, 7):
+        planned = made.point(index)
+        assert planned.key == point(*BASE, *(f"{k}={v}" for k, v in made.overrides(index).items())).key
+        assert [made.costs[name][index] for name in ("parameters", "macs", "activations")] == list(planned.cost)
+        assert made.costs["size_bytes"][index] == planned.cost.size_bytes
+        assert made.of_config(planned.config) == (index, planned)
+    assert made.of_config(point(*BASE, "arch.sr=0.5").config) is None
+    assert made.of_config(point(*BASE, "train.lr=0.3").config) is None, "another setting differs"
+
+
+def test_choices_that_are_numbers_are_ascending():
+    (sr,) = (axis for axis in space().axes if axis.key == "arch.sr")
+    assert (sr.choices, sr.values, sr.ordered) == (("0.125", "0.25", "1.0"), (0.125, 0.25, 1.0), True)
+
+
+def test_groups_and_recipes_are_axes_too():
+    grid = {"train.lr": ["0.1", "0.2"], "arch": ["squeezenet_narrow", "alexnet_small"]}
+    made = Space(planner(), [], grid, ())
+    for index in range(made.size):
+        planned = made.point(index)
+        assert made.costs["macs"][index] == planned.cost.macs
+        assert made.of_config(planned.config) == (index, planned)
+    assert [axis.ordered for axis in made.axes] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("grid", "constraints", "message"),
+    [
+        ({"arch.sr": ["0.5", "7.0"]}, [], "sr must be in"),
+        ({"arch.width": ["1", "2"]}, [], "arch.width"),
+        ({"arch.sr": ["0.5", "0.50"]}, [], "arch.sr must have distinct choices"),
+        (
+            {"train.epochs": ["2", "3"]},
+            [],
+            "train.epochs must be an axis that leaves train.epochs as it is, got '2, 3'",
+        ),
+        ({"data.limit": ["0", "100"]}, [], "data.limit must be an axis that leaves data as it is"),
+        ({"compress": ["none", "entropy"]}, [], "compress must be an axis that leaves compress as it is"),
+        ({"arch.base_e": [str(i) for i in range(1, 2000)], "train.lr": [str(i) for i in range(1, 2000)]}, [], "points"),
+        (
+            {"arch.sr": ["0.5", "1.0"]},
+            ["size_bytes<=100"],
+            r"must leave a network of the space.*has size_bytes [\d,]+ to [\d,]+\)",
+        ),
+    ],
+)
+def test_bad_spaces_are_refused_on_one_line(grid, constraints, message):
+    with pytest.raises(InputError, match=message) as caught:
+        Space(planner(), BASE, grid, [parse_constraint(text) for text in constraints])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_may_not_bring_its_own_number_of_epochs():
+    with pytest.raises(
+        InputError, match=r"^train must be an axis that leaves train.epochs as it is, got 'quick, full'$"
+    ):
+        Space(planner(), ["data=digits"], {"train": ["quick", "full"]}, ())
+    assert Space(planner(), TINY, {"train": ["quick", "full"]}, ()).size == 2, "here it is set beside them"
+
+
+def test_a_value_that_follows_an_axis_is_refused_where_arrays_do_not_count_it():
+    with pytest.raises(InputError, match="the space must be of axes to which no other value refers, got"):
+        Space(planner(), [*BASE, "arch.incr_e=${arch.base_e}"], {"arch.base_e": ["8", "32"]}, ())
+
+
+def test_the_space_of_a_search_is_of_lists_of_choices():
+    parse = OverridesParser.create().parse_override
+    assert sweeper._choices(parse("arch.sr=0.25,0.5")) == ["0.25", "0.5"]
+    for text, message in (
+        ("search.objectives=top1,macs", "search.objectives must be one value; a list stands in brackets"),
+        ("experiment=sr,bypass", "the space must be of networks and recipes, got 'experiment'"),
+        ("seed=0,1", "the space must be of networks and recipes, got 'seed'"),
+        ("arch.sr=interval(0,1)", "the space must be of lists of choices"),
+    ):
+        with pytest.raises(InputError, match=f"^{message}"):
+            sweeper._choices(parse(text))
+
+
+def test_the_nearest_point_differs_least():
+    made = space()
+    codes = made.codes[50]
+    among = np.ones(made.size, bool)
+    random = np.random.default_rng(0)
+    assert made.nearest(codes, among, random) == 50
+    among[50] = False
+    for _ in range(10):
+        found = made.codes[made.nearest(codes, among, random)]
+        differing = np.flatnonzero(found != codes)
+        assert len(differing) == 1, "one axis"
+        assert abs(found - codes).max() == 1, "one step"
