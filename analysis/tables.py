@@ -84,7 +84,7 @@ def columns_of(runs: pd.DataFrame, sweep: Sweep) -> list[str]:
 def labels(runs: pd.DataFrame, columns: list[str]) -> dict[str, str]:
     """A short name for each finished run's key from the columns that tell the runs apart: "sr 0.5, seed 1"."""
     return {
-        str(run["key"]): ", ".join(f"{name.removeprefix('train.')} {run[name]}" for name in columns) or str(run["key"])
+        str(run["key"]): ", ".join(f"{name.rpartition('.')[2]} {_plain(run[name])}" for name in columns) or run["key"]
         for _, run in runs[runs["status"] == "finished"].iterrows()
     }
 
@@ -202,6 +202,10 @@ def _row(record: Record) -> dict[str, Any]:
         "compress": compress["method"],
         **{f"compress.{name}": value for name, value in compress.items() if name != "method"},
     }
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
 
 
 def _text(value: Any, show: Any) -> str:
