@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from analysis import paper
 from analysis.figures import CYCLE, DATA_NAMES
 from analysis.stats import mean_interval
+from analysis.tables import plain
 
 FAMILY_NAMES = {"alexnet": "AlexNet", "squeezenet": "SqueezeNet"}
 METHOD_NAMES = {"none": "fp32", "deep_compression": "Deep Compression", "entropy": "entropy"}
@@ -172,5 +173,4 @@ SETTING_NAMES = {"compress.density": "density", "compress.conv_bits": "bits", "c
 def _setting(column: str, value: Any) -> str:
     if column == "compress":
         return METHOD_NAMES[value]
-    shown = f"{value:g}" if isinstance(value, int | float) else str(value)
-    return f"{SETTING_NAMES.get(column, column)} {shown}"
+    return f"{SETTING_NAMES.get(column, column)} {plain(value)}"

@@ -16,6 +16,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from analysis.figures import BLUE, CYCLE, GREY, SIZE, Cost
 from analysis.stats import hypervolume, pareto_front
+from analysis.tables import plain
 
 GRID_ROWS = 20_000  # of a space, over which the forest's variance is taken
 BINS = 4  # of size, in which sub-spaces are compared
@@ -193,7 +194,7 @@ def parallel_info(
     levels = [_sorted(finished[name].unique().tolist()) for name in varied]
     return ParallelInfo(
         axes=tuple(varied),
-        values=tuple(tuple(f"{v:g}" if isinstance(v, float) else str(v) for v in values) for values in levels),
+        values=tuple(tuple(map(plain, values)) for values in levels),
         places=tuple(
             tuple(values.index(value) for values, value in zip(levels, row, strict=True))
             for row in finished[varied].itertuples(index=False)

@@ -84,7 +84,7 @@ def columns_of(runs: pd.DataFrame, sweep: Sweep) -> list[str]:
 def labels(runs: pd.DataFrame, columns: list[str]) -> dict[str, str]:
     """A short name for each finished run's key from the columns that tell the runs apart: "sr 0.5, seed 1"."""
     return {
-        str(run["key"]): ", ".join(f"{name.rpartition('.')[2]} {_plain(run[name])}" for name in columns) or run["key"]
+        str(run["key"]): ", ".join(f"{name.rpartition('.')[2]} {plain(run[name])}" for name in columns) or run["key"]
         for _, run in runs[runs["status"] == "finished"].iterrows()
     }
 
@@ -204,7 +204,8 @@ def _row(record: Record) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A setting's value for people: numbers without zeros that say nothing."""
     return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
 
 

@@ -94,7 +94,7 @@ class FineTuning:
         """Train for some epochs at learning rates that rise, then fall to 0; a row of the curve for each epoch.
 
         before_step: called with the step, counted from 0, and their number. penalty: added to the loss, in nats.
-        Raises TrainingError if the loss is no longer finite.
+        Raises TrainingError if the loss is no longer finite. What was trained before is taken from the checkpoint.
         """
         if not epochs:
             return
@@ -181,8 +181,9 @@ class FineTuning:
         )
         if self._checkpoint is not None:
             rows = tuple(asdict(row) for row in self.curve)
-            chosen = (self.precision, self._kernels)
-            checkpoints.write(self._checkpoint, self.network, [optimizer], None, rows, *chosen, self._stages)
+            checkpoints.write(
+                self._checkpoint, self.network, [optimizer], None, rows, self.precision, self._kernels, self._stages
+            )
         self._tell(0.0, losses, time.perf_counter() - began)
 
     def _tell(self, part: float, losses: list[Tensor], seconds: float) -> None:
