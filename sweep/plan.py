@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -31,6 +31,13 @@ class Point:
     config: RunConfig
     key: str
     cost: Cost
+
+    @property
+    def uncompressed(self) -> "Point":
+        """The run whose network this one compresses."""
+        config = self.config.uncompressed
+        others = [text for text in self.overrides if re.split(r"[.=]", text)[0] != "compress"]
+        return replace(self, overrides=(*others, "compress.method=none"), config=config, key=config.key)
 
     @property
     def work(self) -> int:
@@ -134,16 +141,19 @@ def _plain(value: Any) -> Any:
     return value.text if hasattr(value, "text") and hasattr(value, "quote") else value
 
 
-def dry_run_table(points: list[Point], done: set[str]) -> Table:
-    """The points with their costs: macs and activations per image, sizes of fp32 parameters."""
-    table = Table(title=f"{len(points)} points; nothing is trained")
+def dry_run_table(points: list[Point], done: set[str], first: Sequence[Point] = ()) -> Table:
+    """The points with their costs: macs and activations per image, sizes of fp32 parameters. first: what is trained
+    before, for points to start from."""
+    noun = "point" if len(points) == 1 else "points"
+    before = f" after {len(first)} to start from" if first else ""
+    table = Table(title=f"{len(points)} {noun}{before}; nothing is trained")
     for name in ("point", "key"):
         table.add_column(name, overflow="fold")
     for name in ("parameters", "MMACs", "activations", "MiB"):
         table.add_column(name, justify="right")
     table.add_column("state")
-    names = labels(points)
-    for point in points:
+    names = labels([*first, *points])
+    for point in [*first, *points]:
         cost = point.cost
         table.add_row(
             names[point.key],

@@ -62,7 +62,7 @@ class StoreSweeper(Sweeper):
         store = Store(points[0].config.results_dir)
         manifest = store.write_sweep(_manifest(self.config, overrides, points))
         console().print(f"{len(points)} runs, {len(points) - len(todo)} finished before; {manifest}")
-        for batch in self._batches(todo, store):
+        for batch in _batches(todo, store):
             self.launcher.launch([list(point.overrides) for point in batch], initial_job_idx=0)
         if not print_summary(store, points):
             raise SweepFailedError
@@ -71,19 +71,6 @@ class StoreSweeper(Sweeper):
         """The experiment's parameters, and the arguments of the command line."""
         given = [f"{name}={value}" for name, value in self.params.items()]
         return self.parser.parse_overrides(given + list(arguments))
-
-    def _batches(self, todo: list[Point], store: Store) -> Iterator[list[Point]]:
-        """First what others start from, then the networks to compress, of those that have been trained."""
-        assert self.planner is not None
-        compressed = [point for point in todo if point.config.is_compressed]
-        floats = [self.planner.point([*point.overrides, "compress.method=none"]) for point in compressed]
-        unfinished = [point for point in _distinct(floats) if not store.is_done(point.key)]
-        first = _distinct([point for point in todo if not point.config.is_compressed] + unfinished)
-        if first:
-            yield first
-        ready = [point for point in compressed if store.is_done(point.config.uncompressed.key)]
-        if ready:
-            yield ready
 
 
 def unfinished(points: list[Point]) -> list[Point] | None:
@@ -94,7 +81,8 @@ def unfinished(points: list[Point]) -> list[Point] | None:
     store = Store(points[0].config.results_dir)
     todo = [point for point in points if not store.is_done(point.key)]
     if points[0].config.dry_run:
-        console().print(dry_run_table(points, {point.key for point in points} - {point.key for point in todo}))
+        done = {point.key for point in points} - {point.key for point in todo}
+        console().print(dry_run_table(points, done, _starts(todo, store)))
         return None
     store.check_writable()
     for point in todo:
@@ -104,6 +92,24 @@ def unfinished(points: list[Point]) -> list[Point] | None:
     for spec, data_dir in {(point.config.data, point.config.data_dir) for point in todo}:
         data.prepare(spec, Path(data_dir))  # once, rather than by every worker
     return todo
+
+
+def _batches(todo: list[Point], store: Store) -> Iterator[list[Point]]:
+    """First what others start from, then the networks to compress, of those that have been trained."""
+    compressed = [point for point in todo if point.config.is_compressed]
+    first = [point for point in todo if not point.config.is_compressed] + _starts(todo, store)
+    if first:
+        yield first
+    ready = [point for point in compressed if store.is_done(point.uncompressed.key)]
+    if ready:
+        yield ready
+
+
+def _starts(todo: list[Point], store: Store) -> list[Point]:
+    """The runs that the compressed ones start from, if they are neither among them nor finished."""
+    starts = _distinct([point.uncompressed for point in todo if point.config.is_compressed])
+    known = {point.key for point in todo}
+    return [point for point in starts if point.key not in known and not store.is_done(point.key)]
 
 
 def _distinct(points: list[Point]) -> list[Point]:

@@ -113,6 +113,13 @@ def test_dry_run(sweep, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+def test_a_dry_run_tells_which_networks_are_trained_first(sweep):
+    code, out, _ = sweep("-m", "arch.sr=0.5,0.25", "compress=entropy,deep_compression", "dry_run=true")
+    assert (code, out.count("to do")) == (0, 6)
+    assert "4 points after 2 to start from" in out
+    assert out.count("method=none") == 2
+
+
 def test_a_point_that_is_written_twice_is_one(sweep):
     code, out, _ = sweep("-m", "arch.sr=0.5,0.50,0.25", "seed=0,1", "dry_run=true")
     assert (code, out.count("to do")) == (0, 4)
