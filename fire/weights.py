@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from fire.arch import FAMILIES, ArchSpec
+from fire.cost import count
 from fire.errors import InputError
 from fire.files import write
 from fire.model import Network, build
@@ -71,6 +72,10 @@ def load(path: Path) -> Deployed:
         fields: dict[str, Any] = content["arch"]
         spec = FAMILIES[fields.pop("family")](**fields)
         preprocessing = Preprocessing(**content["preprocessing"])
+        needed = count(spec, preprocessing.image_size, len(preprocessing.mean)).parameters
+        held = sum(tensor.numel() for tensor in state.values())
+        if held != needed:  # told before the network is built, whose specification may be absurd
+            raise ValueError(f"the specification has {needed:,} parameters, the tensors {held:,}")
         network = build(spec, channels=len(preprocessing.mean))
         network.load_state_dict(state)
         class_names = tuple(content["class_names"])

@@ -117,7 +117,8 @@ def test_what_is_no_whole_file_of_ours_is_refused_with_its_path(corrupt, path):
         ({"preprocessing": None}, "preprocessing"),
         ({"arch": {"family": "resnet"}}, "resnet"),
         ({"arch": {"family": "squeezenet", "sr": 7}}, "sr must be in (0, 1], got 7"),
-        ({"arch": {"family": "squeezenet"}}, "Error(s) in loading state_dict"),
+        ({"arch": {"family": "squeezenet"}}, f"has {1_248_424 - 2 * 96 * 49:,} parameters, the tensors "),  # grey
+        ({"arch": {"family": "squeezenet", "base_e": 10**6, "fires": 4000}}, " parameters, the tensors "),
     ],
     ids=str,
 )
