@@ -193,7 +193,7 @@ def pareto_info(
     groups = means["top1"]
     costs = cost.scale * means[cost.column][cost.column]
     return ParetoInfo(
-        title=f"{_data_name(runs)}, {_count(len(groups), 'network')}, {_epochs(runs)}",
+        title=f"{_data_name(runs)}, {_count(len(groups), 'trained network')}, {_epochs(runs)}",
         judged_by=judged_by,
         cost_name=cost.name,
         cost=tuple(costs),

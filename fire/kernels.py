@@ -1,6 +1,6 @@
 """Batch normalisation with ReLU, and max pooling, in training: the functions of torch with half of their traffic.
 
-kernels.cpp is compiled once for this processor, with the system's C++ compiler, and kept in the user's cache folder.
+csrc/ is compiled once for this processor, with the system's C++ compiler, and kept in the user's cache folder.
 """
 
 import ctypes
@@ -21,13 +21,13 @@ from torch.autograd.function import once_differentiable
 
 from fire.errors import InputError
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+SOURCE = Path(__file__).parent / "csrc" / "kernels.cpp"
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
 TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 
 
 class Pool(ctypes.Structure):
-    """The sizes of a pool, as kernels.cpp has them; those of its output rounded up, as in the Caffe release."""
+    """The sizes of a pool, as csrc/pool.h has them; those of its output rounded up, as in the Caffe release."""
 
     _fields_ = [
         (name, c_int64)
@@ -278,5 +278,6 @@ def _identity(compiler: str) -> str:
         processor = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     except OSError:
         processor = platform.processor()
-    content = "\0".join([SOURCE.read_text(), *FLAGS, version, platform.machine(), processor])
+    sources = [path.read_text() for path in sorted(SOURCE.parent.iterdir())]
+    content = "\0".join([*sources, *FLAGS, version, platform.machine(), processor])
     return hashlib.sha256(content.encode()).hexdigest()[:16]

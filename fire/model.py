@@ -162,7 +162,7 @@ class Network(nn.Sequential):
         return x.flatten(1)
 
     def use_compiled_kernels(self, use: bool) -> None:
-        """Have pooling, and in training normalisation, done by fire/kernels.cpp, where it covers the tensors."""
+        """Have pooling, and in training normalisation, done by fire/csrc, where it covers the tensors."""
         for module in self.modules():
             if isinstance(module, NormReLU | MaxPool):
                 module.compiled = use
