@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import paper
-from analysis.figures import CYCLE, DATA_NAMES
+from analysis import paper, tables
+from analysis.figures import CYCLE, DATA_NAMES, log_axis
 from analysis.stats import mean_interval
-from analysis.tables import plain
 
 FAMILY_NAMES = {"alexnet": "AlexNet", "squeezenet": "SqueezeNet"}
 METHOD_NAMES = {"none": "fp32", "deep_compression": "Deep Compression", "entropy": "entropy"}
@@ -59,27 +57,42 @@ def by_network(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def table_2(runs: pd.DataFrame) -> pd.DataFrame:
-    """The paper's tables 2 and 3 with our networks beside the published ones; missing is NaN.
+    """The paper's tables 2 and 3 with our networks beside the published ones; missing is NaN. Runs of one setting.
 
-    Columns: network, compression, those of `by_network`, reduction (of bytes, against our AlexNet in fp32 if it is
-    among the runs), paper_mb, paper_reduction, paper_top1 (of ImageNet).
+    Columns: network (with what tells it from others of its kind), compression, those of `by_network`, reduction (of
+    bytes, against our AlexNet in fp32 if there is one among the runs), paper_mb, paper_reduction, paper_top1 (of
+    ImageNet).
     """
-    groups = by_network(runs, ["family", "bypass", "compress"])
+    kind = ["family", "bypass", "compress"]
+    settings = [
+        name for name in map(str, runs.columns) if name in tables.METAPARAMETERS or name.startswith("compress.")
+    ]
+    varied = [name for name in settings if (runs.groupby(kind, dropna=False)[name].nunique(dropna=False) > 1).any()]
+    groups = by_network(runs, [*kind, *varied])
     alexnet = groups[(groups["family"] == "alexnet") & (groups["compress"] == "none")]["bytes"]
     rows = []
     for _, ours in groups.iterrows():
         bypass = ours["bypass"] if isinstance(ours["bypass"], str) else "none"
+        told = [_setting(name, ours[name]) for name in varied if pd.notna(ours[name])]
         rows.append(
             {
-                "network": FAMILY_NAMES[ours["family"]] + ("" if bypass == "none" else f", {bypass} bypass"),
+                "network": ", ".join(
+                    [FAMILY_NAMES[ours["family"]], *([] if bypass == "none" else [f"{bypass} bypass"]), *told]
+                ),
                 "compression": METHOD_NAMES[ours["compress"]],
                 "bytes": ours["bytes"],
-                "reduction": alexnet.iloc[0] / ours["bytes"] if len(alexnet) else np.nan,
-                **ours.drop(["family", "bypass", "compress", "bytes"]),
+                "reduction": alexnet.iloc[0] / ours["bytes"] if len(alexnet) == 1 else np.nan,
+                **ours.drop([*kind, *varied, "bytes"]),
                 **_published(ours["family"], bypass, ours["compress"]),
             }
         )
     return pd.DataFrame(rows)
+
+
+def by_setting(runs: pd.DataFrame) -> list[pd.DataFrame]:
+    """The runs, apart by what accuracies depend on besides network and seed: data and recipe."""
+    columns = [name for name in map(str, runs.columns) if name == "data" or name.startswith(("data.", "train."))]
+    return [part for _, part in runs.groupby([runs[name].map(repr) for name in columns], sort=False)]
 
 
 def _published(family: str, bypass: str, method: str) -> dict[str, float]:
@@ -152,13 +165,7 @@ def draw_size(info: SizeInfo, ax: Axes) -> None:
                 "linestyle": "none",
             }
             ax.errorbar(x, accuracy[i], yerr=spread[:, [i]], capsize=3, label=label, **look)
-    ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
-    ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-    sizes = [size for line in info.kilobytes for size in line]
-    mantissas = (1, 2, 5) if max(sizes) > 5 * min(sizes) else (1, 1.5, 2, 3, 4, 5, 7)
-    every = [mantissa * 10.0**power for power in range(7) for mantissa in mantissas]
-    ax.set_xticks([tick for tick in every if min(sizes) / 2 < tick < max(sizes) * 2])
+    log_axis(ax, [size for line in info.kilobytes for size in line])
     ax.set_xlabel("size of the file, kB of 1,000 bytes (log scale)")
     ax.set_ylabel("test top-1 accuracy, %")
     ax.set_title(info.title)
@@ -167,10 +174,5 @@ def draw_size(info: SizeInfo, ax: Axes) -> None:
         ax.legend(bbox_to_anchor=(1.02, 1), loc="upper left", borderaxespad=0, fontsize=9)
 
 
-SETTING_NAMES = {"compress.density": "density", "compress.conv_bits": "bits", "compress.rate": "rate"}
-
-
 def _setting(column: str, value: Any) -> str:
-    if column == "compress":
-        return METHOD_NAMES[value]
-    return f"{SETTING_NAMES.get(column, column)} {plain(value)}"
+    return METHOD_NAMES[value] if column == "compress" else tables.setting(column, value)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from analysis import paper
 from analysis.stats import pareto_front
 from analysis.tables import over_seeds
+from fire.cost import MIB
 
 # Okabe and Ito's colours, which people with any colour vision tell apart.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -46,7 +47,7 @@ def curve_info(runs: pd.DataFrame, metaparameter: str) -> CurveInfo:
     groups = over_seeds(runs, [metaparameter])
     seeds = int(groups["n"].max()) if len(groups) else 0
     return CurveInfo(
-        title=f"{_data_name(runs)}, {_epochs(runs)}, {_count(seeds, 'seed')}",
+        title=f"{setting_name(runs)}, {_count(seeds, 'seed')}",
         metaparameter=metaparameter,
         metric="test top-1",
         values=tuple(groups[metaparameter].astype(float)),
@@ -115,7 +116,7 @@ def bypass_info(runs: pd.DataFrame) -> BypassInfo:
     groups = over_seeds(runs, ["bypass"]).sort_values("bypass", key=lambda kinds: kinds.map(order.index))
     seeds = int(groups["n"].max()) if len(groups) else 0
     return BypassInfo(
-        title=f"{_data_name(runs)}, {_epochs(runs)}, {_count(seeds, 'seed')}",
+        title=f"{setting_name(runs)}, {_count(seeds, 'seed')}",
         metric="test top-1",
         kinds=tuple(groups["bypass"]),
         size_mib=tuple(groups["size_mib"]),
@@ -133,7 +134,7 @@ def paper_bypass_info() -> BypassInfo:
         title="ImageNet, as published (table 3)",
         metric="top-1",
         kinds=tuple(row.bypass for row in paper.TABLE_3),
-        size_mib=tuple(4 * parameters[row.bypass] / paper.MIB for row in paper.TABLE_3),
+        size_mib=tuple(4 * parameters[row.bypass] / MIB for row in paper.TABLE_3),
         accuracy=tuple(100 * row.top1 for row in paper.TABLE_3),
         low=none,
         high=none,
@@ -223,19 +224,22 @@ def draw_pareto(info: ParetoInfo, ax: Axes, group: str = "bypass") -> None:
             zorder=2,
         )
         ax.scatter([], [], color=color, marker=marker, s=42, label=f"{group} {name}")
-    ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
-    ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-    ticks = [
-        t
-        for t in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-        if np.nanmin(size) / 2 < t < np.nanmax(size) * 2
-    ]
-    ax.set_xticks(ticks)
+    log_axis(ax, info.cost)
     ax.set_xlabel(f"{info.cost_name} (log scale)")
     ax.set_ylabel("test top-1 accuracy, %")
     ax.set_title(info.title + "; filled: on the front")
     ax.legend(loc="best")
+
+
+def log_axis(ax: Axes, sizes: Sequence[float]) -> None:
+    """A logarithmic horizontal axis with plain numbers around these sizes."""
+    smallest, largest = np.nanmin(sizes), np.nanmax(sizes)
+    mantissas = (1, 2, 5) if largest > 5 * smallest else (1, 1.5, 2, 3, 4, 5, 7)
+    every = [mantissa * 10.0**power for power in range(-4, 8) for mantissa in mantissas]
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+    ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    ax.set_xticks([tick for tick in every if smallest / 2 < tick < largest * 2])
 
 
 class TrainingInfo(NamedTuple):
@@ -285,6 +289,11 @@ def _room(ax: Axes, info: CurveInfo | BypassInfo) -> None:
 
 def _value(metaparameter: str, value: float) -> str:
     return f"{100 * value:g}" if metaparameter == "pct_3x3" else f"{value:g}"
+
+
+def setting_name(runs: pd.DataFrame) -> str:
+    """What the runs were trained on, and for how long."""
+    return f"{_data_name(runs)}, {_epochs(runs)}"
 
 
 def _data_name(runs: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import compression, figures, paper, search
+from analysis import compression, figures, paper, search, tables
 
 STYLE: Any = {
     "font.size": 10,
@@ -65,6 +65,12 @@ def pareto(
     figure, (ax,) = _figure(columns=1, width=6.5, height=4.2)
     figures.draw_pareto(figures.pareto_info(runs, by, group, cost, judged_by), ax, group)
     return figure
+
+
+def networks(runs: pd.DataFrame) -> Figure:
+    """All networks of one data set and the front, apart by their bypass, or by family where some can have none."""
+    group = "bypass" if runs.get("bypass", pd.Series(dtype=object)).notna().all() else "family"
+    return pareto(runs, tables.network_columns(runs), group)
 
 
 def file_size(runs: pd.DataFrame, along: Sequence[str]) -> Figure:

@@ -6,7 +6,7 @@ Accuracies are fractions of 1. Points of figure 3 whose top-5 the paper does not
 
 from typing import NamedTuple
 
-MIB = 2**20
+from fire.cost import MIB
 
 
 class Point(NamedTuple):

@@ -25,6 +25,7 @@ th {{ background: #f6f6f6; }} th:first-child, td:first-child {{ text-align: left
 </style></head><body>
 <h1>{title}</h1>
 <p>{summary}</p>
+<ul>{contents}</ul>
 {sections}
 </body></html>
 """
@@ -37,9 +38,7 @@ TITLES = {
     "deep_compression": "Deep Compression: density and bits",
     "entropy": "Entropy-coded networks: the price of a bit",
 }
-TABLE_2 = "results"  # with what the names of sweeps begin whose runs are those of the paper's tables 2 and 3
-OVERVIEW = ("family", "sr", "pct_3x3", "bypass", "base_e", "incr_e", "train.optimizer", "train.epochs", "seed")
-RESULTS = ("top1", "size_mib", "parameters", "macs", "top5", "validation_top1", "train_seconds")
+TABLE_2_SWEEPS = "results"  # what the names of sweeps begin with whose runs are those of the paper's tables 2 and 3
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def write(results_dir: Path, out: Path) -> Path:
 
 
 def _sections(results_dir: Path, runs: pd.DataFrame, out: Path) -> Iterator[Section]:
-    for sweep in tables.sweeps(results_dir):
+    for sweep in sorted(tables.sweeps(results_dir), key=_place):
         part = tables.of_sweep(runs, sweep)
         if (part["status"] == "finished").any():
             section = _sweep_section if sweep.search is None else _search_section
@@ -121,11 +120,23 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
     return Section(title, tuple(shown), ((name, table),), note)
 
 
+def _experiment(name: str) -> str | None:
+    """The experiment among TITLES that a sweep's name begins with."""
+    fitting = [each for each in TITLES if name == each or name.startswith(f"{each}_")]
+    return max(fitting, key=len, default=None)
+
+
+def _place(sweep: Sweep) -> tuple[int, str]:
+    """Where in the report a sweep stands: the paper's experiments in their order, then others by name."""
+    experiment = _experiment(sweep.name)
+    return (len(TITLES) if experiment is None else list(TITLES).index(experiment), sweep.name)
+
+
 def _title(name: str, along: list[str]) -> str:
-    """Of a sweep's section: by its experiment, which its name begins with, or by what it varies."""
-    for experiment in sorted(TITLES, key=len, reverse=True):
-        if name == experiment or name.startswith(f"{experiment}_"):
-            return TITLES[experiment]
+    """Of a sweep's section: by its experiment, or by what it varies."""
+    experiment = _experiment(name)
+    if experiment is not None:
+        return TITLES[experiment]
     return TITLES.get(along[0], along[0]) if len(along) == 1 else name
 
 
@@ -169,49 +180,53 @@ def _search_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder:
 
 def _paper_s_table(results_dir: Path, runs: pd.DataFrame) -> Iterator[Section]:
     """Tables 2 and 3 of the paper with our networks."""
-    named = [sweep for sweep in tables.sweeps(results_dir) if sweep.name.startswith(TABLE_2)]
+    named = [sweep for sweep in tables.sweeps(results_dir) if sweep.name.startswith(TABLE_2_SWEEPS)]
     keys = {key for sweep in named for key in sweep.keys}
     chosen = runs[runs["key"].isin(keys) & (runs["status"] == "finished")]
-    if len(chosen):
-        note = (
-            "Bytes are of the file on disk, of the parameters for fp32; accuracies are of the decoded file. Intervals "
-            "are of 95 % over seeds, drops paired with the fp32 network that was compressed."
-        )
-        title = "The paper's tables 2 and 3, and ours"
-        yield Section(title, (), (("table_2", compression.table_2(chosen)),), note)
+    note = (
+        "Bytes are of the file on disk, of the parameters for fp32; accuracies are of the decoded file. Intervals "
+        "are of 95 % over seeds, drops paired with the fp32 network that was compressed."
+    )
+    parts = compression.by_setting(chosen)
+    for number, part in enumerate(parts, 1):
+        title = f"The paper's tables 2 and 3, and ours: {figures.setting_name(part)}"
+        name = "table_2" if len(parts) == 1 else f"table_2-{number}"
+        yield Section(title, (), ((name, compression.table_2(part)),), note)
 
 
 def _overview(runs: pd.DataFrame, folder: Path) -> Iterator[Section]:
     """For each data set all networks with the Pareto front, and the table of all finished runs."""
     for data, part in runs[runs["status"] == "finished"].groupby("data"):
-        group = "bypass" if part.get("bypass", pd.Series(dtype=object)).notna().all() else "family"
         name = f"pareto-{data}"
-        layout.save(layout.pareto(part, tables.network_columns(part), group), folder, name)
-        columns = [column for column in (*OVERVIEW, *RESULTS) if column in part]
-        table = part.sort_values(["size_mib", "seed"])[columns]
+        layout.save(layout.networks(part), folder, name)
         yield Section(
             f"All networks: {figures.DATA_NAMES.get(str(data), str(data))}",
             ((name, "All networks and the Pareto front"),),
-            ((f"runs-{data}", table),),
+            ((f"runs-{data}", tables.networks(part)),),
         )
 
 
 def _page(runs: pd.DataFrame, sections: list[Section]) -> str:
     finished = runs[runs["status"] == "finished"]
-    origin = "; ".join(
-        f"{label} {', '.join(sorted({str(value)[:60] for value in finished[column] if value is not None}))}"
-        for label, column in (("torch", "torch"), ("precision", "precision"), ("on", "host"), ("commit", "git_commit"))
-    )
+    commits = {
+        f"{commit[:7]}{' (with changes)' if dirty else ''}"
+        for commit, dirty in zip(finished["git_commit"], finished["git_dirty"], strict=True)
+        if isinstance(commit, str)
+    }
+    known = {name: set(finished[name].dropna()) for name in ("torch", "precision", "host")} | {"commit": commits}
+    origin = "; ".join(f"{name} {', '.join(sorted(each[:60] for each in values))}" for name, values in known.items())
+    contents = "".join(f'<li><a href="#{n}">{html.escape(part.title)}</a></li>' for n, part in enumerate(sections))
     title = "SqueezeNet design space: results"
     summary = (
         f"{len(finished)} finished runs. Accuracies are of the test set; nothing was chosen on it. "
         f"Sizes are of fp32 parameters in MiB (2<sup>20</sup> bytes). {html.escape(origin)}."
     )
-    return PAGE.format(title=title, summary=summary, sections="\n".join(_section_html(part) for part in sections))
+    shown = "\n".join(_section_html(part, f"{n}") for n, part in enumerate(sections))
+    return PAGE.format(title=title, summary=summary, contents=contents, sections=shown)
 
 
-def _section_html(section: Section) -> str:
-    parts = [f"<h2>{html.escape(section.title)}</h2>"]
+def _section_html(section: Section, anchor: str) -> str:
+    parts = [f'<h2 id="{anchor}">{html.escape(section.title)}</h2>']
     for name, alt in section.figures:
         source = html.escape(f"figures/{name}")
         parts.append(f'<p><a href="{source}.png"><img src="{source}.svg" alt="{html.escape(alt)}"></a></p>')

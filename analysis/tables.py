@@ -10,11 +10,13 @@ import pandas as pd
 from analysis.stats import mean_interval
 from fire.arch import FAMILIES
 from fire.compress.spec import CompressSpec
+from fire.cost import MIB
 from fire.errors import InputError
 from fire.recipe import DataSpec, TrainSpec
 from sweep.store import Record, Store, Sweep
 
-MIB = 2**20
+OVERVIEW = ("key", "family", "sr", "pct_3x3", "bypass")
+RESULTS = ("top1", "size_mib", "parameters", "macs", "top5", "validation_top1", "train_seconds")
 NESTED = ("arch", "data", "train", "compress")
 METAPARAMETERS = {
     "family",
@@ -84,7 +86,7 @@ def columns_of(runs: pd.DataFrame, sweep: Sweep) -> list[str]:
 def labels(runs: pd.DataFrame, columns: list[str]) -> dict[str, str]:
     """A short name for each finished run's key from the columns that tell the runs apart: "sr 0.5, seed 1"."""
     return {
-        str(run["key"]): ", ".join(f"{name.rpartition('.')[2]} {plain(run[name])}" for name in columns) or run["key"]
+        str(run["key"]): ", ".join(setting(name, run[name]) for name in columns) or run["key"]
         for _, run in runs[runs["status"] == "finished"].iterrows()
     }
 
@@ -92,6 +94,15 @@ def labels(runs: pd.DataFrame, columns: list[str]) -> dict[str, str]:
 def network_columns(runs: pd.DataFrame) -> list[str]:
     """The columns that tell networks and recipes apart, seeds left out: runs that agree in them are one network."""
     return [name for name in runs.columns if name in METAPARAMETERS or name.startswith(("train.", "compress"))]
+
+
+def networks(runs: pd.DataFrame) -> pd.DataFrame:
+    """The finished runs, the smallest first: keys, the metaparameters, whatever else differs, and results."""
+    finished = runs[runs["status"] == "finished"].sort_values(["size_mib", "seed"], kind="stable")
+    settings = [*network_columns(runs), *(name for name in map(str, runs.columns) if name.startswith("data"))]
+    differing = [name for name in settings if finished[name].map(repr).nunique() > 1]
+    columns = dict.fromkeys([*OVERVIEW, *differing, "seed", *RESULTS])
+    return finished[[name for name in columns if name in runs]]
 
 
 def over_seeds(runs: pd.DataFrame, by: list[str], metric: str = "top1") -> pd.DataFrame:
@@ -129,6 +140,12 @@ def curves(results_dir: Path | str, keys: list[str]) -> dict[str, pd.DataFrame]:
     return {key: pd.read_csv(path) for key, path in paths.items() if path.is_file() and path.stat().st_size}
 
 
+HEADINGS = {
+    "drop": "drop, points",
+    "paper_mb": "paper, MB",
+    "paper_reduction": "paper, reduction",
+    "paper_top1": "paper, top1 %",
+}
 PERCENTAGES = ("top1", "top5", "validation_top1", "paper_top1")
 
 
@@ -144,10 +161,9 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             continue
         if name == "drop" or name in PERCENTAGES:
             ends = [list(frame[f"{name}{end}"]) if f"{name}{end}" in frame else [None] * len(frame) for end in ENDS]
-            title = "drop, points" if name == "drop" else f"{name} %"
-            shown[title] = [_percentages(*row) for row in zip(values, *ends, strict=True)]
+            shown[HEADINGS.get(name, f"{name} %")] = [_percentages(*row) for row in zip(values, *ends, strict=True)]
         elif name.endswith("reduction"):
-            shown[name] = [_text(value, lambda v: f"{v:,.0f}x") for value in values]
+            shown[HEADINGS.get(name, name)] = [_text(value, lambda v: f"{v:,.0f}x") for value in values]
         elif name == "size_mib":
             shown["MiB"] = [_text(value, lambda v: f"{v:.3f}") for value in values]
         elif name == "macs":
@@ -157,7 +173,9 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         elif name in ("parameters", "activations", "size_bytes", "bytes"):
             shown[name] = [_text(value, lambda v: f"{int(v):,}") for value in values]
         else:
-            shown[name] = [_text(value, lambda v: f"{v:g}" if isinstance(v, float) else str(v)) for value in values]
+            shown[HEADINGS.get(name, name)] = [
+                _text(value, lambda v: f"{v:g}" if isinstance(v, float) else str(v)) for value in values
+            ]
     return pd.DataFrame(shown)
 
 
@@ -207,6 +225,11 @@ def _row(record: Record) -> dict[str, Any]:
 def plain(value: Any) -> str:
     """A setting's value for people: numbers without zeros that say nothing."""
     return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def setting(column: str, value: Any) -> str:
+    """A setting for people: compress.conv_bits as "conv_bits 5"."""
+    return f"{column.rpartition('.')[2]} {plain(value)}"
 
 
 def _text(value: Any, show: Any) -> str:

@@ -23,6 +23,7 @@ SEEDS = range(5, 15)  # the default settings were chosen on 0 to 4
 BUDGET = 200  # networks that a search may begin
 SHARE = 0.25  # of the grid's cost, at which searches are compared
 TARGET = 0.99  # of the grid's hypervolume
+ENDED = ("finished", "failed")
 FIRST = [{}, {"arch.bypass": "simple"}, {"arch.bypass": "complex"}, {"arch.sr": 1.0}]
 FIRST += [{"arch.sr": 0.5, "arch.pct_3x3": pct} for pct in (0.125, 0.99)]
 
@@ -46,28 +47,40 @@ class Trace(NamedTuple):
 
 
 class Table:
-    """Validation curves of all points (points, epochs), and what the grid of them costs and dominates."""
+    """What each point of the space comes to, epoch by epoch, and what the grid of all costs and dominates."""
 
     def __init__(self, space: Space, trials: Mapping[int, Trial], epochs: int) -> None:
-        missing = [index for index in range(space.size) if trials.get(index, Trial(status="failed")).top1 is None]
+        missing = sum(index not in trials or trials[index].status not in ENDED for index in range(space.size))
         if missing:
-            raise SystemExit(
-                f"bench.search: {len(missing)} of {space.size} runs are missing: python -m bench.search table"
-            )
+            raise SystemExit(f"bench.search: {missing} of {space.size} runs are missing: python -m bench.search table")
         self.space = space
         self.epochs = epochs
-        self.trials = trials
-        self.curves = np.array([trials[index].curve for index in range(space.size)])
+        self.trials = [trials[index] for index in range(space.size)]
+        self.top1 = np.array([np.nan if trial.top1 is None else trial.top1 for trial in self.trials])
+        # A run that fails does so in the epoch after its last whole one, and has cost that epoch too.
+        self.trained = np.array([epochs if trial.top1 is not None else len(trial.curve) + 1 for trial in self.trials])
         self.macs = space.costs["macs"].astype(float)
         self.size = np.log10(space.costs["size_bytes"].astype(float))
-        self.reference = (float(self.size.max()), float(self.curves[:, -1].min()))
-        self.cost = epochs * self.macs.sum()
+        self.reference = (float(self.size.max()), float(np.nanmin(self.top1)))
+        self.cost = float((self.trained * self.macs).sum())
         self.hypervolume = self.dominated(np.arange(space.size))
 
     def dominated(self, points: Sequence[int] | NDArray[np.intp]) -> float:
         """The hypervolume of trained points over the logarithm of their size."""
         chosen = np.asarray(points, np.intp)
-        return hypervolume(self.size[chosen], self.curves[chosen, -1], self.reference)
+        chosen = chosen[~np.isnan(self.top1[chosen])]
+        return hypervolume(self.size[chosen], self.top1[chosen], self.reference)
+
+    def run(self, point: int, epoch: int, end: str = "") -> Trial:
+        """The point's run when it was to train up to this epoch; end: when it ended."""
+        whole = self.trials[point]
+        if epoch == self.epochs or epoch > len(whole.curve):
+            return replace(whole, end=end)
+        return Trial(status="stopped", curve=whole.curve[:epoch], end=end)
+
+    def cost_of(self, point: int, epoch: int, begun: int = 0) -> float:
+        """Of training the point up to this epoch, or until it fails, with so many epochs behind it."""
+        return float((min(epoch, self.trained[point]) - begun) * self.macs[point])
 
     def trace(self, steps: Iterator[tuple[float, int | None]]) -> Trace:
         """Of steps that cost epochs x MACs and, if they end a run, give a point."""
@@ -91,33 +104,28 @@ def search(table: Table, spec: SearchSpec) -> Iterator[tuple[float, int | None]]
     while True:
         while len(ends) < WORKERS and (job := searcher.next(trials)) is not None:
             before = trials.get(job.point, Trial(status="running"))
-            cost = (job.epoch - len(before.curve)) * table.macs[job.point]
+            cost = table.cost_of(job.point, job.epoch, len(before.curve))
             heapq.heappush(ends, (clock + cost, job.point, job.epoch, cost))
             trials[job.point] = replace(before, status="running")
         if not ends:
             return
         clock, point, epoch, cost = heapq.heappop(ends)
-        whole = epoch == table.epochs
-        trials[point] = Trial(
-            status="finished" if whole else "stopped",
-            curve=tuple(table.curves[point, :epoch]),
-            top1=float(table.curves[point, -1]) if whole else None,
-            end=f"{clock:020.0f}",
-        )
-        yield cost, point if whole else None
+        trials[point] = table.run(point, epoch, f"{clock:020.0f}")
+        yield cost, point if trials[point].status == "finished" else None
 
 
 def random_order(table: Table, seed: int) -> Iterator[tuple[float, int | None]]:
     """All points in random order, each trained to the end."""
     for point in np.random.default_rng(seed).permutation(table.space.size).tolist():
-        yield table.epochs * table.macs[point], point
+        yield table.cost_of(point, table.epochs), point
 
 
 def one_epoch_first(table: Table) -> Iterator[tuple[float, int | None]]:
     """All points for one epoch, then the best of them to the end, one after another."""
     yield float(table.macs.sum()), None
-    for point in best_first(np.stack([-table.curves[:, 0], table.size], axis=1)).tolist():
-        yield (table.epochs - 1) * table.macs[point], point
+    first = np.array([trial.curve[0] if trial.curve else 0.0 for trial in table.trials])
+    for point in best_first(np.stack([-first, table.size], axis=1)).tolist():
+        yield table.cost_of(point, table.epochs, begun=1), point
 
 
 def plain_optuna(table: Table, seed: int) -> Iterator[tuple[float, int | None]]:
@@ -129,8 +137,8 @@ def plain_optuna(table: Table, seed: int) -> Iterator[tuple[float, int | None]]:
         codes = [axis.choices.index(trial.suggest_categorical(axis.key, axis.choices)) for axis in axes]
         point = int(np.ravel_multi_index(codes, table.space.shape))
         if all(point != other for _, other in steps):
-            steps.append((table.epochs * table.macs[point], point))
-        return float(table.curves[point, -1]), float(table.size[point])
+            steps.append((table.cost_of(point, table.epochs), point))
+        return float(np.nan_to_num(table.top1[point])), float(table.size[point])  # one that fails is worth nothing
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.NSGAIISampler(seed=seed))

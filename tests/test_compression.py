@@ -89,7 +89,7 @@ def test_the_paper_stands_beside_ours(store):
     assert np.isnan(entropy["paper_mb"])
     shown = tables.readable(table.reset_index())
     assert f"{alexnet / 105_000:,.0f}x" in set(shown["reduction"])
-    assert {"240", "4.8", "0.47", "-"} == set(shown["paper_mb"])
+    assert {"240", "4.8", "0.47", "-"} == set(shown["paper, MB"])
 
 
 def test_the_figure_has_a_point_a_method(store):
@@ -112,7 +112,7 @@ def test_lines_go_along_the_last_setting(tmp_path):
         store.write(record(f"{number}", "squeezenet", 0.9, file_bytes=1000 * (number + 1), **settings))
     info = compression.size_info(tables.load(tmp_path), ["compress.density", "compress.conv_bits"])
     assert info.lines == ("density 0.1", "density 0.2")
-    assert info.points == (("bits 6", "bits 4"), ("bits 6", "bits 4"))
+    assert info.points == (("conv_bits 6", "conv_bits 4"),) * 2
     assert info.kilobytes == ((2.0, 1.0), (4.0, 3.0))
     assert info.in_order
 
@@ -135,3 +135,20 @@ def test_a_sweep_of_seeds_alone_and_a_part_of_the_experiment_have_their_sections
     rows = pd.read_csv(written / "compress=deep_compression.csv")
     assert rows["drop"].tolist() == pytest.approx([0.0025])
     assert len(pd.read_csv(written / "table_2.csv")) == 1
+
+
+def test_what_was_trained_otherwise_is_no_seed_of_it(store, tmp_path):
+    digits = dataclasses.replace(record("g", "squeezenet", 0.5), data={"name": "digits", "classes": 10})
+    wide = record("h", "squeezenet", 0.8)
+    wide.arch.update(base_e=64)
+    for one in (digits, wide):
+        store.write(one)
+    points = (({}, "g"), ({}, "h"))
+    store.write_sweep(Sweep(name="results_of_others", varied=("data", "arch.base_e"), points=points))
+    report.write(store.root, tmp_path / "report")
+    fashion, other = (pd.read_csv(tmp_path / "report" / "tables" / f"table_2-{n}.csv") for n in (1, 2))
+    fp32 = fashion[fashion["compression"] == "fp32"].set_index("network")["top1"]
+    assert fp32.to_dict() == pytest.approx(
+        {"AlexNet": 0.90, "SqueezeNet, base_e 128": 0.925, "SqueezeNet, base_e 64": 0.8}
+    )
+    assert other["top1"].tolist() == [0.5]
