@@ -1,7 +1,8 @@
-# make sr | pct | bypass: a sweep on real images, its figures and its report. make results: the paper's tables 2 and 3,
-# compressed networks included, some hours. make test: all checks. make bench: speed against peers, ten minutes;
+# make sr | pct | bypass: a sweep on real images, its figures and its report; ARGS="data=digits seed=0,1,2" goes on to it.
+# make results: the paper's tables 2 and 3, compressed networks included, some hours. make test: all checks. make bench: speed against peers, ten minutes;
 # BENCH=--full takes an hour.
 PYTHON ?= python3
+ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.complete
@@ -20,20 +21,20 @@ sr: EXPERIMENT = sr
 pct: EXPERIMENT = pct_3x3
 bypass: EXPERIMENT = bypass
 sr pct bypass: $(SETUP)
-	$(BIN)/python -m sweep experiment=$(EXPERIMENT)
+	$(BIN)/python -m sweep experiment=$(EXPERIMENT) $(ARGS)
 	$(BIN)/python -m analysis results --out report
 
 results: $(SETUP)
-	$(BIN)/python -m sweep experiment=results
-	$(BIN)/python -m sweep experiment=results_alexnet
-	$(BIN)/python -m sweep experiment=deep_compression
-	$(BIN)/python -m sweep experiment=entropy
+	$(BIN)/python -m sweep experiment=results $(ARGS)
+	$(BIN)/python -m sweep experiment=results_alexnet $(ARGS)
+	$(BIN)/python -m sweep experiment=deep_compression $(ARGS)
+	$(BIN)/python -m sweep experiment=entropy $(ARGS)
 	$(BIN)/python -m analysis results --out report
 
 # The records of results/, without weights, become the committed ones, and docs/ their report.
 publish: $(SETUP)
 	rm -rf docs/results docs/figures docs/tables
-	mkdir -p docs/results && cp -r results/sweeps docs/results
+	mkdir -p docs/results/sweeps && cp results/sweeps/*.json docs/results/sweeps
 	for run in $$(dirname results/*/record.json); do \
 		mkdir -p docs/$$run && cp $$run/record.json $$run/curve.csv $$run/config.yaml docs/$$run; \
 		cp $$run/network.fcn docs/$$run 2>/dev/null || true; done

@@ -1,7 +1,8 @@
 """python -m bench [--full] [--out FILE] [steps|sweeps|cost|overhead ...]: the benchmarks, and their table in Markdown.
 
 The quick form takes about ten minutes, the full one an hour. With names, these parts alone are measured, and the others
-keep what was measured before: each part's rows are in a file of its own beside the table, docs/bench/<part>.json.
+keep what was measured before: each part's rows are in a file of its own beside the table, bench/<part>.json. The
+published ones were written with --out docs/bench.md.
 """
 
 import argparse
@@ -25,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Speed against peers, as ratios.")
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all unless said")
     parser.add_argument("--full", action="store_true", help="more rounds, longer ones: an hour instead of ten minutes")
-    parser.add_argument("--out", type=Path, default=Path("docs/bench.md"))
+    parser.add_argument("--out", type=Path, default=Path("report/bench.md"), help="(default: report/bench.md)")
     parser.add_argument("--data-dir", default="data")
     chosen = parser.parse_args()
     unknown = [part for part in chosen.parts if part not in PARTS]

@@ -13,7 +13,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.compression", description="Bytes, against other ways.")
     parser.add_argument("--results", type=Path, default=Path("results"), help="whose compressed networks to compare")
     parser.add_argument("--released", type=Path, default=Path("compressed_SqueezeNet.net"), help="the authors' file")
-    parser.add_argument("--out", type=Path, default=Path("docs/bench_compression.md"))
+    parser.add_argument("--out", type=Path, default=Path("report/bench_compression.md"))
     chosen = parser.parse_args()
     rows = coders.rows(rounds=5, path=chosen.released) + onnx_peer.rows(chosen.results)
     text = f"<!-- python -m bench.compression: {origin.host()}, commit {origin.git_state()[0]} -->\n{markdown(rows)}"

@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--data", choices=sorted(DATA), default="digits")
     parser.add_argument("--table", type=Path, help="the store of the table (default: bench_search/DATA)")
     parser.add_argument("--data-dir", default="data")
-    parser.add_argument("--out", type=Path, help="where to write the rows (default: docs/bench_search_DATA.md)")
+    parser.add_argument("--out", type=Path, help="where to write the rows (default: report/bench_search_DATA.md)")
     chosen = parser.parse_args()
     table = chosen.table or Path("bench_search") / chosen.data
     space = space_of(chosen.data, [f"results_dir={table}", f"data_dir={chosen.data_dir}"])
@@ -103,7 +103,7 @@ def main() -> None:
     store = Store(table)
     trials = history.trials(store, space, history.records(store, space))
     head = f"python -m bench.search replay --data {chosen.data}: {origin.host()}, commit {origin.git_state()[0]}"
-    out = chosen.out or Path("docs") / f"bench_search_{chosen.data}.md"
+    out = chosen.out or Path("report") / f"bench_search_{chosen.data}.md"
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
