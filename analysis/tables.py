@@ -34,7 +34,7 @@ def load(results_dir: Path | str) -> pd.DataFrame:
     """All runs of a store, a row a run, finished, stopped or failed.
 
     Columns: those of sweep.store.Record; the metaparameters under their own names (family, sr, pct_3x3, ...); data, the
-    name of the data set; data.* and train.*; compress, the method, and compress.* of compressed networks; size_mib;
+    name of the data set; data.* and train.*; compress, the method, and compress.*, the settings that it reads; size_mib;
     float_top1, of the run that a compressed network was made from. What a run does not have is missing (NaN or None).
     Raises InputError if the directory does not exist.
     """
@@ -209,7 +209,9 @@ def _store(results_dir: Path | str) -> Store:
 
 def _row(record: Record) -> dict[str, Any]:
     data = DEFAULTS[DataSpec] | record.data
-    compress = DEFAULTS[CompressSpec] | record.compress if record.compress else {"method": "none"}
+    settings = DEFAULTS[CompressSpec] | record.compress
+    used = CompressSpec(method=settings["method"], pruning=settings["pruning"]).used
+    compress = {name: value for name, value in settings.items() if name in used}
     return {
         **{name: getattr(record, name) for name in COLUMNS},  # dataclasses.asdict copies deeply, 8 times slower
         **DEFAULTS[FAMILIES[record.arch["family"]]],

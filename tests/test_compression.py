@@ -92,6 +92,14 @@ def test_the_paper_stands_beside_ours(store):
     assert {"240", "4.8", "0.47", "-"} == set(shown["paper, MB"])
 
 
+def test_what_a_method_does_not_read_is_no_setting_of_it(store):
+    runs = tables.load(store.root).set_index("key")
+    assert runs.loc["d", "compress.density"] == 0.2
+    assert runs.loc["f", "compress.rate"] == 0.3
+    assert runs.loc[["d", "a"], "compress.rate"].isna().all()
+    assert runs.loc[["f", "a"], "compress.density"].isna().all()
+
+
 def test_the_figure_has_a_point_a_method(store):
     runs = tables.load(store.root)
     info = compression.size_info(runs[runs["family"] == "squeezenet"], ["compress"])
