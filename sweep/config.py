@@ -4,20 +4,22 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
+from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, flag_override
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from fire import folders
 from fire.arch import FAMILIES, ArchSpec
 from fire.compress.spec import CompressSpec
 from fire.cost import Cost, count
-from fire.errors import InputError, require
+from fire.errors import InputError, SpecError, require
 from fire.recipe import DataSpec, TrainSpec
 from sweep.search.spec import SearchSpec
 
@@ -75,7 +77,8 @@ class RunConfig(RunOptions):
     @property
     def cost(self) -> Cost:
         """Cost of the network on this data; raises SpecError if the images are too small for it."""
-        return count(self.arch, self.data.image_size, self.data.channels)
+        with _in_part("data"):
+            return count(self.arch, self.data.image_size, self.data.channels)
 
     @property
     def is_compressed(self) -> bool:
@@ -166,10 +169,12 @@ def load(cfg: DictConfig, describe: Callable[[str], tuple[int, str]] = describe_
                 cfg.data.classes, cfg.data.fingerprint = describe(str(cfg.data.root))
             if cfg.train.weights:
                 cfg.train.weights_fingerprint = describe_file(str(cfg.train.weights))
-        _refuse_unknown(cfg, "", RunConfig)
+        refuse_unknown(cfg, "", RunConfig)
         for name in PARTS:
-            _refuse_unknown(cfg[name], f"{name}.", OmegaConf.get_type(cfg[name]))
-        parts: dict[str, Any] = {name: OmegaConf.to_object(cfg[name]) for name in PARTS}
+            refuse_unknown(cfg[name], f"{name}.", OmegaConf.get_type(cfg[name]))
+        with _in_part("arch"):
+            arch: Any = OmegaConf.to_object(cfg.arch)
+        parts: dict[str, Any] = {"arch": arch} | {name: OmegaConf.to_object(cfg[name]) for name in PARTS[1:]}
         return RunConfig(**parts, **dataclasses.asdict(run_options(cfg)))
     except OmegaConfBaseException as error:
         raise InputError(one_line(error)) from error
@@ -205,8 +210,10 @@ def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig | Non
             changes[part][name] = probe[name]
         except OmegaConfBaseException:
             return None
-    parts = {part: replace(getattr(config, part), **changes[part]) for part in PARTS if changes[part]}
-    return replace(config, **parts, **changes[""])
+    with _in_part("arch"):
+        arch = replace(config.arch, **changes["arch"])
+    parts = {part: replace(getattr(config, part), **changes[part]) for part in PARTS[1:] if changes[part]}
+    return replace(config, arch=arch, **parts, **changes[""])
 
 
 @functools.cache
@@ -215,21 +222,51 @@ def _probe(cls: type[Any]) -> DictConfig:
     return _schema(cls)
 
 
-def _refuse_unknown(cfg: DictConfig, prefix: str, cls: Any) -> None:
-    """Raise InputError for a key that +key=value added, as Hydra advises for a mistyped one: it would do nothing."""
+@contextmanager
+def _in_part(part: str) -> Iterator[None]:
+    """Has errors of the network's specification or cost, which know no parts, name the field as a command line does."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(f"{part}.{error}") from error
+
+
+def refuse_unknown(cfg: DictConfig, prefix: str, cls: Any) -> None:
+    """Raise InputError for a key that +key=value added: it would do nothing."""
     known = [field.name for field in dataclasses.fields(cls)]
     for name in map(str, cfg):
         if name not in known:
-            raise InputError(f"{prefix}{name} must be one of {', '.join(known)}, got a new key")
+            raise InputError(_unknown(f"{prefix}{name}", known))
+
+
+def _unknown(key: str, known: Collection[str]) -> str:
+    return f"{key} must be one of {', '.join(known)}, got a new key"
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error of Hydra or OmegaConf, with its cause, on one line."""
-    messages = []
+    """The message of an error of Hydra or OmegaConf, with its cause, on one line.
+
+    Mistyped arguments, keys and choices are told as our own errors are: Hydra would advise what we refuse, and name
+    the schemas among the choices.
+    """
+    messages: list[str] = []
     current: BaseException | None = error
     while current is not None:
+        if isinstance(current, OverrideParseException):
+            key, equals, value = current.override.partition("=")
+            rule = "a value of Hydra's grammar, special characters in quotes" if equals else "KEY=VALUE"
+            return f"{key if equals else 'arguments'} must be {rule}, got {value if equals else key!r}"
+        if isinstance(current, MissingConfigException) and current.missing_cfg_file and current.options:
+            group, _, name = current.missing_cfg_file.rpartition("/")
+            options = [option for option in current.options if not option.endswith("schema")]
+            return f"{group} must be one of {', '.join(options)}, got {name!r}"
+        if isinstance(current, ConfigAttributeError | ConfigKeyError) and isinstance(current.parent_node, DictConfig):
+            return _unknown(str(current.full_key), [str(key) for key in current.parent_node if key != "hydra"])
         lines = str(current).partition("Config search path:")[0].splitlines()
         text = " ".join(line.strip() for line in lines if line.strip() and not line.startswith("    "))
+        full_key = getattr(current, "full_key", None)  # of OmegaConf's errors, which don't always tell it
+        if full_key and not any(full_key in message for message in (*messages, text)):
+            text = f"{full_key}: {text}"
         if text and text not in messages:
             messages.append(text)
         current = current.__cause__

@@ -89,14 +89,34 @@ class Planner:
         self._parse = functools.cache(self._parser.parse_override)  # a grid has few different overrides
 
     def point(self, overrides: list[str]) -> Point:
-        """The point of these overrides. Raises InputError naming the overrides if it is not valid."""
+        """The point of these overrides. Raises InputError if it is not valid."""
         try:
             config = self._config([self._parse(override) for override in overrides])
             return Point(overrides=tuple(overrides), config=config, key=config.key, cost=config.cost)
-        except InputError as error:
-            raise InputError(f"{' '.join(overrides)}: {error}" if overrides else str(error)) from error
         except (HydraException, OmegaConfBaseException) as error:
-            raise InputError(f"{' '.join(overrides)}: {one_line(error)}") from error
+            raise InputError(one_line(error)) from error
+
+    def grid(self, combinations: Sequence[list[str]]) -> list[Point]:
+        """The points of a sweep. Raises InputError for one that is not valid, behind what varies if that matters."""
+        common = set.intersection(*map(set, combinations))
+        points = []
+        for overrides in combinations:
+            try:
+                points.append(self.point(overrides))
+            except InputError as error:
+                if str(error) == self._wrong([override for override in overrides if override in common]):
+                    raise
+                telling = [override for override in overrides if override not in common]
+                raise InputError(f"{' '.join(telling)}: {error}") from error
+        return points
+
+    def _wrong(self, overrides: list[str]) -> str:
+        """What is wrong with the point of these overrides; empty if it is valid."""
+        try:
+            self.point(overrides)
+        except InputError as error:
+            return str(error)
+        return ""
 
     def composed(self, overrides: list[str]) -> DictConfig:
         """What Hydra itself composes of these overrides."""

@@ -55,7 +55,7 @@ class StoreSweeper(Sweeper):
         refuse_search(arguments)
         overrides = self.overrides(arguments)
         (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-        points = _distinct([self.planner.point(combination) for combination in grid])
+        points = _distinct(self.planner.grid(grid))
         todo = unfinished(points)
         if todo is None:
             return

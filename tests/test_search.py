@@ -164,7 +164,7 @@ def test_published_networks_that_are_left_out_are_told():
         "arch.sr=0.2": "is not on the axes",
     }
     assert len(searcher.first) == 2
-    with pytest.raises(InputError, match=r"arch\.srr"):
+    with pytest.raises(InputError, match=r"^search\.first, arch\.srr=1: arch\.srr must be one of base_e, "):
         Searcher(space(), SearchSpec(first=[{"arch.srr": 1}]), 3)
 
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from fire.errors import InputError
 from sweep.config import RunConfig
 from sweep.search import __main__ as command
 from sweep.search import best
@@ -52,6 +53,19 @@ def test_each_data_set_has_its_own_best_network(told):
     ]
     assert f"runs      {whole.key}" in out
     assert f"runs      {few.key}" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "mnist"], "--data must be one of digits, got 'mnist'"),
+        (["--macs", "5"], "the results must hold a finished network with macs<=5, got none in "),
+    ],
+)
+def test_what_there_is_none_of_is_named(told, arguments, message):
+    with pytest.raises(InputError) as caught:
+        told({config(*TINY): 0.8}, *arguments)
+    assert str(caught.value).startswith(message)
 
 
 def test_a_winner_that_cannot_be_trained_again_hides_no_other(told, tmp_path):

@@ -141,7 +141,7 @@ def test_the_best_network_is_told_with_its_command(searched):
         (["search.constraints=[size_bytes<5]"], "search.constraints must be a quantity, <= or >=, and a number"),
         (["search.constraints=[size_bytes<=5]"], "search.constraints must leave a network of the space"),
         (["search.sampler=cmaes"], "search.sampler must be one of"),
-        (["arch.sr=0.5,7"], "sr must be in"),
+        (["arch.sr=0.5,7"], "sweep: arch.sr must be in (0, 1], got 7.0"),
         (["seed=0,1"], "the space must be of networks and recipes, got 'seed'"),
         (["arch.sr=interval(0,1)"], "the space must be of lists of choices"),
         (["stop_epoch=2"], "stop_epoch must be 0 in a search"),

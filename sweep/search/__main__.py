@@ -6,7 +6,7 @@ Searches themselves are sweeps: python -m sweep experiment=search.
 import argparse
 from pathlib import Path
 
-from fire.errors import InputError
+from fire.errors import InputError, require
 from sweep.command import guarded
 from sweep.search import best
 from sweep.search.spec import KNOWN, Constraint
@@ -34,10 +34,13 @@ def _main() -> None:
     if not chosen.results.is_dir():
         raise InputError(f"the results must be a directory, got {str(chosen.results)!r}")
     found = best.candidates(Store(chosen.results).records(), bounds)
-    found = [each for each in found if chosen.data in (None, each.config.data.name)]
     if not found:
         within = " with " + ", ".join(map(str, bounds)) if bounds else ""
         raise InputError(f"the results must hold a finished network{within}, got none in {str(chosen.results)!r}")
+    known = sorted({each.config.data.name for each in found})
+    if chosen.data is not None:
+        require(chosen.data in known, "--data", "one of " + ", ".join(known), chosen.data)
+        found = [each for each in found if each.config.data.name == chosen.data]
     best_of: dict[str, best.Candidate] = {}
     for each in found:
         best_of.setdefault(each.data_set, each)

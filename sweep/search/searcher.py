@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fire.errors import InputError
 from sweep.search.halving import promotion, ranks
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
@@ -57,13 +58,16 @@ class Searcher:
 
     def _take_first(self, overrides: dict[str, Any]) -> None:
         """Note where these values of spec.first lead to. Raises InputError if that is no network."""
-        point = self._space.planned(overrides)
+        text = " ".join(f"{key}={value}" for key, value in overrides.items()) or "the configuration itself"
+        try:
+            point = self._space.planned(overrides)
+        except InputError as error:
+            raise InputError(f"search.first, {text}: {error}") from error
         broken = self._space.broken(point)
         found = self._space.of_config(point.config)
         if found is not None:
             self.first = tuple(dict.fromkeys((*self.first, found[0])))
         else:
-            text = " ".join(f"{key}={value}" for key, value in overrides.items()) or "the configuration itself"
             self.left_out[text] = f"breaks {broken[0]}" if broken else "is not on the axes"
 
     def next(self, trials: Mapping[int, Trial]) -> Job | None:

@@ -143,7 +143,9 @@ class Space:
         for name in SHARED:
             of = operator.attrgetter(name)
             shared = all(of(config) == of(self.example.config) for _, config in planned)
-            require(shared, key, f"an axis that leaves {name} as it is", ", ".join(grid[key]))
+            own = key == name or key.startswith(f"{name}.")
+            rule = "one value, as it is no axis of a search" if own else f"an axis that leaves {name} as it is"
+            require(shared, key, rule, ", ".join(grid[key]))
         values = [(choice, _field(config, key)) for choice, config in planned]
         if len({value if value is not None else choice for choice, value in values}) < len(values):
             raise SpecError(f"{key} must have distinct choices, got {', '.join(grid[key])}")
