@@ -4,7 +4,9 @@ import os
 import sys
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -30,9 +32,18 @@ def _main() -> None:
         return
     # Hydra wants -m first.
     sys.argv[1:] = sorted(map(quoted, sys.argv[1:]), key=lambda argument: argument not in ("-m", "--multirun"))
-    for part in PARTS:  # Hydra's own answer would be a traceback
-        if f"{part}=null" in sys.argv:
-            raise InputError(f"{part} must be the name of one of conf/{part}/*.yaml, got null")
+    arguments, unknown = get_args_parser().parse_known_args()
+    for flag in unknown:
+        if flag.startswith("-"):
+            raise InputError(f"arguments must be KEY=VALUE or flags of --hydra-help, got {flag!r}")
+    for override in OverridesParser.create().parse_overrides(arguments.overrides):
+        key = override.get_key_element()
+        if override.is_delete() and not key.startswith("hydra"):
+            raise InputError(f"arguments must be KEY=VALUE, got {override.input_line!r}")
+        if key in (*PARTS, "experiment") and override.value() is None:  # Hydra's own answer would be a traceback
+            raise InputError(f"{key} must be the name of one of conf/{key}/*.yaml, got null")
+        if key == "experiment" and override.is_sweep_override():  # each has axes of its own, which would be left out
+            raise InputError(f"experiment must be one name, one launch after another, got {override.input_line!r}")
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_task)()
 
 

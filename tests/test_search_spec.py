@@ -40,7 +40,10 @@ def test_bad_settings_are_refused_by_name(values):
 
 def test_constraints_on_the_command_line_get_the_quotes_that_hydra_wants():
     assert quoted("search.constraints=[a<=5, b<=6]") == "search.constraints=['a<=5', 'b<=6']"
-    for other in ("search.constraints=['a<=5']", "search.budget_runs=5", "arch.sr=0.1"):
+    assert quoted("search.constraints=a<=5") == "search.constraints=['a<=5']", "one needs no brackets"
+    assert quoted("search.constraints=a<=5,b<=6") == "search.constraints=['a<=5', 'b<=6']"
+    assert quoted("search.constraints=[]") == "search.constraints=[]"
+    for other in ("search.constraints=['a<=5']", "search.constraints=[a<=5", "search.budget_runs=5", "arch.sr=0.1"):
         assert quoted(other) == other
 
 

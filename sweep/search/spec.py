@@ -10,7 +10,7 @@ from fire.errors import SpecError, require
 OBJECTIVES = ("top1", "size_bytes", "macs", "latency")
 KNOWN = ("size_bytes", "parameters", "macs", "activations")  # before anything trains
 SAMPLERS = ("tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid")
-COMMAND_LINE = "search.constraints=["
+COMMAND_LINE = "search.constraints="
 CONSTRAINT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*(\d+\.?\d*(?:[eE][+-]?\d+)?)\s*")
 
 
@@ -42,11 +42,12 @@ def parse_constraint(text: str) -> Constraint:
 
 
 def quoted(argument: str) -> str:
-    """The argument of a command line; if it states constraints, in the quotes that Hydra's grammar wants around <."""
-    if not (argument.startswith(COMMAND_LINE) and argument.endswith("]")) or "'" in argument or '"' in argument:
+    """The argument of a command line; if it states constraints, a list in the quotes that Hydra's grammar wants."""
+    text = argument.removeprefix(COMMAND_LINE)
+    if text == argument or text.startswith("[") != text.endswith("]") or "'" in text or '"' in text:
         return argument
-    parts = argument.removeprefix(COMMAND_LINE).removesuffix("]").split(",")
-    return COMMAND_LINE + ", ".join(f"'{part.strip()}'" for part in parts if part.strip()) + "]"
+    parts = text.removeprefix("[").removesuffix("]").split(",")
+    return COMMAND_LINE + "[" + ", ".join(f"'{part.strip()}'" for part in parts if part.strip()) + "]"
 
 
 @dataclass(frozen=True, kw_only=True)
