@@ -2,21 +2,21 @@
 
 import os
 import sys
+from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from fire.errors import InputError
 from sweep import usage
 from sweep.command import BAD_INPUT, FAILED, guarded, run_one, stop
 from sweep.config import CONF, PARTS, load, register_schema
-from sweep.plan import Point
+from sweep.plan import BY_GROUP, IN_A_SEARCH, IN_A_SWEEP, OF_SWEEPS, Point, refuse, refuse_unread
 from sweep.search.spec import quoted
-from sweep.sweepers import refuse_search
 
 
 def main() -> None:
@@ -49,16 +49,20 @@ def _main() -> None:
 
 def _task(cfg: DictConfig) -> None:
     """One run; in a sweep with a launcher of Hydra's, a run's failure is left to the store and the sweeper."""
+    alone = HydraConfig.get().mode == RunMode.RUN
+    overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides.task)  # which may hold interpolations
     try:
-        refuse_search(HydraConfig.get().overrides.task)
+        if alone:
+            refuse(overrides, ["search"], IN_A_SEARCH)
+            refuse(overrides, OF_SWEEPS, IN_A_SWEEP)
+            refuse(overrides, ["compress.method"], BY_GROUP)
         config = load(cfg)
-        point = Point(
-            overrides=tuple(HydraConfig.get().overrides.task), config=config, key=config.key, cost=config.cost
-        )
-        finished = run_one(point)
+        if alone:
+            refuse_unread(overrides, [config])
+        finished = run_one(Point(overrides=tuple(overrides), config=config, key=config.key, cost=config.cost))
     except InputError as error:  # here, since Hydra would put a line of its own before it
         stop("sweep", str(error), BAD_INPUT)
-    if not finished and HydraConfig.get().mode == RunMode.RUN:
+    if not finished and alone:
         raise SystemExit(FAILED)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +16,16 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.table import Table
 
 from fire.cost import Cost
-from fire.errors import InputError
+from fire.errors import InputError, require
 from sweep.config import RunConfig, RunOptions, describe_folder, load, one_line, with_values
 
 # What says only where and how fast to run, and so does not tell sweeps apart.
 EXECUTION = {"data.root", *(field.name for field in dataclasses.fields(RunOptions))} - {"seed"}
+OF_SWEEPS = ("workers", "runs_per_gpu", "timeout")  # options that a run by itself does not read
+# What overrides must be that refuse() refuses.
+IN_A_SEARCH = "set in a search (experiment=search or hydra/sweeper=search)"
+IN_A_SWEEP = "set in a sweep (-m, or an experiment of several points)"
+BY_GROUP = "chosen with compress=METHOD, which has its settings"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +64,23 @@ def labels(points: Sequence[Point]) -> dict[str, str]:
         pairs = [override.partition("=") for override in overrides if override not in common]
         names[point.key] = " ".join(f"{name.rpartition('.')[2]}={value}" for name, _, value in pairs) or point.key
     return names
+
+
+def refuse(overrides: Iterable[str], keys: Collection[str], rule: str) -> None:
+    """Raise SpecError for overrides of these keys or groups: here they would do nothing, or something else."""
+    for override in overrides:
+        key = override.lstrip("+").partition("=")[0]
+        require(key not in keys and key.partition(".")[0] not in keys, key, rule, override)
+
+
+def refuse_unread(overrides: Iterable[str], configs: Sequence[RunConfig]) -> None:
+    """Raise SpecError for settings of compression that none of the runs reads."""
+    read = sorted({name for config in configs for name in config.compress.used} - {"method"})
+    methods = " or ".join(sorted({config.compress.method for config in configs}))
+    for override in overrides:
+        group, _, name = override.lstrip("+").partition("=")[0].partition(".")
+        rule = f"a setting that compress={methods} reads ({', '.join(read) or 'no setting'})"
+        require(group != "compress" or name in ("", *read), f"{group}.{name}", rule, override)
 
 
 @dataclass(frozen=True)

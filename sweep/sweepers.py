@@ -5,7 +5,7 @@ Unlike Hydra's basic sweeper it knows the store, so a sweep that is launched aga
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from fire import data
-from fire.errors import require
 from sweep.display import console, print_summary
-from sweep.plan import EXECUTION, Planner, Point, dry_run_table
+from sweep.plan import BY_GROUP, EXECUTION, IN_A_SEARCH, Planner, Point, dry_run_table, refuse, refuse_unread
 from sweep.store import Store, Sweep
 
 
@@ -52,10 +51,11 @@ class StoreSweeper(Sweeper):
         assert self.config is not None
         assert self.planner is not None
         assert self.launcher is not None
-        refuse_search(arguments)
+        refuse(arguments, ["search"], IN_A_SEARCH)
         overrides = self.overrides(arguments)
         (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
         points = _distinct(self.planner.grid(grid))
+        refuse_unread([override.input_line or "" for override in overrides], [point.config for point in points])
         todo = unfinished(points)
         if todo is None:
             return
@@ -70,7 +70,8 @@ class StoreSweeper(Sweeper):
     def overrides(self, arguments: list[str]) -> list[Override]:
         """The experiment's parameters, and the arguments of the command line."""
         given = [f"{name}={value}" for name, value in self.params.items()]
-        return self.parser.parse_overrides(given + list(arguments))
+        refuse(given + arguments, ["compress.method"], BY_GROUP)
+        return self.parser.parse_overrides(given + arguments)
 
 
 def unfinished(points: list[Point]) -> list[Point] | None:
@@ -128,14 +129,6 @@ def _manifest(config: DictConfig, overrides: list[Override], points: list[Point]
             for point in points
         ),
     )
-
-
-def refuse_search(overrides: Iterable[str]) -> None:
-    """Raise InputError for settings of a search, outside of which they would do nothing."""
-    for override in overrides:
-        name = override.lstrip("+~").partition("=")[0]
-        used = name.partition(".")[0] != "search"
-        require(used, name, "set in a search (experiment=search or hydra/sweeper=search)", override)
 
 
 def sweep_name(config: DictConfig, untold: Collection[str], kind: str = "") -> str:

@@ -64,6 +64,12 @@ def test_help():
         (["-m", "data=digits,image_folder"], ["data=image_folder", "data.root must be a folder", "got None"]),
         (["search.budget_runs=3"], ["search.budget_runs must be set in a search", "got 'search.budget_runs=3'"]),
         (["experiment=sr", "search.sampler=gp"], ["search.sampler must be set in a search"]),
+        (["timeout=1"], ["timeout must be set in a sweep (-m, or an experiment of several points), got 'timeout=1'"]),
+        (["experiment=best", "workers=2"], ["workers must be set in a sweep"]),
+        (["compress.density=0.2"], ["compress.density must be a setting that compress=none reads (no setting), got "]),
+        (["-m", "compress=entropy", "compress.density=0.1,0.2"], ["density must be a setting that compress=entropy "]),
+        (["compress.method=entropy"], ["compress.method must be chosen with compress=METHOD", "got 'compress.method="]),
+        (["-m", "compress.method=none,entropy"], ["compress.method must be chosen with compress=METHOD"]),
     ],
     ids=" ".join,
 )
@@ -128,6 +134,17 @@ def test_a_dry_run_tells_which_networks_are_trained_first(sweep):
     assert (code, out.count("to do")) == (0, 6)
     assert "4 points after 2 to start from" in out
     assert out.count("method=none") == 2
+
+
+def test_a_setting_that_some_run_reads_is_no_mistake(sweep):
+    code, out, err = sweep("-m", "compress=none,deep_compression", "compress.density=0.3", "dry_run=true")
+    assert (code, err, out.count("to do")) == (0, "", 2)
+
+
+def test_a_value_may_refer_to_another(sweep):
+    code, out, err = sweep("arch.incr_e=${arch.base_e}", "arch.base_e=64", "dry_run=true")
+    assert (code, err) == (0, "")
+    assert f"{count(SqueezeNetSpec(version='small', base_e=64, incr_e=64, classes=10), 28, 1).parameters:,}" in out
 
 
 def test_a_point_that_is_written_twice_is_one(sweep):

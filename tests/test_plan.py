@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from fire.errors import InputError
-from sweep.plan import labels
+from sweep.plan import labels, refuse_unread
 from tests.sweeping import config, planner, point
 
 
@@ -59,6 +59,39 @@ def test_labels_tell_what_differs():
     assert names(["arch.sr=0.25", "seed=1"], ["arch.sr=0.5", "seed=2"]) == ["sr=0.25 seed=1", "sr=0.5 seed=2"]
     assert names(["arch.sr=0.25", "device=cpu", "threads=2"]) == ["sr=0.25"]
     assert names(["arch=squeezenet_narrow"], ["arch=alexnet_small"]) == ["arch=squeezenet_narrow", "arch=alexnet_small"]
+
+
+PRUNED = "compress=deep_compression"
+
+
+@pytest.mark.parametrize(
+    ("override", "runs"),
+    [
+        ("compress.rate=0.3", [["compress=entropy"]]),
+        ("compress.density=0.3", [[], [PRUNED]]),
+        ("compress.density=0.1,0.2", [[PRUNED, "compress.pruning=table"], [PRUNED]]),
+        ("compress=none,entropy", [[], ["compress=entropy"]]),
+        ("train.lr=0.1", [[]]),
+    ],
+)
+def test_settings_that_some_run_reads(override, runs):
+    refuse_unread([override], [point(*each).config for each in runs])
+
+
+@pytest.mark.parametrize(
+    ("override", "runs", "read"),
+    [
+        ("compress.epochs=1", [[]], "compress=none reads (no setting)"),
+        ("compress.rate=0.3", [[], [PRUNED]], "compress=deep_compression or none reads (bias_bits, "),
+        ("+compress.density=0.3", [[PRUNED, "compress.pruning=table"]], "compress=deep_compression reads (bias_bits, "),
+    ],
+)
+def test_settings_that_no_run_reads(override, runs, read):
+    with pytest.raises(InputError) as caught:
+        refuse_unread([override], [point(*each).config for each in runs])
+    key = override.removeprefix("+").partition("=")[0]
+    assert str(caught.value).startswith(f"{key} must be a setting that {read}")
+    assert str(caught.value).endswith(f", got {override!r}")
 
 
 def test_a_point_without_overrides_is_called_by_its_key():

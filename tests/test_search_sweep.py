@@ -144,6 +144,8 @@ def test_the_best_network_is_told_with_its_command(searched):
         (["arch.sr=0.5,7"], "sweep: arch.sr must be in (0, 1], got 7.0"),
         (["seed=0,1"], "the space must be of networks and recipes, got 'seed'"),
         (["arch.sr=interval(0,1)"], "the space must be of lists of choices"),
+        (["compress.density=0.2"], "compress.density must be a setting that compress=none reads"),
+        (["+search.budget=5"], "search.budget must be one of budget_runs, "),
         (["stop_epoch=2"], "stop_epoch must be 0 in a search"),
         (["hydra/launcher=basic"], "hydra/launcher must be local for a search"),
     ],

@@ -7,10 +7,10 @@ from omegaconf import OmegaConf
 
 from fire import data
 from fire.errors import InputError, require
-from sweep.config import PARTS
+from sweep.config import PARTS, refuse_unknown
 from sweep.display import Display, console
 from sweep.launcher import LocalLauncher, threads_of
-from sweep.plan import EXECUTION, dry_run_table
+from sweep.plan import EXECUTION, dry_run_table, refuse_unread
 from sweep.search import history
 from sweep.search.campaign import Campaign
 from sweep.search.latencies import take
@@ -35,6 +35,7 @@ class SearchSweeper(StoreSweeper):
         config = space.example.config
         require(not config.is_compressed, "compress", "none in a search", config.compress.method)
         require(config.stop_epoch == 0, "stop_epoch", "0 in a search, which stops runs itself", config.stop_epoch)
+        refuse_unread(arguments, [config])
         store = Store(config.results_dir)
         name = sweep_name(self.config, UNTOLD, "search")  # else a sweep of the same experiment would have its name
         records = history.records(store, space, spec.retry_failed)
@@ -84,6 +85,7 @@ class SearchSweeper(StoreSweeper):
         grid = {key: _choices(override) for key, override in overrides.items() if override.is_sweep_override()}
         others = {key: override.input_line or "" for key, override in overrides.items() if key not in grid}
         node = self.planner.composed([line for key, line in others.items() if key not in self.params]).search
+        refuse_unknown(node, "search.", SearchSpec)
         spec = OmegaConf.to_object(node)
         assert isinstance(spec, SearchSpec)
         base = [line for key, line in others.items() if not key.startswith("search.")]
