@@ -22,6 +22,7 @@ from fire.cost import Cost, count
 from fire.errors import InputError, SpecError, require
 from fire.recipe import DataSpec, TrainSpec
 from sweep.search.spec import SearchSpec
+from sweep.store import Record
 
 PARTS = ("arch", "data", "train", "compress")
 CONF = Path(__file__).parents[1] / "conf"
@@ -185,6 +186,21 @@ def run_options(cfg: DictConfig) -> RunOptions:
     given = {field.name: cfg[field.name] for field in dataclasses.fields(RunOptions)}
     options: Any = OmegaConf.to_object(OmegaConf.merge(_schema(RunOptions), given))
     return cast(RunOptions, options)
+
+
+def of_record(record: Record) -> RunConfig | None:
+    """The configuration of a record; None if this version of the program knows no such run."""
+    try:
+        arch = {name: value for name, value in record.arch.items() if name != "family"}
+        return RunConfig(
+            arch=FAMILIES[record.arch["family"]](**arch),
+            data=DataSpec(**record.data),
+            train=TrainSpec(**record.train),
+            compress=CompressSpec(**record.compress),
+            seed=record.seed,
+        )
+    except (InputError, KeyError, TypeError):
+        return None
 
 
 def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig | None:

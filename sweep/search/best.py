@@ -12,10 +12,10 @@ import hydra
 import numpy as np
 from scipy import stats
 
+from fire.cost import MIB
 from fire.errors import InputError
-from sweep.config import CONF, RunConfig, load, register_schema
+from sweep.config import CONF, RunConfig, load, of_record, register_schema
 from sweep.display import percent
-from sweep.search.history import config_of
 from sweep.search.spec import KNOWN, Constraint
 from sweep.store import Record
 
@@ -55,7 +55,7 @@ def candidates(records: Iterable[Record], bounds: Sequence[Constraint]) -> list[
         known = {name: getattr(record, name) for name in KNOWN}
         if record.status != "finished" or record.compress or record.validation_top1 is None or record.top1 is None:
             continue
-        config = config_of(record)
+        config = of_record(record)
         if config is not None and all(bound.holds(known) for bound in bounds):
             network = {name: value for name, value in config.identity.items() if name != "seed"}
             groups.setdefault(json.dumps(network, sort_keys=True), []).append((config, record))
@@ -68,7 +68,7 @@ def lines(candidate: Candidate) -> list[str]:
     record = candidate.records[0]
     seeds = ",".join(str(record.seed) for record in candidate.records)
     mean, low, high = candidate.test_top1
-    size = f"{record.size_bytes:,} bytes, {record.size_bytes / 2**20:.3f} MiB, {record.parameters:,} parameters"
+    size = f"{record.size_bytes:,} bytes, {record.size_bytes / MIB:.3f} MiB, {record.parameters:,} parameters"
     spread = f"{percent(low)} to {percent(high)}, 95 % interval over {len(candidate.records)} seeds"
     try:
         overrides = overrides_of(candidate.config)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from rich.table import Table
 
+from fire.cost import MIB
 from fire.files import locked
 from sweep.config import RunConfig
 from sweep.display import Display, console, percent
@@ -120,7 +121,7 @@ class Campaign:
                 table.add_row(
                     self.space.label(index),
                     record.key,
-                    f"{record.size_bytes / 2**20:.3f}",
+                    f"{record.size_bytes / MIB:.3f}",
                     f"{record.macs / 1e6:,.1f}",
                     percent(record.validation_top1),
                     percent(record.top1),

@@ -3,12 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from fire.arch import FAMILIES
-from fire.compress.spec import CompressSpec
 from fire.errors import InputError
 from fire.files import locked
-from fire.recipe import DataSpec, TrainSpec
-from sweep.config import RunConfig
+from sweep.config import of_record
 from sweep.search.latencies import Latencies
 from sweep.search.searcher import Trial
 from sweep.search.space import Space
@@ -19,7 +16,7 @@ def records(store: Store, space: Space, retry_failed: bool = False) -> dict[int,
     """The records of the space's points. retry_failed: without those of failed runs, as if these had not been tried."""
     found = {}
     for record in store.records():
-        config = config_of(record)
+        config = of_record(record)
         place = None if config is None else space.of_config(config)
         if place is not None and not (retry_failed and record.status == "failed"):
             found[place[0]] = record
@@ -56,21 +53,6 @@ def trial_of(store: Store, record: Record, latencies: Latencies | None = None) -
         latency_seconds=None if latencies is None else latencies.of(record),
         end=record.end or "",
     )
-
-
-def config_of(record: Record) -> RunConfig | None:
-    """The configuration of a record; None if this version of the program knows no such run."""
-    try:
-        arch = {name: value for name, value in record.arch.items() if name != "family"}
-        return RunConfig(
-            arch=FAMILIES[record.arch["family"]](**arch),
-            data=DataSpec(**record.data),
-            train=TrainSpec(**record.train),
-            compress=CompressSpec(**record.compress),
-            seed=record.seed,
-        )
-    except (InputError, KeyError, TypeError):
-        return None
 
 
 def is_busy(folder: Path) -> bool:
