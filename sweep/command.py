@@ -1,16 +1,20 @@
-"""What the commands share: errors of the user's on one line, exit codes, and a run with its display."""
+"""What the commands share: errors of the user's on one line, exit codes, their arguments, a run with its display."""
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fire.errors import InputError
-from sweep.config import one_line
+from fire.errors import InputError, require
+from sweep.config import CONF, one_line, register_schema
 from sweep.display import Display, print_summary
 from sweep.plan import Point
 from sweep.store import Store
@@ -35,6 +39,28 @@ def guarded(program: str, command: Callable[[], None], resumes: str = "") -> Non
         sys.exit(FAILED)
     except KeyboardInterrupt:
         stop(program, "interrupted" + resumes, INTERRUPTED)
+
+
+def first(arguments: Sequence[str], what: str) -> tuple[Path, list[str]]:
+    """The path that the arguments begin with, and the overrides. Raises InputError if they begin with an override."""
+    path, *overrides = arguments
+    if path.startswith("-") or ("=" in path and not Path(path).exists()):
+        raise InputError(f"{what} must come first, got {path!r}")
+    return Path(path), overrides
+
+
+def compose(overrides: Sequence[str], parts: Sequence[str], options: Sequence[str]) -> DictConfig:
+    """The configuration with overrides of some parts and options. Raises InputError for others, and for lists."""
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key.partition(".")[0] not in parts and key not in options:
+            known = ", ".join([*(f"{part}, {part}.*" for part in parts), *options])
+            raise InputError(f"arguments must be KEY=VALUE with KEY one of {known}, got {override!r}")
+    for parsed in OverridesParser.create().parse_overrides(list(overrides)):
+        require(not parsed.is_sweep_override(), parsed.get_key_element(), "one value", parsed.input_line)
+    register_schema()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose("config", overrides=list(overrides))
 
 
 def stop(program: str, message: str, code: int) -> NoReturn:

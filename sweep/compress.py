@@ -1,40 +1,37 @@
 """python -m sweep.compress RUN [compress=METHOD] [compress.setting=value] [option=value]: compress a finished run.
 
 RUN is its folder, results/<key>. METHOD is deep_compression, unless said, or entropy. The compressed network is a run
-of its own beside it: RUN's configuration with compress=METHOD, which `python -m sweep` leads to as well.
+of its own beside it: RUN's configuration with compress=METHOD, which `python -m sweep` leads to as well. Options are
+data_dir, device, dry_run and threads.
 """
 
 import dataclasses
 import sys
 from pathlib import Path
 
-import hydra
-
-from fire.arch import FAMILIES
 from fire.errors import InputError
-from fire.recipe import DataSpec, TrainSpec
-from sweep.command import FAILED, guarded, run_one
-from sweep.config import CONF, RunConfig, RunOptions, load, register_schema
-from sweep.plan import Point
+from sweep import command
+from sweep.config import RunConfig, load, of_record
+from sweep.plan import BY_GROUP, Point, refuse, refuse_unread
 from sweep.store import WEIGHTS, Store
 
-OPTIONS = {field.name for field in dataclasses.fields(RunOptions)} - {"seed", "results_dir"}
+OPTIONS = ("data_dir", "device", "dry_run", "threads")
 
 
 def main() -> None:
     """Run the command."""
-    guarded("sweep.compress", lambda: _main(sys.argv[1:]))
+    command.guarded("sweep.compress", lambda: _main(sys.argv[1:]))
 
 
 def _main(arguments: list[str]) -> None:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(__doc__)
         return
-    folder, *overrides = arguments
-    config = compressed_config(Path(folder), overrides)
+    folder, overrides = command.first(arguments, "the folder of a run")
+    config = compressed_config(folder, overrides)
     point = Point(overrides=tuple(overrides), config=config, key=config.key, cost=config.cost)
-    if not run_one(point):
-        sys.exit(FAILED)
+    if not command.run_one(point):
+        sys.exit(command.FAILED)
 
 
 def compressed_config(folder: Path, overrides: list[str]) -> RunConfig:
@@ -47,26 +44,22 @@ def compressed_config(folder: Path, overrides: list[str]) -> RunConfig:
         raise InputError(f"the run must be the folder of a finished run without compression, got {str(folder)!r}")
     if not (folder / WEIGHTS).is_file():
         raise InputError(f"the run must have its {WEIGHTS}, got {str(folder)!r} without")
-    for override in overrides:
-        if override.startswith("compress.method="):
-            raise InputError(f"the method must be chosen with compress=, which has its settings, got {override!r}")
-        name = override.partition("=")[0]
-        if name.partition(".")[0] != "compress" and name not in OPTIONS:
-            raise InputError(f"overrides must be of compress or one of {', '.join(sorted(OPTIONS))}, got {override!r}")
-    register_schema()
+    trained = of_record(record)
+    if trained is None:
+        raise InputError(f"the run must be one that this version of the program knows, got {str(folder)!r}")
+    refuse(overrides, ["compress.method"], BY_GROUP)
     if not any(override.startswith("compress=") for override in overrides):
         overrides = ["compress=deep_compression", *overrides]
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = load(hydra.compose("config", overrides=overrides))
+    config = load(command.compose(overrides, ["compress"], OPTIONS))
     if not config.is_compressed:
         raise InputError("compress must be deep_compression or entropy, got none")
-    family = FAMILIES[record.arch["family"]]
+    refuse_unread(overrides, [config])
     return dataclasses.replace(
         config,
-        arch=family(**{name: value for name, value in record.arch.items() if name != "family"}),
-        data=DataSpec(**record.data),
-        train=TrainSpec(**record.train),
-        seed=record.seed,
+        arch=trained.arch,
+        data=trained.data,
+        train=trained.train,
+        seed=trained.seed,
         results_dir=str(folder.parent),
     )
 

@@ -1,10 +1,12 @@
 """python -m sweep.evaluate WEIGHTS [data=NAME] [data.root=FOLDER] [option=value]: accuracy of a file of weights.
 
 WEIGHTS is a file of this program (.safetensors, or .fcn, which is compressed), the authors' compressed SqueezeNet
-(.net), or torchvision's (.pth, with arch=squeezenet_v1_0 or arch=squeezenet_v1_1). The images are the data set's test
-images, as these weights expect them: size, mean and scale are the weights', not the data set's. An image folder needs
-only val/<class>/*. Its classes may be some of the weights' classes, as ImageNet's synsets n01440764 to n15075141 are
-those of weights with 1,000 classes; accuracy is then over these classes, and over all that the weights know.
+(.net), or torchvision's (.pth, with arch=squeezenet_v1_0 or arch=squeezenet_v1_1). NAME is fashion_mnist, unless said,
+or another of conf/data; options are data_dir, device and threads. The images are the data set's test images, as these
+weights expect them: size, mean and scale are the weights', not the data set's. An image folder needs only
+val/<class>/*. The images' classes are found among the weights' by their names. Of .net and .pth, which name none, as
+many classes as they have are theirs, in order, and ImageNet's synsets n01440764 to n15075141 are those of weights with
+1,000. Where the images have some of the weights' classes, accuracy is over these, and over all that the weights know.
 """
 
 import dataclasses
@@ -13,7 +15,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -25,9 +26,12 @@ from fire.data import DataSet, ImageSet
 from fire.errors import InputError
 from fire.recipe import DataSpec, TrainSpec
 from fire.synsets import imagenet
-from sweep.command import guarded
-from sweep.config import CONF, register_schema, run_options
+from sweep.command import compose, first, guarded
+from sweep.config import run_options
 from sweep.run import prepare_process
+
+OPTIONS = ("data_dir", "device", "threads")
+NAMED = (".safetensors", ".fcn")  # this program's files, which name their classes
 
 
 def main() -> None:
@@ -39,11 +43,9 @@ def _main(arguments: list[str]) -> None:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(__doc__)
         return
-    weights, *overrides = arguments
-    register_schema()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = hydra.compose("config", overrides=overrides)
-    for line in evaluate(Path(weights), cfg):
+    weights, overrides = first(arguments, "the file of weights")
+    parts = ["data", *(["arch"] if weights.suffix == ".pth" else [])]
+    for line in evaluate(weights, compose(overrides, parts, OPTIONS)):
         print(line)
 
 
@@ -66,7 +68,7 @@ def evaluate(path: Path, cfg: DictConfig) -> list[str]:
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:  # of ImageNet ten gigabytes
         images = _images(spec, Path(cfg.data_dir), Path(folder))
-        columns = _columns(images.class_names, deployed.class_names)
+        columns = _columns(images.class_names, deployed.class_names, path.suffix in NAMED)
         # As these weights expect them: (image - mean) * scale.
         images = dataclasses.replace(images, mean=tuple(expects.mean), std=tuple(1 / scale for scale in expects.scale))
         network = deployed.network.to(device)
@@ -129,13 +131,15 @@ def _images(spec: DataSpec, data_dir: Path, scratch: Path) -> DataSet:
     )
 
 
-def _columns(images: tuple[str, ...], weights: tuple[str, ...]) -> list[int]:
-    """Which of the weights' classes each class of the images is. Raises InputError if they don't have it."""
-    numbers = tuple(str(label) for label in range(len(weights)))
-    if weights == numbers and len(weights) == len(images):
+def _columns(images: tuple[str, ...], weights: tuple[str, ...], named: bool) -> list[int]:
+    """Which of the weights' classes each class of the images is: by name, or by place where weights name none.
+
+    Raises InputError if the weights don't have one of the images' classes.
+    """
+    if not named and len(weights) == len(images):
         return list(range(len(weights)))
-    if weights == numbers and len(weights) == len(imagenet()):
-        weights = imagenet()  # files of the authors and of torchvision don't name their classes
+    if weights == tuple(str(label) for label in range(len(imagenet()))):
+        weights = imagenet()  # files of the authors and of torchvision name none, nor do those made from them
     unknown = [name for name in images if name not in weights]
     if unknown:
         raise InputError(

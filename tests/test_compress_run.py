@@ -20,10 +20,14 @@ from fire.compress import container
 from fire.compress.levels import values
 from fire.errors import InputError
 from fire.model import build
+from fire.sources import FASHION_CLASSES
 from fire.synsets import imagenet
 from fire.train import evaluate
+from sweep.compress import _main as compress_command
 from sweep.compress import compressed_config
 from sweep.config import RunConfig, one_line
+from sweep.evaluate import _columns
+from sweep.evaluate import _main as evaluate_command
 from sweep.evaluate import evaluate as of_weights
 from sweep.run import run
 from sweep.store import Record, Store
@@ -117,9 +121,14 @@ def test_compress_command_makes_the_run_that_sweep_makes(finished, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["arch.sr=0.5"], "overrides must be of compress or one of .*, got 'arch.sr=0.5'"),
+        (["arch.sr=0.5"], "arguments must be KEY=VALUE with KEY one of compress, compress.*, .*, got 'arch.sr=0.5'"),
+        (["timeout=1"], "arguments must be KEY=VALUE with KEY one of .*, got 'timeout=1'"),
+        (["-m"], "arguments must be KEY=VALUE with KEY one of .*, got '-m'"),
+        (["compress.method=entropy"], "compress.method must be chosen with compress=METHOD.*"),
+        (["compress=entropy", "compress.density=0.5"], r"compress\.density must be a setting that compress=entropy .*"),
+        (["compress.density=0.1,0.2"], r"compress\.density must be one value, got 'compress\.density=0\.1,0\.2'"),
         (["compress.density=2"], r"compress\.density must be in \(0, 1\], got 2\.0"),
-        (["compress=smaller"], ".*compress/smaller.*"),
+        (["compress=smaller"], "compress must be one of deep_compression, entropy, none, got 'smaller'"),
         (["compress=none"], "compress must be deep_compression or entropy, got none"),
     ],
 )
@@ -133,9 +142,34 @@ def test_compress_command_wants_a_finished_run(finished, tmp_path):
     for folder in (tmp_path, folder_of(finished[0])):
         with pytest.raises(InputError, match="the run must be the folder of a finished run without compression, got"):
             compressed_config(folder, [])
+    later = replace(finished[1], key="later", compress={}, train=finished[1].train | {"mixup": 0.2})
+    Store(tmp_path).write(later)
+    (tmp_path / "later" / "weights.safetensors").touch()
+    with pytest.raises(InputError, match="the run must be one that this version of the program knows, got"):
+        compressed_config(tmp_path / "later", [])
     code, out, err = module("sweep.compress", str(tmp_path))
     assert (code, out) == (2, "")
     assert re.fullmatch(r"sweep\.compress: the run must be [^\n]+\n", err)
+
+
+@pytest.mark.parametrize("argument", ["data=digits", "--data", "-m"])
+def test_what_is_read_comes_first(argument):
+    for command_of, what in ((evaluate_command, "file of weights"), (compress_command, "folder of a run")):
+        with pytest.raises(InputError) as caught:
+            command_of([argument, "network.fcn"])
+        assert str(caught.value) == f"the {what} must come first, got {argument!r}"
+
+
+@pytest.mark.parametrize(
+    "override", ["train.epochs=9", "arch.sr=1", "compress=entropy", "seed=4", "dry_run=true", "+foo=1", "--data", "-m"]
+)
+def test_evaluate_command_takes_no_setting_that_it_does_not_read(override):
+    for file, known in (("network.fcn", "data, data.*"), ("network.pth", "data, data.*, arch, arch.*")):
+        if file.endswith(".fcn") or not override.startswith("arch."):
+            with pytest.raises(InputError) as caught:
+                evaluate_command([file, override])
+            rule = f"KEY=VALUE with KEY one of {known}, data_dir, device, threads"
+            assert str(caught.value) == f"arguments must be {rule}, got {override!r}"
 
 
 def test_evaluate_command_says_what_the_record_says(finished):
@@ -150,6 +184,33 @@ def test_evaluate_command_says_what_the_record_says(finished):
     for known, said in ((record, out), (start, "\n".join(lines))):
         assert f"top-1 {100 * known.top1:.2f} %, top-5 {100 * known.top5:.2f} %" in said
     assert f"{path.stat().st_size:,} bytes" in out
+
+
+def test_classes_of_another_data_set_are_not_taken_for_these(finished, tmp_path):
+    config, _ = finished
+    folder = synset_folder(tmp_path / "images", [f"class{label}" for label in range(10)])
+    images = (
+        "data=image_folder",
+        f"data.root={folder}",
+        "data.channels=1",
+        "data.stored_size=20",
+        "data.image_size=20",
+    )
+    for path in (folder_of(config) / "network.fcn", folder_of(config.uncompressed) / "weights.safetensors"):
+        with pytest.raises(InputError, match="classes must be among the weights' 10, '0' to '9': got 'class0'"):
+            of_weights(path, composed(*images))
+
+
+def test_weights_that_name_no_classes_have_them_in_order():
+    names = tuple(f"class{label}" for label in range(10))
+    assert _columns(names, tuple("0123456789"), named=False) == list(range(10))
+    assert _columns(("7", "3"), tuple("0123456789"), named=True) == [7, 3]
+
+
+def test_the_committed_network_is_of_the_data_set_that_is_taken_unless_said():
+    path = ROOT / "docs" / "results" / "ec3c1b53e4c83546" / "network.fcn"
+    assert composed().data.name == "fashion_mnist"
+    assert _columns(FASHION_CLASSES, container.load(path).class_names, named=True) == list(range(10))
 
 
 @pytest.fixture(scope="module")
