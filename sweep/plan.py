@@ -183,12 +183,14 @@ def _plain(value: Any) -> Any:
     return value.text if hasattr(value, "text") and hasattr(value, "quote") else value
 
 
-def dry_run_table(points: list[Point], done: set[str], first: Sequence[Point] = ()) -> Table:
-    """The points with their costs: macs and activations per image, sizes of fp32 parameters. first: what is trained
-    before, for points to start from."""
+def dry_run_table(points: list[Point], done: set[str], first: Sequence[Point] = (), told: str = "") -> Table:
+    """The points with their costs: macs and activations per image, sizes of fp32 parameters.
+
+    first: what is trained before, for points to start from. told: of the points, in the title.
+    """
     noun = "point" if len(points) == 1 else "points"
     before = f" after {len(first)} to start from" if first else ""
-    table = Table(title=f"{len(points)} {noun}{before}; nothing is trained")
+    table = Table(title=f"{len(points)} {noun}{before}{told}; nothing is trained")
     for name in ("point", "key"):
         table.add_column(name, overflow="fold")
     for name in ("parameters", "MMACs", "activations", "MiB"):

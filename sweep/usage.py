@@ -1,9 +1,15 @@
 """python -m sweep --help. Hydra's own help takes a second to list the groups; this one reads the folder."""
 
-import hydra
-from omegaconf import OmegaConf
+import dataclasses
+import re
+from dataclasses import replace
+from typing import Any
 
-from sweep.config import CONF
+import hydra
+from omegaconf import OmegaConf, open_dict
+
+from fire.errors import SpecError
+from sweep.config import CONF, PARTS
 
 TEXT = """\
 Train SqueezeNet-style networks and sweep their metaparameters. Run from the checkout.
@@ -24,7 +30,11 @@ Groups (group=choice)
 
 {groups}
 
-Configuration (key=value; with -m a list of values is a sweep)
+Choices (key=choice)
+
+{choices}
+
+{axes}Configuration (key=value; with -m a list of values is a sweep)
 
 {configuration}"""
 
@@ -37,8 +47,32 @@ def text(overrides: list[str]) -> str:
         if folder.is_dir() and folder.name != "hydra"
     }
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        configuration = OmegaConf.to_yaml(hydra.compose("config", overrides=overrides))
+        cfg = hydra.compose("config", overrides=overrides, return_hydra_config=True)
+    params = cfg.hydra.sweeper.params
+    with open_dict(cfg):
+        del cfg["hydra"]
+    choices = {
+        f"{part}.{name}": texts
+        for part in (*PARTS, "search")
+        for name, texts in _choices(OmegaConf.get_type(cfg[part])).items()
+        if f"{part}.{name}" not in ("data.name", "compress.method")  # which come with their groups
+    }
     return TEXT.format(
-        groups="\n".join(f"{name}: {', '.join(choices)}" for name, choices in groups.items()),
-        configuration=configuration,
+        groups="\n".join(f"{name}: {', '.join(names)}" for name, names in groups.items()),
+        choices="\n".join(f"{key}: {texts}" for key, texts in choices.items()),
+        axes=f"Varied (a list or a value replaces it)\n\n{OmegaConf.to_yaml(params)}\n" if params else "",
+        configuration=OmegaConf.to_yaml(cfg),
     )
+
+
+def _choices(cls: Any) -> dict[str, str]:
+    """What each field that is one of a few words may be, as its own rule says."""
+    found: dict[str, str] = {}
+    for field in dataclasses.fields(cls):
+        if field.type is str:
+            try:
+                replace(cls(), **{field.name: "?"})
+            except SpecError as error:
+                rule = re.search(r"must be one of (.*), got", str(error))
+                found |= {field.name: rule[1]} if rule else {}
+    return found

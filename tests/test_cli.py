@@ -10,6 +10,7 @@ import pytest
 
 from fire.arch import SqueezeNetSpec
 from fire.cost import count
+from sweep import usage
 from sweep.config import CONF
 from sweep.store import Store
 from tests.sweeping import TINY, command, image_folder, point
@@ -33,6 +34,17 @@ def test_help():
         for path in (CONF / group).glob("*.yaml"):
             assert path.stem in out
     assert "python -m sweep experiment=sr" in out
+
+
+def test_help_tells_choices_and_what_an_experiment_varies():
+    out = usage.text(["experiment=sr"])
+    assert "\narch.bypass: none, simple, complex\n" in out
+    assert "\nsearch.sampler: tpe, nsga2, nsga3, gp, qmc, random, grid\n" in out
+    assert "\ncompress.pruning: sensitivity, table\n" in out
+    assert "\ncompress.method:" not in out, "which is chosen by its group"
+    assert "\narch.sr: 0.125,0.25,0.5,0.75,1.0\n" in out
+    assert "Varied" not in usage.text([])
+    assert "\narch.version: caffe, small\n" in usage.text(["arch=alexnet"])
 
 
 @pytest.mark.parametrize(

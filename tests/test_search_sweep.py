@@ -136,6 +136,24 @@ def test_the_best_network_is_told_with_its_command(searched):
 
 
 @pytest.mark.parametrize(
+    ("overrides", "shown"),
+    [
+        (
+            ["search.first=[{arch.pct_3x3: 0.25, arch.incr_e: 8}]", "search.budget_runs=5"],
+            "1 point, the first of 5; nothing",
+        ),
+        (["search.first=[]", "search.budget_runs=5"], "0 tried before, 5 to be\nnothing is trained\n"),
+        (["search.first=[]", "arch.sr=0.125"], "8 networks, 8 within the constraints; 0 tried before, 8 to be\n"),
+    ],
+)
+def test_a_dry_run_tells_how_many_networks_would_be_tried(overrides, shown, tmp_path):
+    code, out, err = command(*arguments(tmp_path / "results", "dry_run=true", *overrides))
+    assert (code, err) == (0, "")
+    assert shown in out
+    assert ("activations" in out) == ("point" in shown), "a table of none would be empty"
+
+
+@pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["search.constraints=[size_bytes<5]"], "search.constraints must be a quantity, <= or >=, and a number"),

@@ -44,9 +44,10 @@ class SearchSweeper(StoreSweeper):
             latencies = take(config, threads_of(config, spec.budget_runs), list(records.values()))
         trials = history.trials(store, space, records, store.read_sweep(name), latencies)
         searcher = Searcher(space, spec, config.train.epochs)
+        allowed = int(space.allowed.sum())
+        runs = min(spec.budget_runs, allowed)
         console().print(
-            f"{space.size:,} networks, {space.allowed.sum():,} within the constraints; "
-            f"{len(trials)} tried before, {spec.budget_runs} to be"
+            f"{space.size:,} networks, {allowed:,} within the constraints; {len(trials)} tried before, {runs:,} to be"
         )
         for network, why in searcher.left_out.items():
             console().print(f"left out of search.first: {network}, which {why}")
@@ -59,7 +60,9 @@ class SearchSweeper(StoreSweeper):
             )
         if config.dry_run:
             points = [point for index in searcher.first if (point := space.point(index)) is not None]
-            console().print(dry_run_table(points, {point.key for point in points if store.is_done(point.key)}))
+            done = {point.key for point in points if store.is_done(point.key)}
+            told = f", the first of {runs:,}"
+            console().print(dry_run_table(points, done, told=told) if points else "nothing is trained")
             return
         store.check_writable()
         data.prepare(config.data, Path(config.data_dir))
