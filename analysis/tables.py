@@ -34,7 +34,7 @@ def load(results_dir: Path | str) -> pd.DataFrame:
     """All runs of a store, a row a run, finished, stopped or failed.
 
     Columns: those of sweep.store.Record; the metaparameters under their own names (family, sr, pct_3x3, ...); data, the
-    name of the data set; data.* and train.*; compress, the method, and compress.*, the settings that it reads; size_mib;
+    name of the data set; data.* and train.*; compress, the method, and compress.*, the settings it reads; size_mib;
     float_top1, of the run that a compressed network was made from. What a run does not have is missing (NaN or None).
     Raises InputError if the directory does not exist.
     """
