@@ -147,6 +147,7 @@ def size_info(runs: pd.DataFrame, along: Sequence[str]) -> SizeInfo:
 
 def draw_size(info: SizeInfo, ax: Axes) -> None:
     """Accuracy over the size of the file, on a log scale: lines with their settings, or points of each kind."""
+    kinds = sorted({point for points in info.points for point in points})  # each with one look
     lines = zip(info.lines, info.points, info.kilobytes, info.accuracy, info.low, info.high, strict=True)
     for color, (line, points, kilobytes, accuracy, low, high) in zip(CYCLE * 9, lines, strict=False):
         spread = np.nan_to_num([np.subtract(accuracy, low), np.subtract(high, accuracy)])
@@ -155,10 +156,10 @@ def draw_size(info: SizeInfo, ax: Axes) -> None:
             for point, x, y in zip(points, kilobytes, accuracy, strict=True):
                 ax.annotate(point, (x, y), xytext=(0, 7), textcoords="offset points", fontsize=8, ha="center")
             continue
-        order = np.argsort(points)
-        for place, i in enumerate(order):
-            x = kilobytes[i] * 1.05 ** (place - (len(order) - 1) / 2) if line else kilobytes[i]  # side by side
-            label = ", ".join(name for name in (line, points[i]) if name)
+        for i, point in enumerate(points):
+            place = kinds.index(point)
+            x = kilobytes[i] * 1.05 ** (place - (len(kinds) - 1) / 2) if line else kilobytes[i]  # side by side
+            label = ", ".join(name for name in (line, point) if name)
             look: dict[str, Any] = {
                 "color": color if line else CYCLE[place],
                 "marker": "osD^vP"[place % 6],

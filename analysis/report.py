@@ -91,18 +91,22 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
     compressed = (runs["compress"] != "none").any()
     finished = int((runs["status"] == "finished").sum())
     along = [name for name in columns if name != "seed"] or (["compress"] if compressed else [])
+    by = along or ["key"]
+    table = compression.by_network(runs, by) if compressed else tables.over_seeds(runs, by)
     name = sweep.name
     shown: list[tuple[str, str]] = []
+    several = len(table) > 1  # networks
     if compressed:
-        layout.save(layout.file_size(runs, along), folder, name)
-        shown.append((name, "Accuracy over the size of the file"))
+        if several:
+            layout.save(layout.file_size(runs, along), folder, name)
+            shown.append((name, "Accuracy over the size of the file"))
     elif len(along) == 1 and pd.api.types.is_numeric_dtype(runs[along[0]]):
         layout.save(layout.curve(runs, along[0]), folder, name)
         shown.append((name, f"Accuracy over size along {figures.NAMES.get(along[0], along[0])}"))
     elif along == ["bypass"]:
         layout.save(layout.bypass(runs), folder, name)
         shown.append((name, "Accuracy of the kinds of bypass"))
-    elif along and finished > 1:
+    elif along and several:
         layout.save(layout.pareto(runs, along, group=along[0]), folder, name)
         shown.append((name, "Accuracy over size"))
     labels = tables.labels(runs, along or columns)
@@ -114,9 +118,7 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
         f"Sweep {name}: {finished} of {len(sweep.keys)} runs finished. "
         "Means over seeds have their 95 % interval (Student's t)."
     )
-    by = along or ["key"]
     title = _title(name, along)
-    table = compression.by_network(runs, by) if compressed else tables.over_seeds(runs, by)
     return Section(title, tuple(shown), ((name, table),), note)
 
 
