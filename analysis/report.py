@@ -138,7 +138,8 @@ def _title(name: str, along: list[str]) -> str:
     """Of a sweep's section: by its experiment, or by what it varies."""
     experiment = _experiment(name)
     if experiment is not None:
-        return TITLES[experiment]
+        rest = name.removeprefix(experiment).removeprefix("_")
+        return f"{TITLES[experiment]}: {rest}" if rest else TITLES[experiment]
     return TITLES.get(along[0], along[0]) if len(along) == 1 else name
 
 
