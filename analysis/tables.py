@@ -156,14 +156,14 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     """
     shown: dict[str, list[str]] = {}
     for name in frame.columns:
-        values = list(frame[name])
+        values, title = list(frame[name]), HEADINGS.get(name, name)
         if name.removesuffix("_low").removesuffix("_high") != name:
             continue
         if name == "drop" or name in PERCENTAGES:
             ends = [list(frame[f"{name}{end}"]) if f"{name}{end}" in frame else [None] * len(frame) for end in ENDS]
             shown[HEADINGS.get(name, f"{name} %")] = [_percentages(*row) for row in zip(values, *ends, strict=True)]
         elif name.endswith("reduction"):
-            shown[HEADINGS.get(name, name)] = [_text(value, lambda v: f"{v:,.0f}x") for value in values]
+            shown[title] = [_text(value, lambda v: f"{v:,.0f}x") for value in values]
         elif name == "size_mib":
             shown["MiB"] = [_text(value, lambda v: f"{v:.3f}") for value in values]
         elif name == "macs":
@@ -173,9 +173,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         elif name in ("parameters", "activations", "size_bytes", "bytes"):
             shown[name] = [_text(value, lambda v: f"{int(v):,}") for value in values]
         else:
-            shown[HEADINGS.get(name, name)] = [
-                _text(value, lambda v: f"{v:g}" if isinstance(v, float) else str(v)) for value in values
-            ]
+            shown[title] = [_text(value, lambda v: f"{v:g}" if isinstance(v, float) else str(v)) for value in values]
     return pd.DataFrame(shown)
 
 
