@@ -67,7 +67,7 @@ def train(
 
     checkpoint: a file that is written after each epoch and gone on from if it exists.
     stop_epoch: leave off after so many epochs of the recipe's, whose schedule stays that of all of them; 0: never.
-    Raises TrainingError if the loss is no longer finite or the network is stuck at chance, NoCompilerError if the
+    Raises TrainingError if a loss is no longer finite or the network is stuck at chance, NoCompilerError if the
     recipe asks for compiled kernels and they cannot be had.
     """
     clock = time.perf_counter
@@ -131,6 +131,10 @@ def train(
             raise TrainingError(f"diverged: the loss is {train_loss} in epoch {epoch + 1}; lower train.lr={spec.lr:g}")
         kept = network if average is None else cast(Network, average.module)
         scores, alive = _evaluate(fold(kept), validation.in_order(EVALUATION_BATCH), device, precision)
+        if not math.isfinite(scores.loss):  # after steps whose own losses, taken before them, were finite
+            raise TrainingError(
+                f"diverged: the validation loss is {scores.loss} after epoch {epoch + 1}; lower train.lr={spec.lr:g}"
+            )
         if not alive:
             raise TrainingError(
                 f"stuck at chance since epoch {epoch + 1}: the logits are the same for every image, the loss is "

@@ -233,6 +233,14 @@ def test_diverged_run_is_reported(run, narrow):
         run(replace(QUICK, lr=1e10), replace(narrow, norm="none"))
 
 
+def test_a_network_that_diverges_in_its_last_step_is_reported(run, narrow):
+    one_step = replace(QUICK, epochs=1, batch_size=5000, lr=1e30)  # its own loss is of the network before it
+    with pytest.raises(
+        TrainingError, match=r"diverged: the validation loss is \w+ after epoch 1; lower train\.lr=1e[+]30"
+    ):
+        run(one_step, replace(narrow, norm="none"))
+
+
 def test_progress_counts_epochs_and_images(run):
     seen: list[Progress] = []
     run(report=seen.append)

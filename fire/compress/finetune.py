@@ -74,10 +74,10 @@ class FineTuning:
         self._validation = Batches(data.validation, data, train, device)
         self._spec, self._train, self._seed, self._device = spec, train, seed, device
         self._report = report
-        self._kernels = train.kernels if self._saved is None else self._saved.kernels
-        if self._kernels == "auto":
-            self._kernels = kernels.fastest(device)
-        self.network.use_compiled_kernels(self._kernels == "compiled")
+        self.kernels = train.kernels if self._saved is None else self._saved.kernels
+        if self.kernels == "auto":
+            self.kernels = kernels.fastest(device)
+        self.network.use_compiled_kernels(self.kernels == "compiled")
         self._teacher = copy.deepcopy(self.network).eval() if spec.distillation else None
         self.precision = train.precision if self._saved is None else self._saved.precision
         if self.precision == "auto":
@@ -161,12 +161,14 @@ class FineTuning:
     def _finish_epoch(self, lr: float, losses: list[Tensor], began: float, optimizer: torch.optim.Optimizer) -> None:
         train_loss = float(torch.stack(losses).mean())
         train_seconds = time.perf_counter() - began
-        if not math.isfinite(train_loss):
+        scores = self.validate() if math.isfinite(train_loss) else None
+        if scores is None or not math.isfinite(scores.loss):
+            found = f"loss is {train_loss}" if scores is None else f"validation loss is {scores.loss}"
+            setting = "lr" if len(self.curve) < self._spec.epochs else "final_lr"
             raise TrainingError(
-                f"diverged: the loss is {train_loss} in epoch {len(self.curve) + 1} of compression; "
-                f"lower compress.lr={self._spec.lr:g}"
+                f"diverged: the {found} in epoch {len(self.curve) + 1} of compression; "
+                f"lower compress.{setting}={getattr(self._spec, setting):g}"
             )
-        scores = self.validate()
         last = self.curve[-1] if self.curve else None
         self.curve.append(
             Epoch(
@@ -182,7 +184,7 @@ class FineTuning:
         if self._checkpoint is not None:
             rows = tuple(asdict(row) for row in self.curve)
             checkpoints.write(
-                self._checkpoint, self.network, [optimizer], None, rows, self.precision, self._kernels, self._stages
+                self._checkpoint, self.network, [optimizer], None, rows, self.precision, self.kernels, self._stages
             )
         self._tell(0.0, losses, time.perf_counter() - began)
 
