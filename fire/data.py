@@ -70,6 +70,8 @@ def load(spec: DataSpec, data_dir: Path) -> DataSet:
     parts["test"] = np.arange(len(arrays["test_labels"]))
     if spec.limit:
         parts = {name: rows[: spec.limit] for name, rows in parts.items()}
+        if spec.name == "image_folder":
+            parts["test"] = spread(len(arrays["test_labels"]), spec.limit)
 
     def part(name: str, stored: str) -> ImageSet:
         return ImageSet(arrays[f"{stored}_images"], arrays[f"{stored}_labels"], parts[name])
@@ -84,6 +86,12 @@ def load(spec: DataSpec, data_dir: Path) -> DataSet:
         std=tuple(meta["std"]),
         skipped=meta["skipped"],
     )
+
+
+def spread(total: int, limit: int) -> NDArray[np.int64]:
+    """At most `limit` (0: all) of so many rows, evenly: the images of a folder are sorted by class."""
+    chosen = min(limit, total) if limit else total
+    return np.arange(chosen) * total // chosen
 
 
 def prepare(spec: DataSpec, data_dir: Path) -> Path:

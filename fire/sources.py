@@ -218,6 +218,11 @@ def _digits() -> Decoded:
 def _image_folder(spec: DataSpec, out: Path) -> Decoded:
     assert spec.root is not None  # DataSpec requires it
     listing = folders.scan(Path(spec.root))
+    if spec.fingerprint and spec.fingerprint != listing.fingerprint:
+        raise DataError(
+            f"data.root must hold the images of fingerprint {spec.fingerprint}, got {listing.fingerprint} "
+            f"in {spec.root}"
+        )
     arrays: dict[str, NDArray[Any]] = {}
     skipped = 0
     for part, files in (("train", listing.train), ("test", listing.test)):

@@ -225,6 +225,22 @@ def test_fingerprint_tells_contents_apart_and_not_places(root, tmp_path):
     assert len({before, renamed, longer, folders.scan(root).fingerprint}) == 4
 
 
+def test_fewer_test_images_are_of_all_classes(root, tmp_path):
+    for limit, labels in ((2, [0, 1]), (4, [0, 0, 1, 1]), (9, [0, 0, 0, 1, 1, 1])):
+        test = data.load(spec(root, limit=limit), tmp_path).test
+        assert test.labels[test.rows].tolist() == labels
+
+
+def test_a_folder_that_has_changed_is_not_taken_for_what_it_was(root, tmp_path):
+    told = spec(root, fingerprint=folders.scan(root).fingerprint)
+    data.load(told, tmp_path / "before")
+    (root / "val" / "ant" / "2.png").unlink()
+    with pytest.raises(
+        DataError, match=rf"^data\.root must hold the images of fingerprint {told.fingerprint}, got \w+ in"
+    ):
+        data.load(told, tmp_path / "after")
+
+
 def test_images_without_class_folders_are_refused(tmp_path):
     (tmp_path / "val").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "val" / "0.png")
