@@ -10,8 +10,8 @@ from bench.measure import Row, interleaved, median
 from fire.arch import SqueezeNetSpec
 from fire.compress import container, huffman, released
 from fire.compress.coders import CODERS, Part
-from fire.compress.header import Header, shapes
 from fire.compress.levels import Compressed, Floats, Levels, values
+from fire.header import Header, shapes
 
 STEP = 1.2  # of a uniform grid, in standard deviations of the weights that are not zero: about 1.5 bits a weight
 DEAD_ZONE = 0.1  # of a step: that much smaller than half a step rounds to 0 too
@@ -58,8 +58,8 @@ def coded_bytes(network: Compressed) -> dict[str, int]:
             signed = np.where(tensor.integers == 0, 0, signed) if tensor.values.ndim else tensor.integers
             parts.append(Part("integers", signed.astype(np.int32)))
     return {
-        "ours": len(CODERS["range"].encode(parts).data),
-        "Deep Compression's gaps and Huffman codes": len(CODERS["huffman"].encode(parts).data),
+        "ours": len(CODERS["range"].encode(parts)),
+        "Deep Compression's gaps and Huffman codes": len(CODERS["huffman"].encode(parts)),
         "a static Huffman code a tensor, zeros as symbols": len(static.data()),
         "zstd -19": len(zstandard.compress(codes, 19)),
     }

@@ -1,26 +1,38 @@
-"""What a compressed file says about its network beside the tensors, and the bounds of what it may say."""
+"""What a file of weights says about its network beside the tensors, and the bounds of what it may say."""
 
 import dataclasses
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from fire.arch import FAMILIES, ArchSpec
 from fire.cost import count
 from fire.errors import InputError, SpecError
 from fire.model import Network
-from fire.weights import Preprocessing
 
 # What a hostile file could otherwise make the reader build; AlexNet has 61 million parameters.
 MOST_PARAMETERS = 2**26
+MOST_ACTIVATIONS = 2**31  # of an image
 MOST_PARAMETERS_PER_BYTE = 2**16  # of the coded tensors; the coders need more for a network of zeros
 LARGEST_FIELD = 2**20
 MOST_FIRES = 512
 MOST_CHANNELS = 64
 LARGEST_IMAGE = 2**14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """What the network expects: an image whose shorter side is resized to stored_size, its central square of
+    image_size, then (image - mean) * scale a channel, from 0..255. stored_size is 0 where it is not known."""
+
+    image_size: int
+    mean: list[float]
+    scale: list[float]
+    stored_size: int = 0
 
 
 class Header(NamedTuple):
@@ -50,8 +62,11 @@ def dump(header: Header) -> bytes:
         "image_size": int(header.preprocessing.image_size),
         "mean": [float(mean) for mean in header.preprocessing.mean],
         "scale": [float(scale) for scale in header.preprocessing.scale],
+        "stored_size": int(header.preprocessing.stored_size),
         "class_names": list(header.class_names),
     }
+    if not header.preprocessing.stored_size:
+        del content["stored_size"]
     if header.class_names == _numbers(spec.classes):
         del content["class_names"]
     data = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
@@ -65,17 +80,27 @@ def parse(data: bytes) -> Header:
         content = json.loads(data.decode(errors="surrogatepass"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise InputError(f"the header must be JSON: {str(error).splitlines()[0]}") from error
-    keys = {"family", "arch", "image_size", "mean", "scale", "class_names"}
-    if not isinstance(content, dict) or not keys - {"class_names"} <= content.keys() <= keys:
-        raise InputError(f"the header must be an object of {', '.join(sorted(keys))}")
+    if not isinstance(content, dict):
+        raise InputError(f"the header must be an object, got {content!r:.100}")
+    return checked(content)
+
+
+def checked(content: Mapping[str, Any]) -> Header:
+    """The header of these values as JSON has them. Raises InputError if they are not of a header, or out of bounds."""
+    keys = {"family", "arch", "image_size", "mean", "scale", "stored_size", "class_names"}
+    if not keys - {"stored_size", "class_names"} <= content.keys() <= keys:
+        raise InputError(f"the header must be an object of {', '.join(sorted(keys))}, got {', '.join(content):.200}")
     spec = _spec(content["family"], content["arch"])
     preprocessing = Preprocessing(
         image_size=_integer("image_size", content["image_size"], 1, LARGEST_IMAGE),
         mean=_floats("mean", content["mean"]),
         scale=_floats("scale", content["scale"]),
+        stored_size=_integer("stored_size", content.get("stored_size", 0), 0, LARGEST_IMAGE),
     )
-    if min(preprocessing.scale) <= 0:
+    if min(map(np.float32, preprocessing.scale)) <= 0:
         raise InputError(f"scale must be of numbers above 0, got {min(preprocessing.scale)}")
+    if 0 < preprocessing.stored_size < preprocessing.image_size:
+        raise InputError(f"stored_size must be at least {preprocessing.image_size}, got {preprocessing.stored_size}")
     if len(preprocessing.mean) != len(preprocessing.scale):
         raise InputError(f"scale must be of {len(preprocessing.mean)} channels, got {len(preprocessing.scale)}")
     names = content.get("class_names", _numbers(spec.classes))
@@ -84,19 +109,25 @@ def parse(data: bytes) -> Header:
     if len(names) != spec.classes:
         raise InputError(f"class_names must be {spec.classes}, got {len(names)}")
     try:
-        parameters = count(spec, preprocessing.image_size, len(preprocessing.mean)).parameters
+        cost = count(spec, preprocessing.image_size, len(preprocessing.mean))
     except SpecError as error:
         raise InputError(f"the network must suit its images: {error}") from error
-    if parameters > MOST_PARAMETERS:
-        raise InputError(f"parameters must be at most {MOST_PARAMETERS:,}, got {parameters:,}")
+    if cost.parameters > MOST_PARAMETERS:
+        raise InputError(f"parameters must be at most {MOST_PARAMETERS:,}, got {cost.parameters:,}")
+    if cost.activations > MOST_ACTIVATIONS:
+        raise InputError(f"activations must be at most {MOST_ACTIVATIONS:,} an image, got {cost.activations:,}")
     return Header(spec, preprocessing, tuple(names))
 
 
 def shapes(header: Header) -> dict[str, tuple[int, ...]]:
     """The tensors of the network's state dict, in its order."""
-    with torch.device("meta"):  # nothing is allocated
-        network = Network(header.spec.plan(len(header.preprocessing.mean)))
-    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    return {name: tuple(tensor.shape) for name, tensor in blank(header.spec, len(header.preprocessing.mean)).items()}
+
+
+def blank(spec: ArchSpec, channels: int) -> dict[str, torch.Tensor]:
+    """A state dict of the network without memory behind it, to compare names and shapes with."""
+    with torch.device("meta"):
+        return Network(spec.plan(channels)).state_dict()
 
 
 def _numbers(classes: int) -> tuple[str, ...]:
@@ -145,6 +176,7 @@ def _integer(name: str, value: Any, least: int, most: int) -> int:
 def _floats(name: str, values: Sequence[Any]) -> list[float]:
     if not isinstance(values, list) or not 1 <= len(values) <= MOST_CHANNELS:
         raise InputError(f"{name} must be a list of 1 to {MOST_CHANNELS} numbers")
-    if not all(type(value) is float and math.isfinite(value) for value in values):
+    largest = float(np.finfo(np.float32).max)  # what they are used as; comparisons with NaN are False
+    if not all(type(value) is float and abs(value) <= largest for value in values):
         raise InputError(f"{name} must be of finite floats, got {values!r:.100}")
     return values

@@ -10,12 +10,14 @@ from fire.arch import ArchSpec
 from fire.compress import container, released
 from fire.compress.levels import Compressed
 from fire.errors import InputError
+from fire.header import Preprocessing, blank
 from fire.model import Network, build
-from fire.weights import Deployed, Preprocessing, from_torchvision, load, read_torchvision
+from fire.weights import Deployed, from_torchvision, load, read_torchvision
 
 # What torchvision's networks expect: pixels in [0, 1], minus the mean, over the standard deviation.
 TORCHVISION = Preprocessing(
     image_size=224,
+    stored_size=256,
     mean=[255 * mean for mean in (0.485, 0.456, 0.406)],
     scale=[1 / (255 * std) for std in (0.229, 0.224, 0.225)],
 )
@@ -36,10 +38,12 @@ def read(path: Path, spec: ArchSpec) -> Deployed:
             return _deployed(released.read(path))
         case ".pth":
             state = read_torchvision(path)
-            classes = len(next(reversed(state.values())))  # the bias of the last layer
+            classes = next(reversed(state.values())).numel()  # of the last layer's bias
             spec = replace(spec, norm="none", classes=classes)
-            network = build(spec, channels=len(TORCHVISION.mean))
-            network.load_state_dict(from_torchvision(state, network))
+            channels = len(TORCHVISION.mean)
+            renamed = from_torchvision(state, blank(spec, channels))  # before anything is built
+            network = build(spec, channels)
+            network.load_state_dict(renamed)
             names = tuple(str(label) for label in range(spec.classes))
             return Deployed(network=network.eval(), spec=spec, preprocessing=TORCHVISION, class_names=names)
     raise InputError(f"weights must be a file .safetensors, .fcn, .net or .pth, got {str(path)!r}")

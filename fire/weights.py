@@ -17,24 +17,16 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from fire import header
 from fire.arch import FAMILIES, ArchSpec
-from fire.cost import count
 from fire.errors import InputError
 from fire.files import write
+from fire.header import Preprocessing
 from fire.model import Network, build
 
 FORMAT = 1
 KEY = "deployed"  # of the metadata
 TORCHVISION_KEY = re.compile(r"(features|classifier)\.\d+\.((squeeze|expand1x1|expand3x3)\.)?(weight|bias)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preprocessing:
-    """What the network expects: central square of image_size, then (image - mean) * scale a channel, from 0..255."""
-
-    image_size: int
-    mean: list[float]
-    scale: list[float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +44,7 @@ def save(path: Path, deployed: Deployed) -> None:
     family = next(name for name, cls in FAMILIES.items() if isinstance(deployed.spec, cls))
     content = {
         "format": FORMAT,
-        "arch": {"family": family, **dataclasses.asdict(deployed.spec), "norm": _folded_norm(deployed.spec)},
+        "arch": {"family": family, **dataclasses.asdict(header.folded(deployed.spec))},
         "preprocessing": dataclasses.asdict(deployed.preprocessing),
         "class_names": deployed.class_names,
     }
@@ -69,28 +61,39 @@ def load(path: Path) -> Deployed:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r} is not {FORMAT!r}")
-        fields: dict[str, Any] = content["arch"]
-        spec = FAMILIES[fields.pop("family")](**fields)
-        preprocessing = Preprocessing(**content["preprocessing"])
-        needed = count(spec, preprocessing.image_size, len(preprocessing.mean)).parameters
-        held = sum(tensor.numel() for tensor in state.values())
+        arch = dict(content["arch"])
+        told = {"family": arch.pop("family"), "arch": arch, "class_names": content["class_names"]}
+        about = header.checked(told | content["preprocessing"])
+        needed = header.shapes(about)
+        held = {name: tuple(tensor.shape) for name, tensor in state.items()}
         if held != needed:  # told before the network is built, whose specification may be absurd
-            raise ValueError(f"the specification has {needed:,} parameters, the tensors {held:,}")
-        network = build(spec, channels=len(preprocessing.mean))
+            name = min(name for name in held.keys() | needed.keys() if held.get(name) != needed.get(name))
+            raise ValueError(f"{name} must be of shape {needed.get(name)}, got {held.get(name)}")
+        require_finite(state)
+        network = build(about.spec, channels=len(about.preprocessing.mean))
         network.load_state_dict(state)
-        class_names = tuple(content["class_names"])
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} must be a whole weights file of this program: {reason}") from error
-    return Deployed(network=network.eval(), spec=spec, preprocessing=preprocessing, class_names=class_names)
+    return Deployed(network=network.eval(), **about._asdict())
 
 
-def from_torchvision(state: Mapping[str, Tensor], network: Network) -> dict[str, Tensor]:
-    """torchvision's squeezenet1_0 or squeezenet1_1 state dict under the names of this network, layer by layer.
+def require_finite(state: Mapping[str, Tensor]) -> None:
+    """Raise InputError unless the tensors are of finite fp32 numbers, each of which is in memory."""
+    for name, tensor in state.items():
+        if tensor.dtype != torch.float32:
+            raise InputError(f"{name} must be of type float32, got {str(tensor.dtype).removeprefix('torch.')}")
+        if tensor.untyped_storage().nbytes() < tensor.nbytes:  # a view of few numbers as many
+            raise InputError(f"{name} must be stored whole, got {tensor.untyped_storage().nbytes():,} bytes")
+        if not tensor.isfinite().all():
+            raise InputError(f"{name} must be finite")
+
+
+def from_torchvision(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """torchvision's squeezenet1_0 or squeezenet1_1 state dict under the names of our network's, layer by layer.
 
     Raises InputError if the layers do not correspond.
     """
-    ours = network.state_dict()
     if len(ours) != len(state):
         raise InputError(f"the weights must be of {len(ours)} tensors for this network, got {len(state)}")
     renamed = {}
@@ -104,21 +107,18 @@ def from_torchvision(state: Mapping[str, Tensor], network: Network) -> dict[str,
     return renamed
 
 
-def load_torchvision(path: Path, network: Network) -> None:
-    """Load a .pth file with torchvision's SqueezeNet weights into the network. Raises InputError if they don't fit."""
-    network.load_state_dict(from_torchvision(read_torchvision(path), network))
-
-
 def read_torchvision(path: Path) -> dict[str, Tensor]:
     """The state dict in a .pth file. Raises InputError if it is none, or not whole."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()) or not state:
+        if not isinstance(state, dict) or not state or {type(name) for name in state} != {str}:
+            raise TypeError("it is no state dict")
+        if not all(isinstance(value, Tensor) for value in state.values()):
             raise TypeError("it is no state dict")
     except Exception as error:  # torch raises what its readers raise: pickle, zip, runtime, operating system errors
         raise InputError(f"{path} must be a file of torch weights: {type(error).__name__}") from error
+    try:
+        require_finite(state)
+    except InputError as error:
+        raise InputError(f"{path} must be a file of torch weights: {error}") from error
     return state
-
-
-def _folded_norm(spec: ArchSpec) -> str:
-    return "none" if spec.norm == "batch" else spec.norm

@@ -3,10 +3,11 @@
 WEIGHTS is a file of this program (.safetensors, or .fcn, which is compressed), the authors' compressed SqueezeNet
 (.net), or torchvision's (.pth, with arch=squeezenet_v1_0 or arch=squeezenet_v1_1). NAME is fashion_mnist, unless said,
 or another of conf/data; options are data_dir, device and threads. The images are the data set's test images, as these
-weights expect them: size, mean and scale are the weights', not the data set's. An image folder needs only
-val/<class>/*. The images' classes are found among the weights' by their names. Of .net and .pth, which name none, as
-many classes as they have are theirs, in order, and ImageNet's synsets n01440764 to n15075141 are those of weights with
-1,000. Where the images have some of the weights' classes, accuracy is over these, and over all that the weights know.
+weights expect them: the crop, mean and scale are the weights', and of image folders the size before the crop too, if
+the weights tell it. An image folder needs only val/<class>/*. The images' classes are found among the weights' by their
+names. Of .net and .pth, which name none, as many classes as they have are theirs, in order, and ImageNet's synsets
+n01440764 to n15075141 are those of weights with 1,000. Where the images have some of the weights' classes, accuracy is
+over these, and over all that the weights know.
 """
 
 import dataclasses
@@ -58,6 +59,8 @@ def evaluate(path: Path, cfg: DictConfig) -> list[str]:
     spec: DataSpec = _typed(cfg.data)
     if len(expects.mean) != spec.channels:
         raise InputError(f"data.channels must be {len(expects.mean)} for these weights, got {spec.channels}")
+    if expects.stored_size and spec.name == "image_folder":
+        spec = dataclasses.replace(spec, stored_size=expects.stored_size, image_size=expects.image_size)
     if expects.image_size > spec.stored_size:
         raise InputError(
             f"data.stored_size must be at least {expects.image_size}, which these weights expect, "
@@ -112,8 +115,7 @@ def _images(spec: DataSpec, data_dir: Path, scratch: Path) -> DataSet:
     if spec.name != "image_folder":
         return data.load(spec, data_dir)
     names, files = folders.scan_part(Path(str(spec.root)), "val")
-    if 0 < spec.limit < len(files):  # of all classes: files are sorted by class
-        files = [files[i * len(files) // spec.limit] for i in range(spec.limit)]
+    files = [files[i] for i in data.spread(len(files), spec.limit)]
     kept = folders.decode(files, scratch / "images.npy", spec.channels, spec.stored_size, spec.on_corrupt == "skip")
     labels = np.array([files[position].label for position in kept], np.int64)
     test = ImageSet(np.load(scratch / "images.npy", mmap_mode="c"), labels, np.arange(len(kept)))

@@ -2,6 +2,7 @@
 
 import ctypes
 import dataclasses
+import math
 import traceback as traceback_module
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from fire.compress import container, methods
 from fire.compress.levels import Compressed, values
 from fire.errors import InputError, TrainingError
 from fire.files import locked, write
+from fire.header import Preprocessing
 from fire.latency import latency
 from fire.progress import Epoch, Progress
 from sweep import origin
@@ -79,6 +81,9 @@ def _attempt(config: RunConfig, folder: Path, report: Report, log: Log) -> Recor
     log(f"start, commit {commit}{' with changes' if dirty else ''}")
     try:
         result = (_compress if config.is_compressed else _train)(config, folder, report, log)
+        for name, value in result.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise TrainingError(f"{name} must be finite, got {value}")
     except Exception as error:  # whatever stops one run must not stop the sweep; the record tells
         expected = isinstance(error, InputError | TrainingError)
         message = " ".join((str(error) if expected else f"{type(error).__name__}: {error}").split())  # one line
@@ -127,8 +132,11 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
         weights.Deployed(
             network=network,
             spec=config.arch,
-            preprocessing=weights.Preprocessing(
-                image_size=config.data.image_size, mean=batches.mean, scale=batches.scale
+            preprocessing=Preprocessing(
+                stored_size=config.data.stored_size,
+                image_size=config.data.image_size,
+                mean=batches.mean,
+                scale=batches.scale,
             ),
             class_names=images.class_names,
         ),
@@ -180,10 +188,12 @@ def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict
         "validation_loss": validation.loss,
         "images_skipped": images.skipped,
         "float_key": start.key,
+        "float_top1": start.top1,
         "file_bytes": path.stat().st_size,
         "overhead_bytes": sizes.overhead,
         "nonzero": sum(int(np.count_nonzero(values(tensor))) for tensor in decoded.tensors.values()),
         "precision": result.precision,
+        "kernels": result.kernels,
         "threads": torch.get_num_threads(),
         "device": device_name(device),
     }

@@ -63,6 +63,7 @@ class Record:
     images_skipped: int | None = None
     weights_bytes: int | None = None  # size of weights.safetensors
     float_key: str | None = None  # of a compressed network: the run it was made from
+    float_top1: float | None = None  # its top1 then: it may have been trained again since
     file_bytes: int | None = None  # size of network.fcn
     overhead_bytes: int | None = None  # of it: header, tables, checksums
     nonzero: int | None = None  # weights and biases in it that are not 0

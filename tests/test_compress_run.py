@@ -19,6 +19,7 @@ from fire.augment import Batches
 from fire.compress import container
 from fire.compress.levels import values
 from fire.errors import InputError
+from fire.header import Preprocessing
 from fire.model import build
 from fire.sources import FASHION_CLASSES
 from fire.synsets import imagenet
@@ -218,7 +219,7 @@ def thousand(tmp_path_factory) -> Path:
     """A file of weights of a small network that tells ImageNet's classes apart, so to speak."""
     spec = SqueezeNetSpec(version="small", base_e=4, incr_e=4, fires=1, conv1=4, classes=1000)
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
-    preprocessing = weights.Preprocessing(image_size=20, mean=[100.0] * 3, scale=[0.02] * 3)
+    preprocessing = Preprocessing(image_size=20, mean=[100.0] * 3, scale=[0.02] * 3)
     names = tuple(str(label) for label in range(1000))
     network = build(spec, channels=3).eval()
     weights.save(path, weights.Deployed(network=network, spec=spec, preprocessing=preprocessing, class_names=names))
@@ -251,6 +252,22 @@ def test_some_of_imagenets_classes_are_found_by_their_synsets(thousand, tmp_path
     over_some = float((logits[:, labels].argmax(1) == torch.arange(3)).double().mean())
     assert f"over the 3 classes of the images: top-1 {100 * over_some:.2f} %, top-5 100.00 %" in out
     assert f"over all 1,000 classes of the weights: top-1 {100 * over_all:.2f} %" in out
+
+
+def test_images_are_resized_as_in_training(thousand, tmp_path):
+    noise = np.random.default_rng(0)
+    for name in imagenet()[:2]:
+        folder = tmp_path / "images" / "val" / name
+        folder.mkdir(parents=True)
+        Image.fromarray(noise.integers(0, 256, (40, 60, 3), np.uint8)).save(folder / "0.png")
+    images = ("data=image_folder", f"data.root={tmp_path}/images")
+    deployed = weights.load(thousand)
+    telling = tmp_path / "telling.safetensors"
+    weights.save(telling, replace(deployed, preprocessing=replace(deployed.preprocessing, stored_size=24)))
+    _, *told = of_weights(telling, composed(*images))
+    _, *asked = of_weights(thousand, composed(*images, "data.stored_size=24", "data.image_size=20"))
+    _, *large = of_weights(thousand, composed(*images))
+    assert told == asked != large
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,13 @@ def entropy_bits(integers) -> float:
     return float(-(counts * np.log2(counts / counts.sum())).sum())
 
 
+def network_of(result: Fitted, narrow) -> Network:
+    """The network whose tensors the levels are, in evaluation mode."""
+    network = build(replace(narrow, norm="none"), channels=1)
+    network.load_state_dict({name: torch.from_numpy(level.tensor()) for name, level in result.levels.items()})
+    return network.eval()
+
+
 def weight_bits(result: Fitted) -> float:
     return sum(entropy_bits(level.integers) for name, level in result.levels.items() if name.endswith("weight"))
 
@@ -174,22 +181,20 @@ def test_published_densities_are_those_of_the_papers():
     ]
 
 
-def test_levels_are_those_of_the_network_in_its_order(compressed, trained, digits, cpu):
-    state = compressed.network.state_dict()
-    assert list(compressed.levels) == list(state) == list(trained.state_dict())
+def test_levels_are_those_of_the_network_in_its_order(compressed, trained, narrow, digits, cpu):
+    assert list(compressed.levels) == list(trained.state_dict())
     for name, level in compressed.levels.items():
         assert level.integers.dtype == np.int32
         assert level.values.dtype == np.float32
         assert level.integers.shape == tuple(trained.state_dict()[name].shape)
-        assert np.array_equal(level.tensor(), state[name].numpy())
-    scores = evaluate(compressed.network, Batches(digits.validation, digits, TRAIN, cpu), cpu)
+    scores = evaluate(network_of(compressed, narrow), Batches(digits.validation, digits, TRAIN, cpu), cpu)
     assert scores.top1 == compressed.curve[-1].validation_top1
     assert scores.loss == pytest.approx(compressed.curve[-1].validation_loss, rel=1e-4)
 
 
-def test_compressed_network_is_as_accurate(compressed, trained, digits, cpu):
+def test_compressed_network_is_as_accurate(compressed, trained, narrow, digits, cpu):
     test = Batches(digits.test, digits, TRAIN, cpu)
-    assert evaluate(compressed.network, test, cpu).top1 > evaluate(trained, test, cpu).top1 - 0.02
+    assert evaluate(network_of(compressed, narrow), test, cpu).top1 > evaluate(trained, test, cpu).top1 - 0.02
     assert [row.epoch for row in compressed.curve] == [1, 2, 3, 4]
 
 
@@ -299,6 +304,11 @@ def test_network_with_normalisation_is_refused(narrow, shrink):
 def test_divergence_is_reported(trained, shrink):
     with pytest.raises(TrainingError, match=r"^diverged: the loss is nan in epoch 1 of compression; lower compress"):
         shrink(trained, replace(DEEP, lr=1e30))
+
+
+def test_divergence_of_the_last_stage_names_its_own_rate(trained, shrink):
+    with pytest.raises(TrainingError, match=r"^diverged: .* in epoch 2 of .*; lower compress\.final_lr=1e[+]30"):
+        shrink(trained, replace(DEEP, epochs=1, final_lr=1e30))
 
 
 def test_divergence_on_a_grid_is_reported(trained, shrink):

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from fire import header
 from fire.arch import AlexNetSpec, SqueezeNetSpec
-from fire.compress import container, header
+from fire.compress import container
 from fire.compress.coders import CODERS
 from fire.compress.container import FileError, decode, encode, load, save, sizes
-from fire.compress.header import Header
 from fire.compress.levels import Compressed, Levels, values
 from fire.errors import InputError
-from fire.weights import Preprocessing
+from fire.header import Header, Preprocessing
 
 SPEC = SqueezeNetSpec(version="small", base_e=4, incr_e=4, fires=2, conv1=4, classes=3, dropout=0.0)
 PREPROCESSING = Preprocessing(image_size=28, mean=[72.94], scale=[1 / 90.02])
@@ -123,7 +123,7 @@ def test_sizes_add_up_to_the_file(coder):
     data = encode(compressed(), coder)
     found = sizes(data)
     assert found.overhead + found.payload == len(data)
-    assert abs(sum(found.tensors.values()) - found.payload) <= 8
+    assert found.checksums == 3 * 4 + 8, "a CRC-32 for each of three sections, and the digest"
 
 
 def test_the_overhead_is_at_most_3_percent_of_a_file_of_40_kb():
@@ -218,6 +218,11 @@ HEAD = {"family": "squeezenet", "arch": {"classes": 3}, "image_size": 28, "mean"
         ({"image_size": 0}, "image_size must be an integer in"),
         ({"image_size": 4, "arch": {"version": "1.0", "classes": 3}}, "the network must suit its images"),
         ({"image_size": 10**9}, "image_size must be an integer in"),
+        ({"stored_size": 20}, "stored_size must be at least 28, got 20"),
+        ({"stored_size": 28.0}, "stored_size must be an integer in"),
+        ({"arch": {"conv10_pad": 200_000, "classes": 3}}, "activations must be at most"),
+        ({"scale": [1e-320]}, "scale must be of numbers above 0"),
+        ({"mean": [1e308]}, "mean must be of finite floats"),
         ({"mean": []}, "mean must be a list of 1 to 64 numbers"),
         ({"mean": [1.5] * 65}, "mean must be a list of 1 to 64 numbers"),
         ({"mean": [1]}, "mean must be of finite floats"),
@@ -244,6 +249,15 @@ def test_absurd_headers_are_refused_before_anything_is_allocated(changes, reason
 def test_headers_that_are_no_object_are_refused(head):
     with pytest.raises(FileError, match="the header must be"):
         decode(assembled(head, b"", b"", bytes(8)))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda head: head + b" ", lambda head: head.replace(b'"family"', b'"family":"alexnet","family"', 1)]
+)
+def test_headers_that_say_the_same_in_other_words_are_refused(change):
+    head, *rest = sections(encode(compressed()))
+    with pytest.raises(FileError, match="the header must be as this program writes it"):
+        decode(assembled(change(head), *rest))
 
 
 FLOAT = struct.Struct("<f").pack

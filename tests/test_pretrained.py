@@ -11,6 +11,7 @@ from PIL import Image
 from fire import pretrained, weights
 from fire.arch import SqueezeNetSpec
 from fire.errors import InputError
+from fire.header import Preprocessing
 from fire.model import build
 from fire.synsets import imagenet
 from sweep.evaluate import evaluate
@@ -26,7 +27,7 @@ SPEC = SqueezeNetSpec(version="small", base_e=8, incr_e=8, fires=2, conv1=4, cla
 def saved(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     network = build(SPEC, channels=1, seed=5).eval()
-    expects = weights.Preprocessing(image_size=8, mean=[0.0], scale=[0.02])
+    expects = Preprocessing(image_size=8, mean=[0.0], scale=[0.02])
     names = tuple("abcdefghij")
     weights.save(path, weights.Deployed(network=network, spec=SPEC, preprocessing=expects, class_names=names))
     return path

@@ -1,6 +1,7 @@
 """One run in this process: what its record says, and what a failure or an interruption leaves behind."""
 
 import csv
+import math
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 
 from fire import data, weights
 from fire.recipe import DataSpec
+from fire.train import Scores
 from sweep.config import RunConfig
 from sweep.run import BusyError, prepare_process, run
 from sweep.store import Record, Store, StoreError
@@ -129,6 +131,14 @@ def test_divergence_is_a_failure_with_no_invented_metric(elsewhere):
     assert {record.top1, record.top5, record.loss, record.validation_top1, record.epochs} == {None}
     assert record.parameters == config.cost.parameters, "what is known without training is told"
     assert not (folder_of(config) / "weights.safetensors").exists()
+
+
+def test_a_metric_that_is_no_number_is_a_failure_that_leaves_a_record(elsewhere, monkeypatch):
+    monkeypatch.setattr("fire.train.evaluate", lambda *args: Scores(0.1, 0.5, math.inf))
+    record = run(elsewhere)
+    assert (record.status, record.error) == ("failed", "loss must be finite, got inf")
+    assert Store(elsewhere.results_dir).read(record.key) == record
+    assert record.loss is None
 
 
 def test_an_unexpected_error_is_one_line_and_the_next_try_trains(elsewhere, finished, monkeypatch):

@@ -6,11 +6,14 @@ import safetensors.torch
 import torch
 import torchvision
 
+from fire import pretrained
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.errors import InputError
+from fire.header import Preprocessing
 from fire.model import build, fold
-from fire.weights import Deployed, Preprocessing, from_torchvision, load, load_torchvision, save
+from fire.weights import Deployed, from_torchvision, load, read_torchvision, save
 
+PREPROCESSING = {"image_size": 28, "mean": [72.94], "scale": [0.01]}
 SPEC = SqueezeNetSpec(version="small", base_e=8, incr_e=8, conv1=8, classes=3, bypass="complex", norm="batch")
 
 
@@ -115,10 +118,23 @@ def test_what_is_no_whole_file_of_ours_is_refused_with_its_path(corrupt, path):
         ({"format": 99}, "format 99 is not 1"),
         ({"class_names": None}, "class_names"),
         ({"preprocessing": None}, "preprocessing"),
+        ({"preprocessing": PREPROCESSING | {"scale": [0.0]}}, "scale must be of numbers above 0, got 0.0"),
+        ({"preprocessing": PREPROCESSING | {"scale": [1e-320]}}, "scale must be of numbers above 0"),  # 0 in fp32
+        ({"preprocessing": PREPROCESSING | {"mean": [1e308]}}, "mean must be of finite floats"),  # infinite in fp32
+        ({"preprocessing": PREPROCESSING | {"scale": [0.5, 0.5]}}, "scale must be of 1 channels, got 2"),
+        ({"preprocessing": PREPROCESSING | {"scale": ["a"]}}, "scale must be of finite floats"),
+        ({"preprocessing": PREPROCESSING | {"image_size": 28.5}}, "image_size must be an integer"),
+        ({"preprocessing": PREPROCESSING | {"stored_size": 20}}, "stored_size must be at least 28, got 20"),
+        ({"preprocessing": PREPROCESSING | {"side": 20}}, "the header must be an object of"),
+        ({"class_names": ["a", "b"]}, "class_names must be 3, got 2"),
+        ({"class_names": "abc"}, "class_names must be a list of texts"),
+        ({"arch": "abc"}, "dictionary update sequence"),
         ({"arch": {"family": "resnet"}}, "resnet"),
-        ({"arch": {"family": "squeezenet", "sr": 7}}, "sr must be in (0, 1], got 7"),
-        ({"arch": {"family": "squeezenet"}}, f"has {1_248_424 - 2 * 96 * 49:,} parameters, the tensors "),  # grey
-        ({"arch": {"family": "squeezenet", "base_e": 10**6, "fires": 4000}}, " parameters, the tensors "),
+        ({"arch": {"family": "squeezenet", "sr": 7.0}}, "sr must be in (0, 1], got 7.0"),
+        ({"arch": {"family": "squeezenet", "final_relu": "no"}}, "'final_relu' must be a field of squeezenet with a"),
+        ({"arch": {"family": "squeezenet", "classes": 3}}, "conv1.bias must be of shape (96,), got (8,)"),
+        ({"arch": {"family": "squeezenet", "base_e": 10**6, "classes": 3}}, "parameters must be at most"),
+        ({"arch": {"family": "squeezenet", "conv10_pad": 200_000, "classes": 3}}, "activations must be at most"),
     ],
     ids=str,
 )
@@ -130,6 +146,50 @@ def test_metadata_that_does_not_fit_is_refused(changes, reason, path):
     assert reason in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda tensor: tensor.index_fill(0, torch.tensor([0]), float("nan")), "conv1.weight must be finite"),
+        (lambda tensor: tensor.to(torch.int8), "conv1.weight must be of type float32, got int8"),
+        (lambda tensor: tensor[:1], "conv1.weight must be of shape (8, 1, 3, 3), got (1, 1, 3, 3)"),
+    ],
+)
+def test_tensors_that_are_no_weights_are_refused(change, reason, path):
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    state = safetensors.torch.load_file(path)
+    state["conv1.weight"] = change(state["conv1.weight"])
+    safetensors.torch.save_file(state, path, metadata)
+    with pytest.raises(InputError) as caught:
+        load(path)
+    assert reason in str(caught.value)
+
+
+def torchvisions(**changes):
+    state = {f"features.{i}.weight": torch.zeros(4, 3, 1, 1) for i in range(2)} | {"classifier.1.bias": torch.zeros(5)}
+    return state | changes
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({3: torch.zeros(1)}, "TypeError"),
+        (torchvisions(**{"classifier.1.bias": torch.zeros(1).expand(10**11)}), "must be stored whole, got 4 bytes"),
+        (torchvisions(**{"classifier.1.bias": torch.zeros(5, dtype=torch.complex64)}), "must be of type float32"),
+        (torchvisions(**{"classifier.1.bias": torch.full((5,), float("inf"))}), "classifier.1.bias must be finite"),
+        (torchvisions(**{"classifier.1.bias": torch.tensor(1.0)}), "classes must be at least 2, got 1"),
+        (torchvisions(), "the weights must be of 52 tensors for this network, got 3"),
+    ],
+    ids=["keys", "views", "complex", "infinite", "scalar", "another network"],
+)
+def test_state_dicts_that_are_no_weights_are_refused_before_anything_is_built(state, reason, tmp_path, monkeypatch):
+    monkeypatch.setattr("fire.pretrained.build", None)
+    torch.save(state, tmp_path / "bad.pth")
+    with pytest.raises(InputError) as caught:
+        pretrained.read(tmp_path / "bad.pth", SqueezeNetSpec())
+    assert reason in str(caught.value)
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_torchvisions_weights_give_torchvisions_logits(version, tmp_path, generator):
     torch.manual_seed(0)
@@ -137,7 +197,7 @@ def test_torchvisions_weights_give_torchvisions_logits(version, tmp_path, genera
     torch.nn.init.normal_(theirs.classifier[1].bias, 1)  # so that few logits die in the last ReLU
     ours = build(SqueezeNetSpec(version=version)).eval()
     torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
-    load_torchvision(tmp_path / "theirs.pth", ours)
+    ours.load_state_dict(from_torchvision(read_torchvision(tmp_path / "theirs.pth"), ours.state_dict()))
     images = torch.randn(1, 3, 224, 224, generator=generator)
     with torch.no_grad():
         expected = theirs(images)
@@ -158,21 +218,21 @@ def test_another_models_weights_are_refused(model, spec, message):
     with torch.device("meta"):
         state = torchvision.models.get_model(model, weights=None).state_dict()
     with pytest.raises(InputError) as caught:
-        from_torchvision(state, build(spec))
+        from_torchvision(state, build(spec).state_dict())
     assert str(caught.value).startswith(message)
 
 
 def test_weights_of_the_right_shapes_under_other_names_are_refused():
-    network = build(SqueezeNetSpec(base_e=8, incr_e=8))
+    state = build(SqueezeNetSpec(base_e=8, incr_e=8)).state_dict()
     with pytest.raises(InputError, match=r"conv1\.weight must be a tensor of shape .*, got conv1\.weight of shape"):
-        from_torchvision(network.state_dict(), network)
+        from_torchvision(state, state)
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04 half a zip"])
 def test_what_torch_cannot_read_is_refused_with_its_path(content, tmp_path):
     (tmp_path / "bad.pth").write_bytes(content)
     with pytest.raises(InputError) as caught:
-        load_torchvision(tmp_path / "bad.pth", build(SqueezeNetSpec(base_e=8, incr_e=8)))
+        read_torchvision(tmp_path / "bad.pth")
     assert str(caught.value).startswith(f"{tmp_path / 'bad.pth'} must be a file of torch weights: ")
 
 

@@ -28,33 +28,18 @@ class Part(NamedTuple):
     array: Array
 
 
-class Coded(NamedTuple):
-    """The bytes, and of how many bits each part made them grow; what is not of a part makes whole bytes or words.
-
-    Parts that are coded together share by their sizes.
-    """
-
-    data: bytes
-    bits: list[float]
-
-
 class Coder(NamedTuple):
     """decode raises CodeError."""
 
-    encode: Callable[[Sequence[Part]], Coded]
+    encode: Callable[[Sequence[Part]], bytes]
     decode: Callable[[bytes, Sequence[Part]], list[Array]]
 
 
-def _encode_range(parts: Sequence[Part]) -> Coded:
+def _encode_range(parts: Sequence[Part]) -> bytes:
     writer = decisions.Writer()
-    bits = [0.0] * len(parts)
-    before = 0
-    for indices, _ in _code(writer, parts):
-        numbers = sum(parts[i].array.size for i in indices)
-        for i in indices:
-            bits[i] += (writer.bits - before) * parts[i].array.size / max(1, numbers)
-        before = writer.bits
-    return Coded(writer.data(), bits)
+    for _ in _code(writer, parts):
+        pass  # each step writes
+    return writer.data()
 
 
 def _decode_range(data: bytes, parts: Sequence[Part]) -> list[Array]:
@@ -80,9 +65,8 @@ def _code(io: decisions.Io, parts: Sequence[Part]) -> Iterator[tuple[list[int], 
         yield [i], [integers.code(io, parts[i].array)]
 
 
-def _encode_huffman(parts: Sequence[Part]) -> Coded:
+def _encode_huffman(parts: Sequence[Part]) -> bytes:
     writer = huffman.Writer()
-    sizes = [0.0]
     for kind, array in parts:
         if kind == "integers":
             entries = huffman.sparse(array)
@@ -91,8 +75,7 @@ def _encode_huffman(parts: Sequence[Part]) -> Coded:
         else:
             numbers = array.view(np.uint32).astype(np.int64)
             writer.numbers(numbers, np.full(len(numbers), 32))
-        sizes.append(writer.bits)
-    return Coded(writer.data(), np.diff(sizes).tolist())
+    return writer.data()
 
 
 def _decode_huffman(data: bytes, parts: Sequence[Part]) -> list[Array]:

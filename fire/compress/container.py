@@ -1,7 +1,7 @@
 """The file of a compressed network: every byte its decoder needs, each of them checked.
 
     magic, 4 bytes; version, 1 byte; coder, 1 byte
-    header    the specification, the preprocessing, the names of the classes: fire/compress/header.py
+    header    the specification, the preprocessing, the names of the classes: fire/header.py
     tables    for each tensor, whose name and shape the specification implies: its kind and its step or the size of
               its codebook
     payload   codebooks, integers and plain fp32 tensors, in one stream of the coder: fire/compress/coders.py
@@ -20,13 +20,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fire.compress import header
+from fire import header
 from fire.compress.coders import CODERS, Array, Part
 from fire.compress.floats import keys
-from fire.compress.header import Header
 from fire.compress.levels import CodeError, Compressed, Floats, Integers, Levels, values
 from fire.errors import InputError
 from fire.files import write
+from fire.header import Header
 
 MAGIC = b"\x89FCN"  # its first byte is in no text
 VERSION = 1
@@ -40,13 +40,12 @@ class FileError(InputError):
 
 
 class Sizes(NamedTuple):
-    """Bytes of a file. tensors: those of the payload that each took; a coder's whole words are in none of them."""
+    """Bytes of a file; each section with its length."""
 
     header: int
     tables: int
-    checksums: int
     payload: int
-    tensors: dict[str, float]
+    checksums: int
 
     @property
     def overhead(self) -> int:
@@ -59,21 +58,44 @@ def encode(compressed: Compressed, coder: str = "range") -> bytes:
 
     Raises InputError if the tensors are not those of the specification, or out of the format's bounds.
     """
-    return _encode(compressed, coder)[0]
+    if coder not in CODERS:
+        raise InputError(f"coder must be one of {', '.join(CODERS)}, got {coder!r}")
+    about = Header(header.folded(compressed.spec), compressed.preprocessing, compressed.class_names)
+    shapes = header.shapes(about)
+    if list(shapes) != list(compressed.tensors):
+        raise InputError(f"tensors must be {', '.join(shapes)}, got {', '.join(compressed.tensors)}")
+    tables = bytearray()
+    parts: list[Part] = []
+    for name, shape in shapes.items():
+        table, own = _split(name, compressed.tensors[name], shape)
+        tables += table
+        parts += own
+    payload = CODERS[coder].encode(parts)
+    _require_plausible(shapes, len(payload))
+
+    data = bytearray(MAGIC + bytes([VERSION, list(CODERS).index(coder)]))
+    start = 0
+    for section in (header.dump(about), bytes(tables), payload):
+        data += struct.pack("<I", len(section)) + section
+        data += struct.pack("<I", zlib.crc32(data[start:]))
+        start = len(data)
+    data += _digest({name: values(tensor) for name, tensor in compressed.tensors.items()})
+    return bytes(data)
 
 
 def sizes(data: bytes) -> Sizes:
-    """Where the bytes of a file are. Raises FileError as `decode` does."""
-    encoded, found = _encode(decode(data), list(CODERS)[data[len(MAGIC) + 1]])
-    if encoded != data:
-        raise FileError("the file must be as this version of the program writes it")
-    return found
+    """Where the bytes of a file are. Raises FileError if its sections are not whole."""
+    sections = _sections(data)
+    head, tables, payload = (4 + len(section) for section in (sections.header, sections.tables, sections.payload))
+    head += len(MAGIC) + 2
+    return Sizes(header=head, tables=tables, payload=payload, checksums=len(data) - head - tables - payload)
 
 
 def decode(data: bytes) -> Compressed:
     """What `encode` was given, with codebooks in canonical order: used values only, 0.0, then ascending.
 
-    Raises FileError if the data is anything else.
+    Raises FileError if the data is anything else, but for what the range coder cannot tell: behind its last word
+    another one may stand that no number needs.
     """
     try:
         return _decode(data)
@@ -96,46 +118,6 @@ def load(path: Path) -> Compressed:
         raise FileError(f"{path} must be a readable file: {error.strerror}") from error
     except FileError as error:
         raise FileError(f"{path} must be a whole file of a compressed network: {error}") from error
-
-
-def _encode(compressed: Compressed, coder: str) -> tuple[bytes, Sizes]:
-    if coder not in CODERS:
-        raise InputError(f"coder must be one of {', '.join(CODERS)}, got {coder!r}")
-    about = Header(header.folded(compressed.spec), compressed.preprocessing, compressed.class_names)
-    head = header.dump(about)
-    shapes = header.shapes(about)
-    if list(shapes) != list(compressed.tensors):
-        raise InputError(f"tensors must be {', '.join(shapes)}, got {', '.join(compressed.tensors)}")
-    tables = bytearray()
-    parts: list[Part] = []
-    owners: list[str] = []
-    for name, shape in shapes.items():
-        tensor = compressed.tensors[name]
-        table, own = _split(name, tensor, shape)
-        tables += table
-        parts += own
-        owners += [name] * len(own)
-    coded = CODERS[coder].encode(parts)
-    _require_plausible(shapes, len(coded.data))
-
-    prologue = MAGIC + bytes([VERSION, list(CODERS).index(coder)])
-    sections = [head, bytes(tables), coded.data]
-    data = bytearray(prologue)
-    for section in sections:
-        start = len(data) if len(data) > len(prologue) else 0
-        data += struct.pack("<I", len(section)) + section
-        data += struct.pack("<I", zlib.crc32(data[start:]))
-    data += _digest({name: values(tensor) for name, tensor in compressed.tensors.items()})
-    tensors = dict.fromkeys(shapes, 0.0)
-    for name, bits in zip(owners, coded.bits, strict=True):
-        tensors[name] += bits / 8
-    return bytes(data), Sizes(
-        header=len(prologue) + 4 + len(head),
-        tables=4 + len(tables),
-        checksums=4 * len(sections) + DIGEST_BYTES,
-        payload=4 + len(coded.data),
-        tensors=tensors,
-    )
 
 
 def _split(name: str, tensor: Levels | Floats, shape: tuple[int, ...]) -> tuple[bytes, list[Part]]:
@@ -197,7 +179,17 @@ class _Scanner:
         return content
 
 
-def _decode(data: bytes) -> Compressed:
+class _Sections(NamedTuple):
+    """The parts of a file whose checksums hold."""
+
+    coder: int
+    header: bytes
+    tables: bytes
+    payload: bytes
+    digest: bytes
+
+
+def _sections(data: bytes) -> _Sections:
     scanner = _Scanner(data)
     magic = scanner.take(len(MAGIC), "the magic")
     if magic != MAGIC:
@@ -207,16 +199,20 @@ def _decode(data: bytes) -> Compressed:
         raise FileError(f"the version must be {VERSION}, got {version}")
     if coder >= len(CODERS):
         raise FileError(f"the coder must be below {len(CODERS)}, got {coder}")
-    head = scanner.section("header")
-    tables = scanner.section("tables")
-    payload = scanner.section("payload")
+    head, tables, payload = (scanner.section(name) for name in ("header", "tables", "payload"))
     digest = scanner.take(DIGEST_BYTES, "the digest")
     if scanner.place != len(data):
         raise FileError(f"nothing must follow the digest, got {len(data) - scanner.place} bytes")
+    return _Sections(coder=coder, header=head, tables=tables, payload=payload, digest=digest)
 
+
+def _decode(data: bytes) -> Compressed:
+    coder, head, tables, payload, digest = _sections(data)
     about = header.parse(head)
     shapes = header.shapes(about)
     _require_plausible(shapes, len(payload))
+    if header.dump(about) != head:
+        raise FileError("the header must be as this program writes it")
     rows = list(_rows(tables, list(shapes)))
     requests = [part for row, shape in zip(rows, shapes.values(), strict=True) for part in row.parts(shape)]
     try:

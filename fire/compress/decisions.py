@@ -58,12 +58,6 @@ class Writer:
         words: NDArray[np.uint32] = self.encoder.get_compressed()
         return words.astype("<u4").tobytes()
 
-    @property
-    def bits(self) -> int:
-        """So many are written so far."""
-        written: int = self.encoder.num_bits()
-        return written
-
 
 class Reader:
     """The decoding side. Raises CodeError where the data cannot be what a Writer wrote."""

@@ -97,14 +97,12 @@ def codes(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 class Writer:
     def __init__(self) -> None:
         self.parts: list[NDArray[np.uint8]] = []
-        self.bits = 0
 
     def numbers(self, numbers: NDArray[np.int64], widths: NDArray[np.int64]) -> None:
         """Numbers, (N,), of so many bits each, (N,), the first bit first."""
         total = int(widths.sum())
         left = np.repeat(np.cumsum(widths), widths) - np.arange(total) - 1
         self.parts.append((np.repeat(numbers, widths) >> left & 1).astype(np.uint8))
-        self.bits += total
 
     def gamma(self, numbers: NDArray[np.int64]) -> None:
         """Numbers of at least 0, in Elias' gamma code of the number after."""

@@ -8,10 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from fire.arch import ArchSpec
-from fire.compress.header import folded
 from fire.errors import InputError
+from fire.header import Preprocessing, folded
 from fire.model import Network, build
-from fire.weights import Preprocessing
 
 Integers = NDArray[np.int32]
 Floats = NDArray[np.float32]

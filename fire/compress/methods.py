@@ -26,14 +26,13 @@ CODER_OF = {"deep_compression": "huffman", "entropy": "range"}  # of each method
 class Fitted:
     """What compression leads to: the levels of every tensor, in the order of the network's state dict.
 
-    network: with exactly the tensors that the levels stand for, in evaluation mode. curve: the epochs of fine-tuning.
-    precision: what they computed in.
+    curve: the epochs of fine-tuning. precision and kernels: what they computed in and with.
     """
 
     levels: dict[str, Levels]
-    network: Network
     curve: tuple[Epoch, ...]
     precision: str
+    kernels: str
 
 
 def compress(
@@ -70,11 +69,9 @@ def compress(
     for name, layer in weighted_layers(network).items():
         for part in ("weight", "bias"):
             levels[f"{name}.{part}"] = finished(layer, part)
-    levels = {name: levels[name] for name in names}
-    network.load_state_dict({name: torch.from_numpy(level.tensor()) for name, level in levels.items()})
     return Fitted(
-        levels=levels,
-        network=network,
+        levels={name: levels[name] for name in names},
         curve=tuple(tuning.curve),
         precision=tuning.precision,
+        kernels=tuning.kernels,
     )

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from fire.arch import SqueezeNetSpec
-from fire.compress import header
 from fire.compress.container import FileError
-from fire.compress.header import Header
 from fire.compress.huffman import Sparse, dense
 from fire.compress.levels import CodeError, Compressed, Floats, Levels
-from fire.weights import Preprocessing
+from fire.header import Header, Preprocessing
+from fire.header import shapes as shapes_of
 
 CODEBOOK = 256
 SPEC = SqueezeNetSpec(conv10_pad=1)
@@ -43,7 +42,7 @@ def read(path: Path) -> Compressed:
 def parse(data: bytes) -> Compressed:
     """The network of the file's content. Raises FileError if it is anything else."""
     names = tuple(str(i) for i in range(SPEC.classes))
-    shapes = header.shapes(Header(SPEC, PREPROCESSING, names))
+    shapes = shapes_of(Header(SPEC, PREPROCESSING, names))
     layers = [name.removesuffix(".weight") for name in shapes if name.endswith(".weight")]
     place = 4 * len(layers)
     if len(data) < place:
