@@ -1,6 +1,6 @@
 # make sr | pct | bypass: a sweep on real images, its figures and its report; ARGS="data=digits seed=0,1,2" goes on to it.
-# make results: the paper's tables 2 and 3, compressed networks included, some hours. make test: all checks. make bench: speed against peers, ten minutes;
-# BENCH=--full takes an hour.
+# make results: the paper's tables 2 and 3, compressed networks included, some hours. make test: all checks.
+# make bench: speed against peers, ten minutes; BENCH=--full takes an hour.
 PYTHON ?= python3
 ARGS ?=
 VENV := .venv
@@ -31,13 +31,15 @@ results: $(SETUP)
 	$(BIN)/python -m sweep experiment=entropy $(ARGS)
 	$(BIN)/python -m analysis results --out report
 
-# The records of results/, without weights, become the committed ones, and docs/ their report.
+# The finished runs of results/, without weights, become the committed ones, and docs/ their report.
 publish: $(SETUP)
-	rm -rf docs/results docs/figures docs/tables
-	mkdir -p docs/results/sweeps && cp results/sweeps/*.json docs/results/sweeps
-	for run in $$(dirname results/*/record.json); do \
-		mkdir -p docs/$$run && cp $$run/record.json $$run/curve.csv $$run/config.yaml docs/$$run; \
-		cp $$run/network.fcn docs/$$run 2>/dev/null || true; done
+	rm -rf docs/new
+	mkdir docs/new && cp -r results/sweeps docs/new
+	set -e; for record in $$(grep -l '"status": "finished"' results/*/record.json); do \
+		run=$$(dirname $$record); target=docs/new/$$(basename $$run); mkdir $$target; \
+		cp $$record $$run/curve.csv $$run/config.yaml $$target; \
+		if [ -f $$run/network.fcn ]; then cp $$run/network.fcn $$target; fi; done
+	rm -rf docs/results docs/figures docs/tables && mv docs/new docs/results
 	$(BIN)/python -m analysis docs/results --out docs
 
 BENCH =

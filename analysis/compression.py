@@ -32,12 +32,13 @@ def by_network(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Finished runs that agree in the columns `by`, together, over their seeds: a row a group, the largest first.
 
     Columns: by, bytes (the mean), n, top1 with its 95 % interval, drop with its own (paired with the runs they started
-    from).
+    from; missing if one of these is not known).
     """
     rows: list[dict[str, Any]] = []
     for values, group in with_bytes(runs).groupby(by, sort=False, dropna=False):
         top1 = mean_interval(group["top1"].to_numpy(dtype=float))
-        drop = mean_interval(group["drop"].to_numpy(dtype=float))
+        drops = group["drop"].to_numpy(dtype=float)
+        drop = mean_interval(drops if np.isfinite(drops).all() else [])
         rows.append(
             {
                 **dict(zip(by, values, strict=True)),
@@ -64,6 +65,7 @@ def table_2(runs: pd.DataFrame) -> pd.DataFrame:
     ImageNet).
     """
     kind = ["family", "bypass", "compress"]
+    runs = runs.assign(bypass=runs.get("bypass"))  # which AlexNet has not
     settings = [
         name for name in map(str, runs.columns) if name in tables.METAPARAMETERS or name.startswith("compress.")
     ]
@@ -87,12 +89,6 @@ def table_2(runs: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def by_setting(runs: pd.DataFrame) -> list[pd.DataFrame]:
-    """The runs, apart by what accuracies depend on besides network and seed: data and recipe."""
-    columns = [name for name in map(str, runs.columns) if name == "data" or name.startswith(("data.", "train."))]
-    return [part for _, part in runs.groupby([runs[name].map(repr) for name in columns], sort=False)]
 
 
 def _published(family: str, bypass: str, method: str) -> dict[str, float]:
@@ -124,7 +120,7 @@ def size_info(runs: pd.DataFrame, along: Sequence[str]) -> SizeInfo:
     """The finished runs of a sweep along these columns: a line moves along the last of them that is not the method."""
     groups = by_network(runs, list(along))
     *others, last = sorted(along, key=lambda column: column != "compress") if len(along) > 1 else along
-    names = [", ".join(_setting(column, row[column]) for column in others) for _, row in groups.iterrows()]
+    names = [", ".join(filter(None, (_setting(name, row[name]) for name in others))) for _, row in groups.iterrows()]
     parts = [groups[[name == line for name in names]] for line in dict.fromkeys(sorted(names))]
     counts = sorted({int(groups["n"].min()), int(groups["n"].max())})
     seeds = f"{' to '.join(map(str, counts))} seed{'' if counts == [1] else 's'}"
@@ -176,4 +172,7 @@ def draw_size(info: SizeInfo, ax: Axes) -> None:
 
 
 def _setting(column: str, value: Any) -> str:
+    """A setting for people; empty where there is none, as of density in a network that is not compressed."""
+    if pd.isna(value):
+        return ""
     return METHOD_NAMES[value] if column == "compress" else tables.setting(column, value)

@@ -80,10 +80,14 @@ def _sections(results_dir: Path, runs: pd.DataFrame, out: Path) -> Iterator[Sect
             section = _sweep_section if sweep.search is None else _search_section
             yield section(results_dir, part, sweep, out / "figures")
     yield from _paper_s_table(results_dir, runs)
-    yield from _overview(runs[runs["compress"] == "none"], out / "figures")
+    yield from _overview(runs[(runs["compress"] == "none") & (runs["status"] == "finished")], out / "figures")
     failed = runs[runs["status"] == "failed"]
     if len(failed):
         yield Section("Failed runs", (), (("failed", failed[["key", "error", "host", "end"]]),))
+    unreadable = tables.unreadable(results_dir, runs)
+    if len(unreadable):
+        note = "Damaged, or of another version of this program; they are in no figure and no other table."
+        yield Section("Records that cannot be read", (), (("unreadable", unreadable),), note)
 
 
 def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: Path) -> Section:
@@ -91,7 +95,7 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
     compressed = (runs["compress"] != "none").any()
     finished = int((runs["status"] == "finished").sum())
     along = [name for name in columns if name != "seed"] or (["compress"] if compressed else [])
-    by = along or ["key"]
+    by = along or ([name for name in tables.OVERVIEW[1:] if name in runs] if "seed" in columns else ["key"])
     table = compression.by_network(runs, by) if compressed else tables.over_seeds(runs, by)
     name = sweep.name
     shown: list[tuple[str, str]] = []
@@ -107,8 +111,12 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
         layout.save(layout.bypass(runs), folder, name)
         shown.append((name, "Accuracy of the kinds of bypass"))
     elif along and several:
-        layout.save(layout.pareto(runs, along, group=along[0]), folder, name)
-        shown.append((name, "Accuracy over size"))
+        group = next((column for column in along if not column.startswith("data")), along[0])
+        parts = tables.apart(runs[runs["status"] == "finished"], ("data",))
+        for number, (_, part) in enumerate(parts, 1):  # accuracies on different data have no front in common
+            figure = _numbered(name, number, len(parts))
+            layout.save(layout.pareto(part, along, group), folder, figure)
+            shown.append((figure, "Accuracy over size"))
     labels = tables.labels(runs, along or columns)
     curves = tables.curves(results_dir, list(labels))
     if curves:
@@ -120,6 +128,11 @@ def _sweep_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: 
     )
     title = _title(name, along)
     return Section(title, tuple(shown), ((name, table),), note)
+
+
+def _numbered(name: str, number: int, of: int) -> str:
+    """The name of one of so many figures or tables."""
+    return name if of == 1 else f"{name}-{number}"
 
 
 def _experiment(name: str) -> str | None:
@@ -190,23 +203,25 @@ def _paper_s_table(results_dir: Path, runs: pd.DataFrame) -> Iterator[Section]:
         "Bytes are of the file on disk, of the parameters for fp32; accuracies are of the decoded file. Intervals "
         "are of 95 % over seeds, drops paired with the fp32 network that was compressed."
     )
-    parts = compression.by_setting(chosen)
-    for number, part in enumerate(parts, 1):
-        title = f"The paper's tables 2 and 3, and ours: {figures.setting_name(part)}"
-        name = "table_2" if len(parts) == 1 else f"table_2-{number}"
-        yield Section(title, (), ((name, compression.table_2(part)),), note)
+    # Apart by what accuracies depend on besides network and seed: data and recipe.
+    parts = [part for _, data in chosen.groupby("data", sort=False) for part in tables.apart(data, ("data.", "train."))]
+    for number, (told, part) in enumerate(parts, 1):
+        title = ", ".join(filter(None, (f"The paper's tables 2 and 3, and ours: {figures.setting_name(part)}", told)))
+        yield Section(title, (), ((_numbered("table_2", number, len(parts)), compression.table_2(part)),), note)
 
 
 def _overview(runs: pd.DataFrame, folder: Path) -> Iterator[Section]:
     """For each data set all networks with the Pareto front, and the table of all finished runs."""
-    for data, part in runs[runs["status"] == "finished"].groupby("data"):
-        name = f"pareto-{data}"
-        layout.save(layout.networks(part), folder, name)
-        yield Section(
-            f"All networks: {figures.DATA_NAMES.get(str(data), str(data))}",
-            ((name, "All networks and the Pareto front"),),
-            ((f"runs-{data}", tables.networks(part)),),
-        )
+    for data, of_name in runs.groupby("data"):
+        parts = tables.apart(of_name, ("data.",))
+        for number, (told, part) in enumerate(parts, 1):
+            figure, table = (_numbered(f"{what}-{data}", number, len(parts)) for what in ("pareto", "runs"))
+            layout.save(layout.networks(part), folder, figure)
+            yield Section(
+                ", ".join(filter(None, (f"All networks: {figures.DATA_NAMES.get(str(data), str(data))}", told))),
+                ((figure, "All networks and the Pareto front"),),
+                ((table, tables.networks(part)),),
+            )
 
 
 def _page(runs: pd.DataFrame, sections: list[Section]) -> str:

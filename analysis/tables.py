@@ -27,6 +27,7 @@ DEFAULTS: dict[Any, dict[str, Any]] = {
     spec: {field.name: field.default for field in dataclasses.fields(spec)}
     for spec in (*FAMILIES.values(), DataSpec, TrainSpec, CompressSpec)
 }
+PLACES = ("data.root", "train.weights")  # where files lie; what is in them, their fingerprints tell
 COLUMNS = [field.name for field in dataclasses.fields(Record) if field.name not in NESTED]
 
 
@@ -35,17 +36,21 @@ def load(results_dir: Path | str) -> pd.DataFrame:
 
     Columns: those of sweep.store.Record; the metaparameters under their own names (family, sr, pct_3x3, ...); data, the
     name of the data set; data.* and train.*; compress, the method, and compress.*, the settings it reads; size_mib;
-    float_top1, of the run that a compressed network was made from. What a run does not have is missing (NaN or None).
-    Raises InputError if the directory does not exist.
+    float_top1, of the run that a compressed network was made from. What a run does not have is missing (NaN or None);
+    records that cannot be read are no rows. Raises InputError if the directory does not exist.
     """
     store = _store(results_dir)
-    rows = [_row(record) for record in store.records()]
-    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*COLUMNS, "data"])
+    rows = [row for record in store.records() if (row := _row(record)) is not None]
+    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*COLUMNS, "data", "compress"])
     top1 = frame.set_index("key")["top1"]
-    return frame.assign(
-        size_mib=frame["size_bytes"].astype(float) / MIB,
-        float_top1=frame["float_key"].map(top1[top1.index.notna()]).astype(float),
-    )
+    # Records that are older than this field tell only whose network they compressed.
+    float_top1 = frame["float_top1"].fillna(frame["float_key"].map(top1[top1.index.notna()])).astype(float)
+    return frame.assign(size_mib=frame["size_bytes"].astype(float) / MIB, float_top1=float_top1)
+
+
+def unreadable(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
+    """The keys of records that have no row: damaged ones, and those of other versions of this program."""
+    return pd.DataFrame({"key": sorted(set(_store(results_dir).keys()) - set(runs["key"]))})
 
 
 def results_with(sweep: str, checkout: Path | str = "..") -> Path:
@@ -86,21 +91,29 @@ def columns_of(runs: pd.DataFrame, sweep: Sweep) -> list[str]:
 def labels(runs: pd.DataFrame, columns: list[str]) -> dict[str, str]:
     """A short name for each finished run's key from the columns that tell the runs apart: "sr 0.5, seed 1"."""
     return {
-        str(run["key"]): ", ".join(setting(name, run[name]) for name in columns) or run["key"]
+        str(run["key"]): ", ".join(setting(name, run[name]) for name in columns if pd.notna(run[name])) or run["key"]
         for _, run in runs[runs["status"] == "finished"].iterrows()
     }
 
 
 def network_columns(runs: pd.DataFrame) -> list[str]:
-    """The columns that tell networks and recipes apart, seeds left out: runs that agree in them are one network."""
-    return [name for name in runs.columns if name in METAPARAMETERS or name.startswith(("train.", "compress"))]
+    """The columns that tell networks, recipes and data apart: runs that agree in them differ by their seeds alone."""
+    return [name for name in runs.columns if name in METAPARAMETERS or name.startswith(("data", "train.", "compress"))]
+
+
+def apart(runs: pd.DataFrame, groups: tuple[str, ...]) -> list[tuple[str, pd.DataFrame]]:
+    """The runs in parts that agree in all columns whose names begin so, each behind what tells it from the others."""
+    columns = [name for name in map(str, runs.columns) if name.startswith(groups)]
+    shown = runs[columns].map(repr)
+    differing = [name for name in columns if shown[name].nunique() > 1]
+    parts = [part for _, part in runs.groupby([shown[name] for name in columns], sort=False)]
+    return [(", ".join(setting(name, part[name].iloc[0]) for name in differing), part) for part in parts]
 
 
 def networks(runs: pd.DataFrame) -> pd.DataFrame:
     """The finished runs, the smallest first: keys, the metaparameters, whatever else differs, and results."""
     finished = runs[runs["status"] == "finished"].sort_values(["size_mib", "seed"], kind="stable")
-    settings = [*network_columns(runs), *(name for name in map(str, runs.columns) if name.startswith("data"))]
-    differing = [name for name in settings if finished[name].map(repr).nunique() > 1]
+    differing = [name for name in network_columns(runs) if finished[name].map(repr).nunique() > 1]
     columns = dict.fromkeys([*OVERVIEW, *differing, "seed", *RESULTS])
     return finished[[name for name in columns if name in runs]]
 
@@ -205,21 +218,27 @@ def _store(results_dir: Path | str) -> Store:
     return Store(results_dir)
 
 
-def _row(record: Record) -> dict[str, Any]:
-    data = DEFAULTS[DataSpec] | record.data
-    settings = DEFAULTS[CompressSpec] | record.compress
-    used = CompressSpec(method=settings["method"], pruning=settings["pruning"]).used
+def _row(record: Record) -> dict[str, Any] | None:
+    """The record flat; None if it is none that this version knows, since stores may be merged."""
+    try:
+        data = DEFAULTS[DataSpec] | record.data
+        settings = DEFAULTS[CompressSpec] | record.compress
+        used = CompressSpec(method=settings["method"], pruning=settings["pruning"]).used
+        arch = DEFAULTS[FAMILIES[record.arch["family"]]] | record.arch
+        train = DEFAULTS[TrainSpec] | record.train
+    except (InputError, KeyError, TypeError):
+        return None
     compress = {name: value for name, value in settings.items() if name in used}
-    return {
+    row = {
         **{name: getattr(record, name) for name in COLUMNS},  # dataclasses.asdict copies deeply, 8 times slower
-        **DEFAULTS[FAMILIES[record.arch["family"]]],
-        **record.arch,
+        **arch,
         "data": data["name"],
         **{f"data.{name}": value for name, value in data.items() if name != "name"},
-        **{f"train.{name}": value for name, value in (DEFAULTS[TrainSpec] | record.train).items()},
+        **{f"train.{name}": value for name, value in train.items()},
         "compress": compress["method"],
         **{f"compress.{name}": value for name, value in compress.items() if name != "method"},
     }
+    return {name: value for name, value in row.items() if name not in PLACES}
 
 
 def plain(value: Any) -> str:

@@ -175,9 +175,11 @@ class Store:
         return path
 
     def read_sweep(self, name: str) -> Sweep | None:
-        """The manifest of that name; None if there is none, or if the file is damaged."""
+        """The manifest of that name; None if there is none, or if the file is damaged or calls itself otherwise."""
         try:
             content = json.loads((self.root / "sweeps" / f"{name}.json").read_bytes())
+            if content["name"] != name:  # reports make files of it
+                return None
             return Sweep(
                 name=content["name"],
                 varied=tuple(content["varied"]),

@@ -65,6 +65,35 @@ def test_the_drop_is_paired_with_the_network_that_was_compressed(store):
     assert runs.loc["b", "bytes"] == 4 * runs.loc["b", "parameters"]
 
 
+def test_the_drop_is_against_what_was_compressed_whatever_became_of_it(store):
+    told = dataclasses.replace(store.read("d"), float_top1=0.95)
+    store.write(told)
+    runs = compression.with_bytes(tables.load(store.root)).set_index("key")
+    assert runs.loc["d", "drop"] == pytest.approx(0.031)
+    assert runs.loc["e", "drop"] == pytest.approx(0.004), "older records tell whose network it was"
+
+
+def test_a_drop_of_some_seeds_is_none(store):
+    (store.folder("c") / "record.json").unlink()
+    runs = tables.load(store.root)
+    groups = compression.by_network(runs, ["compress"]).set_index("compress")
+    assert np.isnan(groups.loc["deep_compression", "drop"])
+    assert groups.loc["deep_compression", "n"] == 2
+
+
+def test_a_store_of_alexnet_alone_has_its_table(store):
+    for key in "bcdef":
+        (store.folder(key) / "record.json").unlink()
+    (row,) = compression.table_2(tables.load(store.root)).to_dict("records")
+    assert (row["network"], row["compression"], row["reduction"]) == ("AlexNet", "fp32", 1)
+
+
+def test_points_without_a_setting_are_labelled_without_it(store):
+    info = compression.size_info(tables.load(store.root), ["compress", "compress.density"])
+    assert not any("nan" in text for text in (*info.lines, *(point for line in info.points for point in line)))
+    assert "fp32" in info.lines
+
+
 def test_intervals_are_over_seeds(store):
     runs = tables.load(store.root)
     groups = compression.by_network(runs[runs["family"] == "squeezenet"], ["compress"]).set_index("compress")

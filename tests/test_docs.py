@@ -9,6 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from analysis import tables
+from sweep import compress, evaluate
+from sweep.command import compose as compose_command
 from sweep.config import CONF, load, register_schema
 from sweep.search.spec import quoted
 
@@ -39,6 +41,25 @@ def test_sweep_commands_compose(command):
     single = [re.sub(r"^([^=]*)=([^\[\]]*?),.*", r"\1=\2", word) for word in overrides]  # the first of each list
     with initialize_config_dir(str(CONF), version_base="1.3"):
         assert load(compose("config", overrides=single)).key
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if re.search(r"python -m sweep\.(compress|evaluate)", c)])
+def test_commands_on_runs_and_files_compose(command):
+    _, _, module, _, *overrides = shlex.split(command)
+    parts, options = {
+        "sweep.compress": (["compress"], compress.OPTIONS),
+        "sweep.evaluate": (["data"], evaluate.OPTIONS),
+    }[module]
+    assert compose_command(overrides, parts, options)
+
+
+def test_its_compressed_networks_are_those_of_the_committed_results():
+    _, _, *rows = (ROOT / "docs" / "tables" / "table_2.md").read_text().splitlines()
+    assert len(rows) >= 8
+    for row in rows:
+        _, _, size, reduction, seeds, top1, drop, *_ = (cell.strip() for cell in row.strip("|").split("|"))
+        told = (size, reduction, f"| {top1} |", f"| {drop} |" if drop != "-" else "", f"| {seeds} |")
+        assert any(all(part in line.replace("*", "") for part in told) for line in README.splitlines()), row
 
 
 @pytest.mark.parametrize("name", ["sr", "pct_3x3", "bypass"])

@@ -10,6 +10,7 @@ from analysis import figures, layout, paper, report, tables
 from fire.arch import SqueezeNetSpec
 from fire.cost import count
 from fire.errors import InputError
+from sweep.store import Sweep
 from tests.test_tables import record, store  # noqa: F401 (a fixture)
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -93,6 +94,48 @@ def test_the_report_links_only_to_files_that_exist(store, tmp_path):  # noqa: F8
     assert all((tmp_path / "report" / link).is_file() for link in files)
     assert all(f'id="{link[1:]}"' in page for link in links if link not in files)
     assert "diverged" in page  # the failed run is told
+
+
+def test_the_report_does_not_average_over_data_sets_of_one_name(store, tmp_path):  # noqa: F811
+    one = record("e", top1=0.2)
+    store.write(dataclasses.replace(one, data=one.data | {"limit": 100}))
+    page = report.write(store.root, tmp_path / "report").read_text()
+    assert "All networks: digits, limit 0" in page
+    assert "All networks: digits, limit 100" in page
+    written = {path.stem for path in (tmp_path / "report" / "figures").glob("*.png")}
+    assert {"pareto-digits-1", "pareto-digits-2"} <= written
+
+
+def test_a_sweep_over_data_sets_has_a_front_for_each(store, tmp_path):  # noqa: F811
+    for key, name, sr in (("e", "digits", 0.5), ("f", "fashion_mnist", 0.5), ("g", "digits", 0.25)):
+        store.write(dataclasses.replace(record(key, sr=sr), data={"name": name, "classes": 10}))
+    points = tuple(({}, key) for key in "efg")
+    store.write_sweep(Sweep(name="both", varied=("data", "arch.sr"), points=points))
+    report.write(store.root, tmp_path / "report")
+    written = {path.stem for path in (tmp_path / "report" / "figures").glob("both*.png")}
+    assert written >= {"both-1", "both-2"}
+
+
+def test_a_sweep_of_seeds_alone_has_their_mean(store, tmp_path):  # noqa: F811
+    store.write_sweep(Sweep(name="seeds", varied=("seed",), points=(({}, "a"), ({}, "b"))))
+    report.write(store.root, tmp_path / "report")
+    (row,) = pd.read_csv(tmp_path / "report" / "tables" / "seeds.csv").to_dict("records")
+    assert (row["sr"], row["n"], row["top1"]) == (0.5, 2, pytest.approx(0.85))
+
+
+def test_a_manifest_cannot_name_a_file_elsewhere(store, tmp_path):  # noqa: F811
+    path = store.write_sweep(Sweep(name="odd", varied=("arch.sr",), points=(({}, "a"), ({}, "c"))))
+    path.write_text(path.read_text().replace('"odd"', '"../../odd"'))
+    page = report.write(store.root, tmp_path / "a" / "b").read_text()
+    assert "odd" not in page
+    assert [path.name for path in tmp_path.rglob("odd.*")] == ["odd.json"]
+
+
+def test_the_report_tells_of_records_that_it_cannot_read(store, tmp_path):  # noqa: F811
+    store.write(dataclasses.replace(record("elder"), arch={"family": "resnet"}))
+    page = report.write(store.root, tmp_path / "report").read_text()
+    assert "Records that cannot be read" in page
+    assert "<td>elder</td>" in page
 
 
 def test_the_report_is_the_same_twice(store, tmp_path):  # noqa: F811

@@ -77,6 +77,27 @@ def test_an_unreadable_record_is_no_row(store):
     assert list(tables.load(store.root)["key"]) == list("bcd")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"arch": {}}, {"arch": {"family": "resnet"}}, {"data": [1]}, {"compress": {"method": "newer"}}],
+    ids=["no family", "another family", "no data", "another method"],
+)
+def test_a_record_of_another_version_is_no_row_and_is_told(changes, store):
+    store.write(dataclasses.replace(record("e"), **changes))
+    runs = tables.load(store.root)
+    assert list(runs["key"]) == list("abcd")
+    assert list(tables.unreadable(store.root, runs)["key"]) == ["e"]
+
+
+def test_runs_are_apart_by_what_they_are_not_by_where_files_lay(store):
+    one = record("e")
+    store.write(dataclasses.replace(one, data=one.data | {"limit": 100}))
+    store.write(dataclasses.replace(one, key="f", data=one.data | {"root": "/elsewhere"}))
+    runs = tables.load(store.root)
+    parts = {told: list(part["key"]) for told, part in tables.apart(runs, ("data",))}
+    assert parts == {"limit 0": ["a", "b", "c", "d", "f"], "limit 100": ["e"]}
+
+
 def test_an_empty_store_is_an_empty_table_and_a_missing_one_an_error(tmp_path):
     assert len(tables.load(tmp_path)) == 0
     with pytest.raises(InputError, match=r"must be a directory, got .*nowhere"):
@@ -126,5 +147,5 @@ def test_results_with_prefers_own_results(tmp_path):
 
 def test_network_columns_tell_networks_apart_but_not_seeds(store):
     columns = tables.network_columns(tables.load(store.root))
-    assert {"sr", "bypass", "train.lr"} <= set(columns)
-    assert not {"seed", "top1", "key", "data"} & set(columns)
+    assert {"sr", "bypass", "train.lr", "compress", "data", "data.limit"} <= set(columns)
+    assert not {"seed", "top1", "key", "train_seconds", "data.root", "train.weights"} & set(columns)
