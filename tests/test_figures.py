@@ -168,7 +168,7 @@ def test_the_committed_results_are_whole():
             assert list(curve["epoch"]) == list(range(1, int(run["epochs"]) + 1))
             # Of a compressed network the record has the accuracy of the file, decoded.
             assert curve["validation_top1"].iloc[-1] == pytest.approx(run["validation_top1"], abs=1e-9)
-    assert unfinished == {"results", "results_alexnet", "deep_compression"}  # the README says what they lack
+    assert unfinished == {"results", "results_alexnet"}  # the README says what they lack
     for _, run in runs[runs["family"] == "squeezenet"].iterrows():
         # Beside AlexNet, which has no squeeze ratio, whole numbers are floats in the table.
         fields = {field.name: type(field.default)(run[field.name]) for field in dataclasses.fields(SqueezeNetSpec)}
