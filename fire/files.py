@@ -1,7 +1,9 @@
 """Files that are whole or absent, and locks that end with the process that holds them. Standard library only."""
 
 import fcntl
+import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,16 +44,27 @@ def _sync_directory(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of that file; yields whether it is held, which without `wait` may be False.
+def locked(path: Path, patience: float = math.inf) -> Iterator[bool]:
+    """Hold the lock of that file; yields whether it is held, which after so many seconds of waiting may be False.
 
     The kernel drops the lock when the process ends, however it ends. The file itself stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab") as file:
+        yield _lock(file, patience)
+
+
+def _lock(file: BinaryIO, patience: float) -> bool:
+    if patience == math.inf:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return True
+    end = time.monotonic() + patience
+    while True:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.01)
         else:
-            yield True
+            return True

@@ -27,6 +27,7 @@ from sweep.store import COMPRESSED, WEIGHTS, Record, Status, Store, curve_csv
 
 Report = Callable[[Progress], None]
 Log = Callable[[str], None]
+PATIENCE = 0.2  # seconds: a search that looks whether the run is under way holds its lock for a moment
 
 
 class BusyError(InputError):
@@ -43,7 +44,7 @@ def run(config: RunConfig, report: Report = lambda progress: None, *, wait: bool
     store.check_writable()
     key = config.key
     folder = store.folder(key)
-    with locked(folder / ".lock", wait=wait) as held:
+    with locked(folder / ".lock", math.inf if wait else PATIENCE) as held:
         if not held:
             raise BusyError(f"run {key} is being trained by another process")
         for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote

@@ -2,6 +2,8 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -69,9 +71,9 @@ def test_lock_is_held_once_at_a_time(tmp_path):
     lock = tmp_path / "locks" / "run.lock"
     with locked(lock) as first:
         assert first
-        with locked(lock, wait=False) as second:
+        with locked(lock, patience=0) as second:
             assert not second
-    with locked(lock, wait=False) as third:
+    with locked(lock, patience=0) as third:
         assert third
     assert lock.exists()
 
@@ -86,13 +88,28 @@ def test_lock_excludes_another_process_until_that_is_killed(tmp_path):
     )
     try:
         assert holder.stdout.readline() == "held\n"
-        with locked(lock, wait=False) as held:
+        with locked(lock, patience=0) as held:
             assert not held
     finally:
         os.kill(holder.pid, signal.SIGKILL)
         holder.communicate(timeout=60)
-    with locked(lock, wait=False) as held:
+    with locked(lock, patience=0) as held:
         assert held
+
+
+def test_a_patient_taker_gets_a_lock_that_is_held_for_a_moment(tmp_path):
+    lock = tmp_path / "run.lock"
+    with ExitStack() as probe, ThreadPoolExecutor(1) as pool:
+        assert probe.enter_context(locked(lock))
+        taken = pool.submit(lambda: _taken(lock, patience=60))
+        assert not _taken(lock, patience=0.05)
+        probe.close()
+        assert taken.result()
+
+
+def _taken(lock, patience) -> bool:
+    with locked(lock, patience) as held:
+        return held
 
 
 def test_lock_lets_processes_take_turns(tmp_path):

@@ -78,7 +78,7 @@ def test_runs_of_another_search_are_waited_for_and_are_no_failures(tmp_path, cap
     keys = [made.space.point(index).key for index in range(4)]
     with contextlib.ExitStack() as others:
         for key in keys:
-            others.enter_context(locked(tmp_path / key / ".lock", wait=False))
+            others.enter_context(locked(tmp_path / key / ".lock", patience=0))
         assert made.next(()) is None
         assert made.print_summary()
         assert "0 failed, 4 under way elsewhere" in capsys.readouterr().out
@@ -92,7 +92,7 @@ def test_runs_of_another_search_are_waited_for_and_are_no_failures(tmp_path, cap
 def test_a_run_that_another_search_began_in_the_meantime_is_no_failure(tmp_path):
     made = campaign(tmp_path, budget=1)
     job = made.next(())
-    with locked(tmp_path / job.key / ".lock", wait=False):  # so our worker has ended with a BusyError
+    with locked(tmp_path / job.key / ".lock", patience=0):  # so our worker has ended with a BusyError
         assert made.next(()) is None
         assert made.print_summary()
 

@@ -59,5 +59,5 @@ def is_busy(folder: Path) -> bool:
     """Whether some process is at the run in this folder."""
     if not (folder / ".lock").exists():
         return False
-    with locked(folder / ".lock", wait=False) as held:
+    with locked(folder / ".lock", patience=0) as held:
         return not held
