@@ -23,6 +23,7 @@ from sweep.launcher import LocalLauncher
 from sweep.plan import Planner
 from sweep.search import history
 from sweep.search.space import Space
+from sweep.search.spec import parse_constraint
 from sweep.store import Store
 
 EPOCHS = 9
@@ -62,14 +63,14 @@ def space_of(data: str, options: list[str]) -> Space:
         return Space(planner, [*BASE, *DATA[data], *options], AXES, ())
 
 
-def large_space() -> Space:
+def large_space(*constraints: str) -> Space:
     """The space of experiment=search."""
     register_schema()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", ["experiment=search"], return_hydra_config=True)
         planner = Planner(GlobalHydra.instance().config_loader(), cfg)
         grid = {str(key): str(text).split(",") for key, text in cfg.hydra.sweeper.params.items()}
-        return Space(planner, ["experiment=search"], grid, ())
+        return Space(planner, ["experiment=search"], grid, [parse_constraint(text) for text in constraints])
 
 
 def train_table(space: Space) -> None:
@@ -107,7 +108,8 @@ def main() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        replayed = replay.rows(replay.Table(space, trials, EPOCHS), large_space())
+        timed = large_space(), large_space("size_bytes<=12e3")  # of the second, most points share their networks
+        replayed = replay.rows(replay.Table(space, trials, EPOCHS), timed)
         for row in itertools.chain(replayed, kills.rows(Path(folder), chosen.data_dir)):
             rows.append(row)
             out.write_text(f"<!-- {head} -->\n{markdown(rows)}")

@@ -7,7 +7,7 @@ import pytest
 
 from fire.errors import InputError
 from sweep.search import halving, samplers
-from sweep.search.searcher import Job, Searcher, Trial
+from sweep.search.searcher import ASKS, Job, Searcher, Trial
 from sweep.search.space import Space
 from sweep.search.spec import SAMPLERS, SearchSpec
 from tests.searching import BASE, GRID, space
@@ -88,6 +88,26 @@ def test_one_network_under_two_names_is_trained_once():
     made = Space(planner(), [*BASE, "arch.freq=4"], {"arch.incr_e": ["8", "16"], "arch.sr": ["0.25", "0.5"]}, ())
     trials, _ = run_search(made, SearchSpec(budget_runs=10), epochs=1)
     assert len(trials) == 2
+
+
+@pytest.mark.parametrize("tried", [2, 4])
+def test_names_of_networks_that_were_tried_cost_no_further_asks(tried, monkeypatch):
+    # As above: 20 points, which are 4 networks, one for each SR.
+    incr_e = [str(8 * i) for i in range(1, 6)]
+    srs = ["0.25", "0.5", "0.75", "1.0"]
+    made = Space(planner(), [*BASE, "arch.freq=4"], {"arch.incr_e": incr_e, "arch.sr": srs}, ())
+    asked = []
+
+    def proposals(*arguments):
+        while True:
+            asked.append((3, 0))
+            yield asked[-1]  # a further name of the first network
+
+    monkeypatch.setattr(samplers, "proposals", proposals)
+    searcher = Searcher(made, SearchSpec(budget_runs=10), 1)
+    job = searcher.next({place: Trial(status="failed") for place in range(tried)})
+    assert job is None if tried == 4 else made.point(job.point).config.arch.sr == 0.75, "the nearest that is left"
+    assert len(asked) == ASKS
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc", "random", "grid"])

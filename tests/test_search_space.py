@@ -93,15 +93,21 @@ def test_the_space_of_a_search_is_of_lists_of_choices():
             sweeper._choices(parse(text))
 
 
-def test_the_nearest_point_differs_least():
+def test_the_nearest_points_differ_least_and_come_first():
     made = space()
     codes = made.codes[50]
     among = np.ones(made.size, bool)
     random = np.random.default_rng(0)
-    assert made.nearest(codes, among, random) == 50
+    assert next(made.by_distance(codes, among, random)) == 50
     among[50] = False
     for _ in range(10):
-        found = made.codes[made.nearest(codes, among, random)]
+        found = made.codes[next(made.by_distance(codes, among, random))]
         differing = np.flatnonzero(found != codes)
         assert len(differing) == 1, "one axis"
         assert abs(found - codes).max() == 1, "one step"
+    walked = list(made.by_distance(codes, among, random))
+    assert sorted(walked) == np.flatnonzero(among).tolist(), "each once"
+    differing = [int((made.codes[index] != codes).sum()) for index in walked]
+    assert differing[0] == 1
+    assert differing[-1] == len(made.axes), "all axes"
+    assert list(made.by_distance(codes, np.zeros(made.size, bool), random)) == []

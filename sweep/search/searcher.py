@@ -182,14 +182,12 @@ class Searcher:
             )
             objectives = len(self._spec.objectives)
             asked = proposals(self._spec.sampler, self._space.axes, self._known(trials), objectives, settings)
-            while untried.any():
-                for codes in itertools.islice(asked, ASKS):
-                    index = int(np.ravel_multi_index(codes, self._space.shape))
-                    if untried[index]:
-                        break
-                else:
-                    index = self._space.nearest(codes, untried, random)
-                yield index
+            for codes in itertools.islice(asked, ASKS):
+                index = int(np.ravel_multi_index(codes, self._space.shape))
+                if untried[index]:
+                    yield index
+            # Further asks would lead to the same region, where most points may be names of networks already tried.
+            yield from self._space.by_distance(codes, untried, random)
 
     def _known(self, trials: Mapping[int, Trial]) -> list["Known"]:
         """What the sampler is told: accuracy at the end, or what is to be expected of it from the curve so far."""

@@ -6,7 +6,7 @@ A point is a number, its place in the grid; so a million points are arrays, and 
 import itertools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,15 +127,20 @@ class Space:
                 return index, point
         return None
 
-    def nearest(self, codes: Sequence[int], among: NDArray[np.bool_], random: np.random.Generator) -> int:
-        """A point of `among` (of which there must be one) that is nearest, by steps along ordered axes and by choices
-        that differ along others, each in units of its axis."""
-        distances = np.zeros(self.size)
-        for axis, code, column in zip(self.axes, codes, self.codes.T, strict=True):
+    def by_distance(self, codes: Sequence[int], among: NDArray[np.bool_], random: np.random.Generator) -> Iterator[int]:
+        """The points of `among`, the nearest first: by steps along ordered axes and by choices that differ along
+        others, each in units of its axis. Which of the nearest comes first is drawn at random."""
+        points = np.flatnonzero(among)
+        if not len(points):
+            return
+        distances = np.zeros(len(points))
+        for axis, code, column in zip(self.axes, codes, self.codes[points].T, strict=True):
             steps = np.abs(column - code) / max(1, len(axis.choices) - 1) if axis.ordered else (column != code)
             distances += np.sqrt(steps)  # one step along each of two axes is farther than two along one
-        distances[~among] = np.inf
-        return int(random.choice(np.flatnonzero(distances <= distances.min() + 1e-9)))
+        nearest = int(random.choice(points[distances <= distances.min() + 1e-9]))
+        yield nearest
+        order = np.lexsort((random.permutation(len(points)), distances.round(9)))
+        yield from points[order][points[order] != nearest].tolist()
 
     def _axis(self, key: str, grid: dict[str, list[str]]) -> Axis:
         """The axis, each of its choices tried out. Raises InputError if one is not valid with any neighbour's."""
