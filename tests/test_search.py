@@ -161,6 +161,17 @@ def test_killed_runs_go_on_before_anything_else():
     assert searcher.next({first: Trial(status="killed")}) == Job(first, 9)
 
 
+def test_stopped_runs_of_which_nothing_is_to_be_decided_go_on():
+    better = {7: Trial(status="finished", curve=(0.9, 0.9, 0.9), top1=0.9)}
+    stopped = better | {8: Trial(status="stopped", curve=(0.5,))}
+    # Killed after its last epoch and before its record: the older one still says that it was stopped at a rung.
+    whole = better | {8: Trial(status="stopped", curve=(0.5, 0.5, 0.5))}
+    halving, none = (SearchSpec(budget_runs=1, objectives=["top1"], reduction=reduction) for reduction in (2, 1))
+    assert Searcher(space(), halving, 3).next(stopped) is None, "beaten at its rung"
+    assert Searcher(space(), halving, 3).next(whole) == Job(8, 3)
+    assert Searcher(space(), none, 3).next(stopped) == Job(8, 3), "all are trained to the end"
+
+
 def test_failed_points_count_and_are_not_tried_again():
     made = space("parameters<=6000")
     count = int(made.allowed.sum())

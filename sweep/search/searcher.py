@@ -73,20 +73,33 @@ class Searcher:
     def next(self, trials: Mapping[int, Trial]) -> Job | None:
         """The next job, given all trials; None if there is none until another one ends, or the search is over.
 
-        First the runs that were killed, then promotions, then points that none has tried: the published networks, and
-        what the sampler proposes. In the end those go on that may yet turn out not to be beaten, whatever their rank
-        was at their rung: what is reported has no gaps for want of promotion.
+        First the runs that go on whatever the others come to, then promotions, then points that none has tried: the
+        published networks, and what the sampler proposes. In the end those go on that may yet turn out not to be
+        beaten, whatever their rank was at their rung: what is reported has no gaps for want of promotion.
         """
-        for index, trial in sorted(trials.items()):
-            if trial.status == "killed":  # perhaps after the epoch of its rung: that earns no promotion
-                return self._job(index, len(trial.curve) - 1)
-            if trial.status == "stopped" and index in self.first:
-                return self._job(index, len(trial.curve))
+        for index in self.begun(trials):
+            trial = trials[index]
+            # Perhaps it was killed after the epoch of its rung: that earns no promotion.
+            return self._job(index, len(trial.curve) - (1 if trial.status == "killed" else 0))
         promoted = self._promotion(trials)
         if promoted is not None:
             return promoted
         new = self._new(trials) if len(trials) < self._spec.budget_runs else None
         return self._stopped_front(trials) if new is None else self._job(new, 0)
+
+    def begun(self, trials: Mapping[int, Trial]) -> list[int]:
+        """The points whose runs go on whatever the others come to: those that were killed, and stopped ones of which
+        nothing is to be decided, as all are trained to the end, or as their last epoch is done and only the end of the
+        run is missing."""
+        return [
+            index
+            for index, trial in sorted(trials.items())
+            if trial.status == "killed"
+            or (
+                trial.status == "stopped"
+                and (index in self.first or len(self._rungs) == 1 or len(trial.curve) >= self._rungs[-1])
+            )
+        ]
 
     def _job(self, index: int, reached: int) -> Job:
         if index in self.first:  # references, and what accuracy at the end is fitted to
