@@ -77,6 +77,12 @@ class Display:
         self._running.pop(key)
         self._console.print(Text.assemble(("once more ", "yellow"), f"{self._labels[key]}: {reason}"))
 
+    def elsewhere(self, key: str) -> None:
+        """A run has been found under way in another process."""
+        self._running.pop(key)
+        self._ended.add(key)
+        self._console.print(Text.assemble(("elsewhere ", "yellow"), f"{self._labels[key]}: another process is at it"))
+
     def ended(self, key: str, record: Record | None, message: str = "") -> None:
         """A run has ended, with this record or, if it left none, for this reason."""
         started, _ = self._running.pop(key)

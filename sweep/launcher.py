@@ -23,6 +23,7 @@ from sweep.plan import Planner, Point
 from sweep.store import Record, Store
 
 ATTEMPTS = 2  # of a run whose process was killed or ran out of memory
+BUSY = os.EX_TEMPFAIL  # exit code of a worker whose run another process is at
 OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError", "out of memory", "can't allocate memory")  # Python, CUDA, torch
 
 
@@ -176,7 +177,10 @@ class _Pool:
         else:
             del self._attempts[config.key]
             self._has_more = True
-            self._display.ended(config.key, record, reason)
+            if code == BUSY:
+                self._display.elsewhere(config.key)
+            else:
+                self._display.ended(config.key, record, reason)
 
 
 def _out_of_memory(record: Record | None) -> bool:
@@ -201,7 +205,7 @@ def _work(config: RunConfig, slot: str | None, connection: Connection) -> None:
         if config.device.startswith("cuda"):
             config = replace(config, device="cuda")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the launcher ends its workers
-    from sweep.run import run
+    from sweep.run import BusyError, run
 
     threading.Thread(target=_follow_launcher, args=(connection,), daemon=True).start()
     try:
@@ -209,7 +213,7 @@ def _work(config: RunConfig, slot: str | None, connection: Connection) -> None:
     except Exception as error:  # the launcher shows why there is no record
         with contextlib.suppress(OSError):
             connection.send(f"{type(error).__name__}: {error}")
-        raise SystemExit(1) from error
+        raise SystemExit(BUSY if isinstance(error, BusyError) else 1) from error
 
 
 def _follow_launcher(connection: Connection) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fire.files import locked
 from sweep import origin
 from sweep.launcher import slots
 from sweep.store import Store
@@ -95,6 +96,15 @@ def one_killed(data_dir, tmp_path_factory):
     finally:
         outcome = finish(process)
     return results, *outcome
+
+
+def test_a_run_that_another_process_is_at_is_told_as_such(data_dir, tmp_path):
+    with locked(tmp_path / point(*TINY).key / ".lock", wait=False):
+        _, out, _ = command("-m", *TINY, "seed=0,1", f"data_dir={data_dir}", f"results_dir={tmp_path}")
+    assert "elsewhere seed=0: another process is at it" in out
+    assert "once more" not in out
+    assert "failed seed=0" not in out
+    assert "finished seed=1: " in out
 
 
 def test_a_killed_worker_costs_its_run_only(one_killed):

@@ -109,6 +109,35 @@ def test_the_manifest_keeps_what_other_launches_tell(tmp_path):
     assert {index: trial.status for index, trial in again.trials.items()} == {0: "killed", 3: "killed"}
 
 
+@pytest.mark.parametrize("budget", [3, 9])
+def test_two_launches_share_a_budget_and_begin_nothing_twice(budget, tmp_path):
+    launches = campaign(tmp_path, budget), campaign(tmp_path, budget)  # neither knows of the other
+    begun: list[str] = []
+    for each in launches * 3:
+        job = each.next(under_way=begun)
+        begun += [] if job is None else [job.key]
+    assert len(begun) == len(set(begun)) == min(budget, 4), "of four networks"
+    assert all(len(each.trials) == len(begun) for each in launches)
+    assert all(trial.status == "running" for each in launches for trial in each.trials.values())
+
+
+def test_what_another_launch_has_tried_meanwhile_is_known(tmp_path):
+    made = campaign(tmp_path, budget=4)
+    keys = [made.space.point(index).key for index in range(4)]
+    told = tuple((made.space.overrides(index), key) for index, key in enumerate(keys))
+    made.store.write_sweep(Sweep(name="search", varied=("arch.sr", "arch.bypass"), points=told, search={}))
+    stop(made, 0, (0.5,), epochs=1)
+    failed = replace(record_of(made.space.point(1).config, 0), status="failed", top1=None, validation_top1=None)
+    made.store.write(failed)
+    with locked(tmp_path / keys[2] / ".lock", wait=False):
+        made.next(())
+        statuses = {index: trial.status for index, trial in made.trials.items()}
+        assert statuses == {0: "running", 1: "failed", 2: "running", 3: "running"}, "0 goes on, as it stands alone"
+    retried = campaign(tmp_path, budget=4)
+    retried.trials, retried.forgotten = {}, frozenset({failed.key})
+    assert retried.next(()).key == failed.key, "search.retry_failed: as if it had not been tried"
+
+
 def test_a_search_over_an_experiment_has_a_name_of_its_own():
     cfg = composed("experiment=sr", "arch.conv1=24", "results_dir=elsewhere")
     untold = {"results_dir"}

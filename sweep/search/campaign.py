@@ -1,7 +1,8 @@
 """A search under way: jobs for the launcher, what became of them, the manifest, the summary."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from rich.table import Table
@@ -29,25 +30,26 @@ class Campaign:
     trials: dict[int, Trial]
     display: Display
     latencies: Latencies | None = None  # None where latency is no objective
+    forgotten: frozenset[str] = frozenset()  # keys of failed runs that count as not tried
     _running: dict[str, Job] = field(default_factory=dict)  # by their keys, here or elsewhere
     _elsewhere: set[str] = field(default_factory=set)  # of them, those that other processes are at
 
     def next(self, under_way: Collection[str]) -> RunConfig | None:
         """The next run, given the keys of those that are under way: see sweep.launcher.Source."""
         self._look_after([key for key in self._running if key not in under_way])
-        while (job := self.searcher.next(self.trials)) is not None:
-            point = self.space.point(job.point)
-            assert point is not None
-            before = self.trials.get(job.point, Trial(status="running"))
-            self.trials[job.point] = replace(before, status="running")
-            self._running[point.key] = job
-            if history.is_busy(self.store.folder(point.key)):
-                self._elsewhere.add(point.key)  # another search had the same idea
-                continue
-            self.write_manifest()
-            config = replace(point.config, stop_epoch=0 if job.epoch == point.config.train.epochs else job.epoch)
-            self.display.add(replace(point, config=config), self.space.label(job.point))
-            return config
+        with self._manifest():  # from reading to writing: else two launches would choose the same, or too many
+            while (job := self.searcher.next(self.trials)) is not None:
+                point = self.space.point(job.point)
+                assert point is not None
+                before = self.trials.get(job.point, Trial(status="running"))
+                self.trials[job.point] = replace(before, status="running")
+                self._running[point.key] = job
+                if history.is_busy(self.store.folder(point.key)):
+                    self._elsewhere.add(point.key)  # another search had the same idea
+                    continue
+                config = replace(point.config, stop_epoch=0 if job.epoch == point.config.train.epochs else job.epoch)
+                self.display.add(replace(point, config=config), self.space.label(job.point))
+                return config
         return None
 
     def _look_after(self, keys: Iterable[str]) -> None:
@@ -73,18 +75,26 @@ class Campaign:
         self._elsewhere.discard(key)
 
     def write_manifest(self) -> None:
-        """Tell of the points tried so far, and of those that other launches tell of.
+        """Tell of the points tried so far, and of those that other launches tell of; these become trials here too."""
+        with self._manifest():
+            pass
 
-        It comes before each run: what it names and has no record, was killed.
+    @contextmanager
+    def _manifest(self) -> Iterator[None]:
+        """Learn what the manifest tells, and write it in the end, with nobody else at it in between.
+
+        It is written before each run: what it names and has no record, was killed.
         """
-        points = {
-            point.key: self.space.overrides(index)
-            for index in self.trials
-            if (point := self.space.point(index)) is not None
-        }
-        with locked(self.store.root / "sweeps" / ".lock"):
+        with locked(self.store.root / "sweeps" / f".{self.name}.lock"):
             before = self.store.read_sweep(self.name)
             others = () if before is None or before.search is None else before.points
+            self._learn(before)
+            yield
+            points = {
+                point.key: self.space.overrides(index)
+                for index in self.trials
+                if (point := self.space.point(index)) is not None
+            }
             points |= {key: overrides for overrides, key in others if key not in points}
             self.store.write_sweep(
                 Sweep(
@@ -94,6 +104,24 @@ class Campaign:
                     search=self.searcher.told,
                 )
             )
+
+    def _learn(self, manifest: Sweep | None) -> None:
+        """Make trials of what other launches have begun: they count, and the sampler is to know of them."""
+        settled = {
+            point.key
+            for index, trial in self.trials.items()
+            if trial.status != "running" and (point := self.space.point(index)) is not None
+        }
+        for index, key in history.tried(self.space, manifest, but=settled | self._running.keys() | self.forgotten):
+            record = self.store.read(key)
+            if history.is_busy(self.store.folder(key)):
+                self.trials[index] = Trial(status="running")
+                self._running[key] = Job(index, 0)
+                self._elsewhere.add(key)
+            elif record is not None:
+                self.trials[index] = history.trial_of(self.store, record, self.latencies)
+            else:
+                self.trials[index] = Trial(status="running")  # its worker has not come to its lock yet
 
     def print_summary(self) -> bool:
         """Print how the search went, and the networks trained to the end that none beats; whether none has failed."""

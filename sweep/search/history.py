@@ -1,6 +1,6 @@
 """What the store tells of a space: every run that is one of its points, whoever launched it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from fire.errors import InputError
@@ -12,13 +12,13 @@ from sweep.search.space import Space
 from sweep.store import Record, Store, Sweep
 
 
-def records(store: Store, space: Space, retry_failed: bool = False) -> dict[int, Record]:
-    """The records of the space's points. retry_failed: without those of failed runs, as if these had not been tried."""
+def records(store: Store, space: Space) -> dict[int, Record]:
+    """The records of the space's points."""
     found = {}
     for record in store.records():
         config = of_record(record)
         place = None if config is None else space.of_config(config)
-        if place is not None and not (retry_failed and record.status == "failed"):
+        if place is not None:
             found[place[0]] = record
     return found
 
@@ -33,15 +33,24 @@ def trials(
     """What the records tell, and the manifest that an earlier launch of this search left: runs that it names and that
     have no record were killed."""
     found = {index: trial_of(store, record, latencies) for index, record in records.items()}
-    for overrides, key in () if before is None or before.search is None else before.points:
+    for index, key in tried(space, before):
+        if store.read(key) is None:
+            found[index] = Trial(status="killed", curve=store.validation_curve(key))
+    return found
+
+
+def tried(space: Space, manifest: Sweep | None, but: Collection[str] = ()) -> Iterator[tuple[int, str]]:
+    """The points, with their runs' keys, that the manifest of a search names; without those of the keys in `but`."""
+    for overrides, key in () if manifest is None or manifest.search is None else manifest.points:
+        if key in but:
+            continue
         try:
             point = space.planned({axis.key: overrides[axis.key] for axis in space.axes if axis.key in overrides})
         except InputError:
             continue
         place = space.of_config(point.config)
-        if place is not None and place[1].key == key and store.read(key) is None:
-            found[place[0]] = Trial(status="killed", curve=store.validation_curve(key))
-    return found
+        if place is not None and place[1].key == key:
+            yield place[0], key
 
 
 def trial_of(store: Store, record: Record, latencies: Latencies | None = None) -> Trial:

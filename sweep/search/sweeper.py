@@ -38,7 +38,10 @@ class SearchSweeper(StoreSweeper):
         refuse_unread(arguments, [config])
         store = Store(config.results_dir)
         name = sweep_name(self.config, UNTOLD, "search")  # else a sweep of the same experiment would have its name
-        records = history.records(store, space, spec.retry_failed)
+        records = history.records(store, space)
+        failed = {record.key for record in records.values() if record.status == "failed"}
+        forgotten = frozenset(failed if spec.retry_failed else ())
+        records = {index: record for index, record in records.items() if record.key not in forgotten}
         latencies = None
         if "latency" in spec.objectives and not config.dry_run:
             latencies = take(config, threads_of(config, spec.budget_runs), list(records.values()))
@@ -75,6 +78,7 @@ class SearchSweeper(StoreSweeper):
                 trials=trials,
                 display=display,
                 latencies=latencies,
+                forgotten=forgotten,
             )
             campaign.write_manifest()
             self.launcher.run(config, spec.budget_runs, campaign.next, display)
