@@ -158,9 +158,7 @@ def print_summary(store: Store, points: Sequence[Point]) -> bool:
     table.add_column("point")
     for name in ("MiB", *(["file, bytes"] * compressed), "MMACs", "validation top-1", "test top-1", "training"):
         table.add_column(name, justify="right")
-    failures = Table(title="failures", title_style="bold red")
-    for name in ("point", "key", "reason"):
-        failures.add_column(name, overflow="fold")
+    failures: list[tuple[str, str, str]] = []
     names = labels(points)
     for point in points:
         record = store.read(point.key)
@@ -176,17 +174,32 @@ def print_summary(store: Store, points: Sequence[Point]) -> bool:
                 duration(record.train_seconds),
             )
         else:
-            reason = "ended without a record"
-            if record is not None:
-                reason = record.error or f"left off after epoch {record.epochs}"
+            reason = why_unfinished(record)
             start = point.config.uncompressed.key
             if record is None and start != point.key and not store.is_done(start):
                 reason = f"run {start}, whose network it compresses, did not finish"
-            failures.add_row(names[point.key], point.key, reason)
+            failures.append((names[point.key], point.key, reason))
     out.print(table)
-    if failures.row_count:
-        out.print(failures)
-    return failures.row_count == 0
+    print_failures(failures)
+    return not failures
+
+
+def why_unfinished(record: Record | None) -> str:
+    """The reason that the record of a run gives for not being finished."""
+    if record is None:
+        return "ended without a record"
+    return record.error or f"left off after epoch {record.epochs}"
+
+
+def print_failures(failures: Sequence[tuple[str, str, str]]) -> None:
+    """Print a table of failures, each with its point, key and reason; nothing if there are none."""
+    table = Table(title="failures", title_style="bold red")
+    for name in ("point", "key", "reason"):
+        table.add_column(name, overflow="fold")
+    for failure in failures:
+        table.add_row(*failure)
+    if failures:
+        console().print(table)
 
 
 def _stopped_as_asked(point: Point, record: Record | None) -> bool:

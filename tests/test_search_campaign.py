@@ -61,6 +61,45 @@ def test_a_run_that_does_not_get_to_its_rung_is_left_alone(tmp_path, capsys):
     assert campaign(tmp_path).next(()) is not None, "the next launch tries again"
 
 
+def fail(made: Campaign, index: int, error: str) -> None:
+    """Leave the run of the point as one that has failed."""
+    failed = replace(record_of(made.space.point(index).config, 0), status="failed", top1=None, validation_top1=None)
+    made.store.write(replace(failed, error=error))
+
+
+def test_failures_are_told_with_their_reasons_and_count_in_the_launch_that_they_happened_in(tmp_path, capsys):
+    made = campaign(tmp_path, budget=1)
+    job = made.next(())
+    (index,) = made.trials
+    fail(made, index, "diverged: the loss is nan")
+    assert made.next(()) is None
+    assert not made.print_summary()
+    told, _, failures = capsys.readouterr().out.partition("failures")
+    assert "search.retry_failed" not in told
+    assert all(text in failures for text in (made.space.label(index), job.key, "diverged: the loss is nan"))
+    again = campaign(tmp_path, budget=1)
+    assert again.next(()) is None
+    assert again.print_summary(), "nothing of this launch has failed"
+    told = capsys.readouterr().out
+    assert "1 of them failed in other launches: search.retry_failed=true tries them again" in told
+    assert "diverged" not in told
+
+
+def test_latencies_are_in_the_summary_if_they_are_an_objective(tmp_path, capsys):
+    made = campaign(tmp_path)
+    record = replace(record_of(made.space.point(0).config, 0.9), latency_seconds=0.5, host="elsewhere")
+    made.store.write(record)
+    made.trials[0] = history.trial_of(made.store, record)
+    made.print_summary()
+    assert "latency" not in capsys.readouterr().out
+    made.latencies = latencies.Latencies(threads=1, device="cpu", host="here", measured={record.key: 0.00125})
+    made.trials[0] = history.trial_of(made.store, record, made.latencies)
+    made.print_summary()
+    told = capsys.readouterr().out
+    assert "latency, ms" in told
+    assert "1.250" in told, "as measured again, not as recorded"
+
+
 def test_a_run_that_got_there_is_taken_as_it_is(tmp_path):
     for index in (0, 1):
         stop(campaign(tmp_path), index, (0.5 + index / 10,), epochs=1)
@@ -127,15 +166,14 @@ def test_what_another_launch_has_tried_meanwhile_is_known(tmp_path):
     told = tuple((made.space.overrides(index), key) for index, key in enumerate(keys))
     made.store.write_sweep(Sweep(name="search", varied=("arch.sr", "arch.bypass"), points=told, search={}))
     stop(made, 0, (0.5,), epochs=1)
-    failed = replace(record_of(made.space.point(1).config, 0), status="failed", top1=None, validation_top1=None)
-    made.store.write(failed)
+    fail(made, 1, "diverged")
     with locked(tmp_path / keys[2] / ".lock", wait=False):
         made.next(())
         statuses = {index: trial.status for index, trial in made.trials.items()}
         assert statuses == {0: "running", 1: "failed", 2: "running", 3: "running"}, "0 goes on, as it stands alone"
     retried = campaign(tmp_path, budget=4)
-    retried.trials, retried.forgotten = {}, frozenset({failed.key})
-    assert retried.next(()).key == failed.key, "search.retry_failed: as if it had not been tried"
+    retried.trials, retried.forgotten = {}, frozenset({keys[1]})
+    assert retried.next(()).key == keys[1], "search.retry_failed: as if it had not been tried"
 
 
 def test_a_search_over_an_experiment_has_a_name_of_its_own():

@@ -10,7 +10,7 @@ from rich.table import Table
 from fire.cost import MIB
 from fire.files import locked
 from sweep.config import RunConfig
-from sweep.display import Display, console, percent
+from sweep.display import Display, console, percent, print_failures, why_unfinished
 from sweep.search import history
 from sweep.search.halving import ranks
 from sweep.search.latencies import Latencies
@@ -33,6 +33,7 @@ class Campaign:
     forgotten: frozenset[str] = frozenset()  # keys of failed runs that count as not tried
     _running: dict[str, Job] = field(default_factory=dict)  # by their keys, here or elsewhere
     _elsewhere: set[str] = field(default_factory=set)  # of them, those that other processes are at
+    _failed: list[int] = field(default_factory=list)  # points whose runs have failed in this launch
 
     def next(self, under_way: Collection[str]) -> RunConfig | None:
         """The next run, given the keys of those that are under way: see sweep.launcher.Source."""
@@ -72,6 +73,8 @@ class Campaign:
             self.trials[job.point] = Trial(
                 status="killed" if key in self._elsewhere else "failed", curve=self.store.validation_curve(key)
             )
+        if self.trials[job.point].status == "failed" and key not in self._elsewhere:
+            self._failed.append(job.point)
         self._elsewhere.discard(key)
 
     def write_manifest(self) -> None:
@@ -124,7 +127,8 @@ class Campaign:
                 self.trials[index] = Trial(status="running")  # its worker has not come to its lock yet
 
     def print_summary(self) -> bool:
-        """Print how the search went, and the networks trained to the end that none beats; whether none has failed."""
+        """Print how the search went, the networks trained to the end that none beats, and this launch's failures;
+        whether there are none."""
         self._look_after(list(self._running))
         out = console()
         count = Counter(trial.status for trial in self.trials.values())
@@ -133,12 +137,16 @@ class Campaign:
             f"{len(self.trials)} networks tried: {count['finished']} trained to the end, "
             f"{count['stopped']} stopped early, {count['failed']} failed{elsewhere}"
         )
+        if count["failed"] > len(self._failed):
+            earlier = count["failed"] - len(self._failed)
+            out.print(f"{earlier} of them failed in other launches: search.retry_failed=true tries them again")
         finished = [index for index, trial in self.trials.items() if trial.status == "finished"]
         losses = {index: self.searcher.losses(index, self.trials[index]) for index in finished}
         known = {index: values for index, values in losses.items() if values is not None}
         table = Table(title="trained to the end, and not beaten in " + ", ".join(self.searcher.told["objectives"]))
         table.add_column("network")
-        for name in ("key", "MiB", "MMACs", "validation top-1", "test top-1"):
+        timed = self.latencies is not None
+        for name in ("key", "MiB", "MMACs", *(["latency, ms"] * timed), "validation top-1", "test top-1"):
             table.add_column(name, justify="right")
         best = [index for index, rank in zip(known, ranks(list(known.values())), strict=True) if rank == 0]
         costs = self.space.costs
@@ -151,8 +159,20 @@ class Campaign:
                     record.key,
                     f"{record.size_bytes / MIB:.3f}",
                     f"{record.macs / 1e6:,.1f}",
+                    *([_milliseconds(self.trials[index].latency_seconds)] * timed),
                     percent(record.validation_top1),
                     percent(record.top1),
                 )
         out.print(table)
-        return count["failed"] == 0
+        print_failures([self._failure(index) for index in self._failed])
+        return not self._failed
+
+    def _failure(self, index: int) -> tuple[str, str, str]:
+        """The point's name, its run's key, and why that failed."""
+        point = self.space.point(index)
+        assert point is not None
+        return self.space.label(index), point.key, why_unfinished(self.store.read(point.key))
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{1e3 * seconds:.3f}"
