@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -183,10 +183,13 @@ def _plain(value: Any) -> Any:
     return value.text if hasattr(value, "text") and hasattr(value, "quote") else value
 
 
-def dry_run_table(points: list[Point], done: set[str], first: Sequence[Point] = (), told: str = "") -> Table:
+def dry_run_table(
+    points: Sequence[Point], states: Mapping[str, str], first: Sequence[Point] = (), told: str = ""
+) -> Table:
     """The points with their costs: macs and activations per image, sizes of fp32 parameters.
 
-    first: what is trained before, for points to start from. told: of the points, in the title.
+    states: by keys; points without one are to do. first: what is trained before, for points to start from.
+    told: of the points, in the title.
     """
     noun = "point" if len(points) == 1 else "points"
     before = f" after {len(first)} to start from" if first else ""
@@ -206,6 +209,6 @@ def dry_run_table(points: list[Point], done: set[str], first: Sequence[Point] = 
             f"{cost.macs / 1e6:,.1f}",
             f"{cost.activations:,}",
             f"{cost.size_mib:.3f}",
-            "finished" if point.key in done else "to do",
+            states.get(point.key, "to do"),
         )
     return table

@@ -82,8 +82,8 @@ def unfinished(points: list[Point]) -> list[Point] | None:
     store = Store(points[0].config.results_dir)
     todo = [point for point in points if not store.is_done(point.key)]
     if points[0].config.dry_run:
-        done = {point.key for point in points} - {point.key for point in todo}
-        console().print(dry_run_table(points, done, _starts(todo, store)))
+        states = {point.key: "finished" for point in points} | {point.key: "to do" for point in todo}
+        console().print(dry_run_table(points, states, _starts(todo, store)))
         return None
     store.check_writable()
     for point in todo:

@@ -172,6 +172,21 @@ def test_stopped_runs_of_which_nothing_is_to_be_decided_go_on():
     assert Searcher(space(), none, 3).next(stopped) == Job(8, 3), "all are trained to the end"
 
 
+def test_what_is_known_to_come_first_is_within_the_budget_and_not_tried():
+    made = space()
+    searcher = Searcher(made, SearchSpec(budget_runs=3, first=FIRST), 3)
+    first = list(searcher.first)
+    assert len(first) == 3
+    assert searcher.upcoming({}) == first
+    assert Searcher(made, SearchSpec(budget_runs=2, first=FIRST), 3).upcoming({}) == first[:2]
+    done, failed = Trial(status="finished", curve=(0.5,) * 3, top1=0.5), Trial(status="failed")
+    killed, stopped = Trial(status="killed"), Trial(status="stopped", curve=(0.5,))
+    assert searcher.upcoming({first[0]: done, first[1]: failed}) == first[2:]
+    other = next(index for index in range(made.size) if index not in first)
+    assert searcher.upcoming({first[0]: stopped, other: killed}) == [*sorted((first[0], other)), first[1]]
+    assert searcher.upcoming({first[0]: done, other: stopped, other + 1: done}) == [], "the budget is spent"
+
+
 def test_failed_points_count_and_are_not_tried_again():
     made = space("parameters<=6000")
     count = int(made.allowed.sum())

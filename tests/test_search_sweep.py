@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from sweep.search.spec import parse_constraint
 from sweep.store import Record, Store
 from tests.sweeping import ROOT, TINY, command, config, finish, point, start
 from tests.test_launcher import session, trained_epochs, wait_until
+from tests.test_search_best import record_of
 
 BASE = ("experiment=search", *TINY, "arch.fires=4", "workers=2")
 AXES = (
@@ -151,6 +153,19 @@ def test_a_dry_run_tells_how_many_networks_would_be_tried(overrides, shown, tmp_
     assert (code, err) == (0, "")
     assert shown in out
     assert ("activations" in out) == ("point" in shown), "a table of none would be empty"
+
+
+def test_a_dry_run_tells_what_goes_on_and_leaves_out_what_has_failed(tmp_path):
+    for sr, status in ((0.25, "stopped"), (0.5, "failed")):
+        made = config(*TINY, "arch.fires=4", "arch.incr_e=8", "arch.pct_3x3=0.25", f"arch.sr={sr}")
+        record = replace(record_of(made, 0.5), status=status, top1=None, epochs=1)
+        Store(tmp_path / "results").write(record)
+    values = (f"{{arch.incr_e: 8, arch.pct_3x3: 0.25, arch.sr: {sr}}}" for sr in (0.125, 0.25, 0.5))
+    first = f"search.first=[{', '.join(values)}]"
+    for budget, goes_on, to_do in ((9, 1, 1), (2, 1, 0)):
+        _, out, _ = command(*arguments(tmp_path / "results", "dry_run=true", first, f"search.budget_runs={budget}"))
+        assert f"the first of {budget - 1}" in out
+        assert (out.count("stopped, goes on"), out.count("to do")) == (goes_on, to_do)
 
 
 @pytest.mark.parametrize(

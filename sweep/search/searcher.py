@@ -101,6 +101,14 @@ class Searcher:
             )
         ]
 
+    def upcoming(self, trials: Mapping[int, Trial]) -> list[int]:
+        """The points that come before any promotion and proposal: those that go on, and published networks that have
+        not been tried, as far as the budget goes."""
+        left = max(0, self._spec.budget_runs - len(trials))
+        tried = {self._network(index) for index in trials} | {None}
+        new = {self._network(index): index for index in reversed(self.first) if self._network(index) not in tried}
+        return [*self.begun(trials), *list(new.values())[::-1][:left]]
+
     def _job(self, index: int, reached: int) -> Job:
         if index in self.first:  # references, and what accuracy at the end is fitted to
             return Job(index, self._rungs[-1])

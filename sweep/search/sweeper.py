@@ -14,7 +14,7 @@ from sweep.plan import EXECUTION, dry_run_table, refuse_unread
 from sweep.search import history
 from sweep.search.campaign import Campaign
 from sweep.search.latencies import take
-from sweep.search.searcher import Searcher
+from sweep.search.searcher import Searcher, Trial
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
 from sweep.store import Store
@@ -62,10 +62,7 @@ class SearchSweeper(StoreSweeper):
                 f"threads; {unknown} not known, which are tried but compared with none"
             )
         if config.dry_run:
-            points = [point for index in searcher.first if (point := space.point(index)) is not None]
-            done = {point.key for point in points if store.is_done(point.key)}
-            told = f", the first of {runs:,}"
-            console().print(dry_run_table(points, done, told=told) if points else "nothing is trained")
+            _print_dry_run(store, space, searcher, trials, runs)
             return
         store.check_writable()
         data.prepare(config.data, Path(config.data_dir))
@@ -97,6 +94,20 @@ class SearchSweeper(StoreSweeper):
         assert isinstance(spec, SearchSpec)
         base = [line for key, line in others.items() if not key.startswith("search.")]
         return spec, Space(self.planner, base, grid, spec.bounds)
+
+
+def _print_dry_run(store: Store, space: Space, searcher: Searcher, trials: dict[int, Trial], runs: int) -> None:
+    """Print what is known to be run first, of so many points that are to be tried in all."""
+    points, states = [], {}
+    for index in searcher.upcoming(trials):
+        point = space.point(index)
+        assert point is not None
+        points.append(point)
+        if index in trials:
+            busy = history.is_busy(store.folder(point.key))
+            states[point.key] = "under way elsewhere" if busy else f"{trials[index].status}, goes on"
+    told = f", the first of {max(0, runs - len(trials)) + len(states):,}"
+    console().print(dry_run_table(points, states, told=told) if points else "nothing is trained")
 
 
 def _choices(override: Override) -> list[str]:
