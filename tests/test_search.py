@@ -214,6 +214,28 @@ def test_published_networks_that_are_left_out_are_told():
         Searcher(space(), SearchSpec(first=[{"arch.srr": 1}]), 3)
 
 
+def test_published_networks_are_moved_onto_axes_without_the_values_of_the_preset():
+    # BASE has base_e=16, incr_e=16 and SR 0.25; what an entry names itself is not moved.
+    grid = {"arch.base_e": ["8", "14", "20"], "arch.sr": ["0.25", "1.0"], "arch.bypass": ["simple", "complex"]}
+    made = Space(planner(), BASE, grid, ())
+    first = [{}, {"arch.sr": 1.0}, {"arch.bypass": "complex"}, {"arch.sr": 0.5}, {"arch.base_e": 16}]
+    searcher = Searcher(made, SearchSpec(first=first), 3)
+    networks = [made.point(index).config.arch for index in searcher.first]
+    assert [(arch.base_e, arch.sr, arch.bypass) for arch in networks] == [
+        (14, 0.25, "simple"),
+        (14, 1.0, "simple"),
+        (14, 0.25, "complex"),
+    ]
+    assert searcher.moved == {"arch.base_e": "14", "arch.bypass": "simple"}
+    assert searcher.left_out == {"arch.sr=0.5": "is not on the axes", "arch.base_e=16": "is not on the axes"}
+    # With freq 1 no width comes twice in a row.
+    none = Space(planner(), [*BASE, "arch.conv1=32"], {"arch.freq": ["1", "4"], "arch.incr_e": ["8", "20"]}, ())
+    assert Searcher(none, SearchSpec(first=[{"arch.bypass": "simple"}]), 3).left_out == {
+        "arch.bypass=simple": "leads to no network on the axes"
+    }
+    assert Searcher(space(), SearchSpec(first=FIRST), 3).moved == {}
+
+
 def test_a_search_finds_better_networks_than_chance():
     made = space()
     top1 = np.array([top1_of(made, i) for i in range(made.size)])

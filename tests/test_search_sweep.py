@@ -138,21 +138,28 @@ def test_the_best_network_is_told_with_its_command(searched):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "shown"),
+    ("overrides", "shown", "points"),
     [
         (
             ["search.first=[{arch.pct_3x3: 0.25, arch.incr_e: 8}]", "search.budget_runs=5"],
             "1 point, the first of 5; nothing",
+            1,
         ),
-        (["search.first=[]", "search.budget_runs=5"], "0 tried before, 5 to be\nnothing is trained\n"),
-        (["search.first=[]", "arch.sr=0.125"], "8 networks, 8 within the constraints; 0 tried before, 8 to be\n"),
+        (
+            ["search.first=[{}]", "search.budget_runs=5"],
+            "search.first takes arch.incr_e=16, arch.pct_3x3=0.25, as the configuration's own values are not on",
+            1,
+        ),
+        (["search.first=[]", "search.budget_runs=5"], "0 tried before, 5 to be\nnothing is trained\n", 0),
+        (["search.first=[]", "arch.sr=0.125"], "8 networks, 8 within the constraints; 0 tried before, 8 to be\n", 0),
     ],
 )
-def test_a_dry_run_tells_how_many_networks_would_be_tried(overrides, shown, tmp_path):
+def test_a_dry_run_tells_how_many_networks_would_be_tried(overrides, shown, points, tmp_path):
     code, out, err = command(*arguments(tmp_path / "results", "dry_run=true", *overrides))
     assert (code, err) == (0, "")
     assert shown in out
-    assert ("activations" in out) == ("point" in shown), "a table of none would be empty"
+    assert out.count("to do") == points
+    assert ("activations" in out) == (points > 0), "a table of none would be empty"
 
 
 def test_a_dry_run_tells_what_goes_on_and_leaves_out_what_has_failed(tmp_path):

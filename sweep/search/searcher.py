@@ -51,22 +51,33 @@ class Searcher:
         self._rungs = spec.rungs(epochs)
         self.first: tuple[int, ...] = ()
         self.left_out: dict[str, str] = {}  # of spec.first, and why
+        self.moved: dict[str, str] = {}  # axes without the configuration's own value, and what spec.first takes instead
         for overrides in spec.first:
             self._take_first(overrides)
         self._numbers: dict[int, int | None] = {}  # of networks, by points
         self._networks: dict[Hashable, int] = {}  # numbered as they are met
 
     def _take_first(self, overrides: dict[str, Any]) -> None:
-        """Note where these values of spec.first lead to. Raises InputError if that is no network."""
+        """Note where these values of spec.first lead to. Raises InputError if that is no network.
+
+        What they leave open is the configuration's own, or the nearest that is on the axes.
+        """
         text = " ".join(f"{key}={value}" for key, value in overrides.items()) or "the configuration itself"
         try:
             point = self._space.planned(overrides)
         except InputError as error:
             raise InputError(f"search.first, {text}: {error}") from error
+        moved = self._space.onto_axes(point.config, but=overrides)
+        try:
+            point = self._space.planned({**overrides, **moved})
+        except InputError:  # such as a bypass that none of the widths there can have
+            self.left_out[text] = "leads to no network on the axes"
+            return
         broken = self._space.broken(point)
         found = self._space.of_config(point.config)
         if found is not None:
             self.first = tuple(dict.fromkeys((*self.first, found[0])))
+            self.moved |= moved
         else:
             self.left_out[text] = f"breaks {broken[0]}" if broken else "is not on the axes"
 

@@ -6,7 +6,7 @@ A point is a number, its place in the grid; so a million points are arrays, and 
 import itertools
 import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +126,19 @@ class Space:
             if point is not None and point.key == config.key:
                 return index, point
         return None
+
+    def onto_axes(self, config: RunConfig, but: Collection[str]) -> dict[str, str]:
+        """For each value of the configuration that is not on its axis the nearest choice, or the first one where there
+        is no nearest; by keys, without those in `but`."""
+        found = {}
+        for axis in self.axes:
+            value = _field(config, axis.key)
+            if value in axis.values or axis.key in but:
+                continue
+            places = range(len(axis.choices))
+            place = min(places, key=lambda i: abs(axis.values[i] - value)) if axis.ordered else 0
+            found[axis.key] = axis.choices[place]
+        return found
 
     def by_distance(self, codes: Sequence[int], among: NDArray[np.bool_], random: np.random.Generator) -> Iterator[int]:
         """The points of `among`, the nearest first: by steps along ordered axes and by choices that differ along

@@ -69,6 +69,7 @@ class SearchSpec:
     first_rung: int = 0  # epochs; 0: a third of the recipe's
     retry_failed: bool = False  # runs that failed before this launch count as not tried: they may be chosen again
     # What is trained first, and to the end: what differs from the configuration; {} is the configuration itself.
+    # The configuration's own values give way to the nearest that are on the axes.
     first: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -52,6 +52,9 @@ class SearchSweeper(StoreSweeper):
         console().print(
             f"{space.size:,} networks, {allowed:,} within the constraints; {len(trials)} tried before, {runs:,} to be"
         )
+        if searcher.moved:
+            values = ", ".join(f"{key}={choice}" for key, choice in searcher.moved.items())
+            console().print(f"search.first takes {values}, as the configuration's own values are not on the axes")
         for network, why in searcher.left_out.items():
             console().print(f"left out of search.first: {network}, which {why}")
         if latencies is not None:
