@@ -11,12 +11,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from fire.errors import InputError
+from fire.errors import InputError, require
 from sweep import usage
 from sweep.command import BAD_INPUT, FAILED, guarded, run_one, stop
 from sweep.config import CONF, PARTS, load, register_schema
 from sweep.plan import BY_GROUP, IN_A_SEARCH, IN_A_SWEEP, OF_SWEEPS, Point, refuse, refuse_unread
 from sweep.search.spec import quoted
+
+SWEEPER = "store"  # which conf/config.yaml chooses
 
 
 def main() -> None:
@@ -53,6 +55,8 @@ def _task(cfg: DictConfig) -> None:
     overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides.task)  # which may hold interpolations
     try:
         if alone:
+            sweeper = HydraConfig.get().runtime.choices["hydra/sweeper"]
+            require(sweeper == SWEEPER, "hydra/sweeper", IN_A_SWEEP, sweeper)
             refuse(overrides, ["search"], IN_A_SEARCH)
             refuse(overrides, OF_SWEEPS, IN_A_SWEEP)
             refuse(overrides, ["compress.method"], BY_GROUP)

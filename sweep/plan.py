@@ -23,7 +23,7 @@ from sweep.config import RunConfig, RunOptions, describe_folder, load, one_line,
 EXECUTION = {"data.root", *(field.name for field in dataclasses.fields(RunOptions))} - {"seed"}
 OF_SWEEPS = ("workers", "runs_per_gpu", "timeout")  # options that a run by itself does not read
 # What overrides must be that refuse() refuses.
-IN_A_SEARCH = "set in a search (experiment=search or hydra/sweeper=search)"
+IN_A_SEARCH = "set in a search (experiment=search, or -m with hydra/sweeper=search)"
 IN_A_SWEEP = "set in a sweep (-m, or an experiment of several points)"
 BY_GROUP = "chosen with compress=METHOD, which has its settings"
 

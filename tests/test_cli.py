@@ -74,7 +74,18 @@ def test_help_tells_choices_and_what_an_experiment_varies():
         (["seed=1", "-m", "arch.sr=0.25,7"], ["sweep: arch.sr=7: arch.sr must be in (0, 1], got 7.0"]),
         (["experiment=sr", "device=gpu"], ["sweep: device must be one of auto, cpu, cuda, cuda:N, got 'gpu'"]),
         (["-m", "data=digits,image_folder"], ["data=image_folder", "data.root must be a folder", "got None"]),
-        (["search.budget_runs=3"], ["search.budget_runs must be set in a search", "got 'search.budget_runs=3'"]),
+        (
+            ["hydra/sweeper=search", "search.budget_runs=3"],
+            ["hydra/sweeper must be set in a sweep (-m, or ", "got 'search'"],
+        ),
+        (
+            ["search.budget_runs=3"],
+            [
+                "search.budget_runs must be set in a search",
+                "-m with hydra/sweeper=search",
+                "got 'search.budget_runs=3'",
+            ],
+        ),
         (["experiment=sr", "search.sampler=gp"], ["search.sampler must be set in a search"]),
         (["timeout=1"], ["timeout must be set in a sweep (-m, or an experiment of several points), got 'timeout=1'"]),
         (["experiment=best", "workers=2"], ["workers must be set in a sweep"]),
