@@ -26,14 +26,16 @@ def test_bad_constraints_are_refused_on_one_line(text):
         {"objectives": []},
         {"objectives": ["top5"]},
         {"objectives": ["top1", "top1"]},
+        {"objectives": ["size_bytes", "macs"]},
         {"sampler": "cmaes"},
         {"seed": -1},
         {"reduction": 0},
         {"first_rung": -1},
+        {"first_rung": 2, "reduction": 1},
     ],
 )
 def test_bad_settings_are_refused_by_name(values):
-    (name,) = values
+    name = next(iter(values))
     with pytest.raises(SpecError, match=f"^search.{name} must be "):
         SearchSpec(**values)
 

@@ -185,6 +185,8 @@ def test_a_dry_run_tells_what_goes_on_and_leaves_out_what_has_failed(tmp_path):
         (["seed=0,1"], "the space must be of networks and recipes, got 'seed'"),
         (["arch.sr=interval(0,1)"], "the space must be of lists of choices"),
         (["compress.density=0.2"], "compress.density must be a setting that compress=none reads"),
+        (["search.first_rung=3"], "search.first_rung must be below train.epochs, 3, got 3"),
+        (["search.objectives=[macs]"], "search.objectives must be top1 or latency, with or without others, got "),
         (["+search.budget=5"], "search.budget must be one of budget_runs, "),
         (["stop_epoch=2"], "stop_epoch must be 0 in a search"),
         (["hydra/launcher=basic"], "hydra/launcher must be local for a search"),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from fire.errors import SpecError, require
 
 OBJECTIVES = ("top1", "size_bytes", "macs", "latency")
+MEASURED = ("top1", "latency")  # of these; the others are known without training
 KNOWN = ("size_bytes", "parameters", "macs", "activations")  # before anything trains
 SAMPLERS = ("tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid")
 COMMAND_LINE = "search.constraints="
@@ -79,10 +80,15 @@ class SearchSpec:
             require(name in OBJECTIVES, "search.objectives", "some of " + ", ".join(OBJECTIVES), name)
         distinct = len(set(self.objectives)) == len(self.objectives)
         require(distinct, "search.objectives", "distinct", self.objectives)
+        searched = any(name in MEASURED for name in self.objectives)
+        rule = f"{' or '.join(MEASURED)}, with or without others"  # for which alone nothing would have to be trained
+        require(searched, "search.objectives", rule, self.objectives)
         require(self.sampler in SAMPLERS, "search.sampler", "one of " + ", ".join(SAMPLERS), self.sampler)
         require(self.seed >= 0, "search.seed", "at least 0", self.seed)
         require(self.reduction >= 1, "search.reduction", "at least 1", self.reduction)
         require(self.first_rung >= 0, "search.first_rung", "at least 0", self.first_rung)
+        read = self.reduction > 1 or self.first_rung == 0
+        require(read, "search.first_rung", "0 with search.reduction=1, which has no rungs", self.first_rung)
         _ = self.bounds
 
     @property

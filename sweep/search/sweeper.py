@@ -35,6 +35,9 @@ class SearchSweeper(StoreSweeper):
         config = space.example.config
         require(not config.is_compressed, "compress", "none in a search", config.compress.method)
         require(config.stop_epoch == 0, "stop_epoch", "0 in a search, which stops runs itself", config.stop_epoch)
+        epochs = config.train.epochs
+        before_the_end = spec.first_rung == 0 or spec.first_rung < epochs
+        require(before_the_end, "search.first_rung", f"below train.epochs, {epochs}", spec.first_rung)
         refuse_unread(arguments, [config])
         store = Store(config.results_dir)
         name = sweep_name(self.config, UNTOLD, "search")  # else a sweep of the same experiment would have its name
@@ -46,7 +49,7 @@ class SearchSweeper(StoreSweeper):
         if "latency" in spec.objectives and not config.dry_run:
             latencies = take(config, threads_of(config, spec.budget_runs), list(records.values()))
         trials = history.trials(store, space, records, store.read_sweep(name), latencies)
-        searcher = Searcher(space, spec, config.train.epochs)
+        searcher = Searcher(space, spec, epochs)
         allowed = int(space.allowed.sum())
         runs = min(spec.budget_runs, allowed)
         console().print(
