@@ -158,6 +158,7 @@ def _title(name: str, along: list[str]) -> str:
 
 def _search_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder: Path) -> Section:
     """What a search found. Whatever compares accuracies is of runs that were trained to the end."""
+    runs, elsewhere = search.with_comparable_latencies(runs)
     finished = runs[runs["status"] == "finished"]
     columns = tables.columns_of(runs, sweep)
     varied = [name for name in columns if finished[name].nunique() > 1]
@@ -191,6 +192,11 @@ def _search_section(results_dir: Path, runs: pd.DataFrame, sweep: Sweep, folder:
         "the objectives are. A search looks where it expects much: distributions over its networks are not those of "
         "the space, unless search.sampler=random and search.reduction=1."
     )
+    if elsewhere and "latency" in objectives:
+        note += (
+            f" Latencies left out: {elsewhere}, taken on another machine or device or with another number of threads "
+            "than the others."
+        )
     return Section(TITLES.get(sweep.name, f"Search: {sweep.name}"), tuple(shown), ((sweep.name, table),), note)
 
 

@@ -37,6 +37,15 @@ def cost_of(objectives: Sequence[str], finished: pd.DataFrame) -> Cost:
     return next((cost for cost in costs if finished[cost.column].notna().any()), SIZE)
 
 
+def with_comparable_latencies(runs: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The runs with latencies of one machine, device and number of threads only, that of most finished runs; and how
+    many finished runs are without theirs for that."""
+    place = runs.groupby(["host", "device", "threads"], dropna=False, sort=False).ngroup()
+    timed = (runs["status"] == "finished") & runs["latency_seconds"].notna()
+    here = place.isin(place[timed].mode().head(1))
+    return runs.assign(latency_seconds=runs["latency_seconds"].where(here)), int((timed & ~here).sum())
+
+
 def front(finished: pd.DataFrame, cost: Cost = SIZE) -> NDArray[np.bool_]:
     """Which finished runs no other beats in cost and validation accuracy."""
     return pareto_front(finished[cost.column], finished["validation_top1"])

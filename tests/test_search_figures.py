@@ -172,6 +172,40 @@ def test_a_search_is_shown_over_its_own_cost(tmp_path):
     assert dict(zip(runs["key"], search.front(runs), strict=True)) == {"small": True, "quick": False}
 
 
+@pytest.mark.parametrize("other", [{"host": "b"}, {"device": "GPU"}, {"threads": 2}], ids=str)
+def test_latencies_of_one_place_are_compared(other, tmp_path):
+    store = Store(tmp_path)
+    here = {"host": "a", "device": "cpu", "threads": 1}
+    for key, latency, top1, place in (
+        ("slow", 0.5, 0.75, here),
+        ("quick", 0.25, 0.5, here),
+        ("away", 0.125, 0.875, here | other),  # would beat both
+        ("unknown", None, 0.9375, here | other),
+        ("stopped", 0.125, 0.9, here | other),
+    ):
+        run = finished(key, validation_top1=top1, latency_seconds=latency, **place)
+        store.write(replace(run, status="stopped") if key == "stopped" else run)
+    runs, left_out = search.with_comparable_latencies(tables.load(tmp_path))
+    assert dict(runs.dropna(subset="latency_seconds")[["key", "latency_seconds"]].to_numpy()) == {
+        "slow": 0.5,
+        "quick": 0.25,
+    }
+    assert left_out == 1
+    points = tuple(({}, key) for key in runs["key"])
+    for objectives in (["top1", "latency"], ["top1", "macs"]):
+        told = {"objectives": objectives}
+        store.write_sweep(Sweep(name="search", varied=("arch.sr",), points=points, search=told))
+        page = report.write(tmp_path, tmp_path / "report")
+        note = "Latencies left out: 1, " in page.read_text()
+        found = set(pd.read_csv(page.with_name("tables") / "search.csv")["key"])
+        assert (note, found) == ((True, {"slow", "quick"}) if "latency" in objectives else (False, {"unknown"}))
+
+
+def test_without_latencies_nothing_is_left_out():
+    runs = frame(validation_top1=[0.5], host=["a"], device=["cpu"], threads=[1], latency_seconds=[np.nan])
+    assert search.with_comparable_latencies(runs)[1] == 0
+
+
 @pytest.mark.parametrize("told", [{"objectives": ["top1", "macs"]}, None], ids=["search", "sweep"])
 @pytest.mark.parametrize("varied", [(), ("arch",), ("train",), ("arch.sr", "train"), ("arch.bypass",)], ids=str)
 def test_odd_axes_do_not_break_the_report(varied, told, tmp_path):
