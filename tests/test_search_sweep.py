@@ -67,7 +67,7 @@ def records(results: Path) -> list[Record]:
 
 def test_as_many_networks_are_tried_as_the_budget_says(searched):
     results, outputs = searched
-    assert re.search(r"24 networks, (\d+) within the constraints; \d+ tried before, 10 to be", outputs[0])
+    assert re.search(r"24 points, (\d+) within the constraints; \d+ tried before, 10 to be", outputs[0])
     assert "10 networks tried: " in outputs[0]
     assert "10 tried before" in outputs[1]
     assert "started" not in outputs[1], "a search that is over trains nothing"
@@ -151,7 +151,7 @@ def test_the_best_network_is_told_with_its_command(searched):
             1,
         ),
         (["search.first=[]", "search.budget_runs=5"], "0 tried before, 5 to be\nnothing is trained\n", 0),
-        (["search.first=[]", "arch.sr=0.125"], "8 networks, 8 within the constraints; 0 tried before, 8 to be\n", 0),
+        (["search.first=[]", "arch.sr=0.125"], "8 points, 8 within the constraints; 0 tried before, 8 to be\n", 0),
     ],
 )
 def test_a_dry_run_tells_how_many_networks_would_be_tried(overrides, shown, points, tmp_path):

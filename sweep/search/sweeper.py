@@ -53,7 +53,7 @@ class SearchSweeper(StoreSweeper):
         allowed = int(space.allowed.sum())
         runs = min(spec.budget_runs, allowed)
         console().print(
-            f"{space.size:,} networks, {allowed:,} within the constraints; {len(trials)} tried before, {runs:,} to be"
+            f"{space.size:,} points, {allowed:,} within the constraints; {len(trials)} tried before, {runs:,} to be"
         )
         if searcher.moved:
             values = ", ".join(f"{key}={choice}" for key, choice in searcher.moved.items())
