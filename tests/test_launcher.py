@@ -99,7 +99,7 @@ def one_killed(data_dir, tmp_path_factory):
 
 
 def test_a_run_that_another_process_is_at_is_told_as_such(data_dir, tmp_path):
-    with locked(tmp_path / point(*TINY).key / ".lock", wait=False):
+    with locked(tmp_path / point(*TINY).key / ".lock", patience=0):
         _, out, _ = command("-m", *TINY, "seed=0,1", f"data_dir={data_dir}", f"results_dir={tmp_path}")
     assert "elsewhere seed=0: another process is at it" in out
     assert "once more" not in out

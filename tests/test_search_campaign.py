@@ -167,7 +167,7 @@ def test_what_another_launch_has_tried_meanwhile_is_known(tmp_path):
     made.store.write_sweep(Sweep(name="search", varied=("arch.sr", "arch.bypass"), points=told, search={}))
     stop(made, 0, (0.5,), epochs=1)
     fail(made, 1, "diverged")
-    with locked(tmp_path / keys[2] / ".lock", wait=False):
+    with locked(tmp_path / keys[2] / ".lock", patience=0):
         made.next(())
         statuses = {index: trial.status for index, trial in made.trials.items()}
         assert statuses == {0: "running", 1: "failed", 2: "running", 3: "running"}, "0 goes on, as it stands alone"
