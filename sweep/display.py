@@ -174,9 +174,9 @@ def print_summary(store: Store, points: Sequence[Point]) -> bool:
                 duration(record.train_seconds),
             )
         else:
-            reason = why_unfinished(record)
+            reason = why_unfinished(store, point.key)
             start = point.config.uncompressed.key
-            if record is None and start != point.key and not store.is_done(start):
+            if record is None and start != point.key and not (store.is_done(start) or store.is_busy(point.key)):
                 reason = f"run {start}, whose network it compresses, did not finish"
             failures.append((names[point.key], point.key, reason))
     out.print(table)
@@ -184,8 +184,11 @@ def print_summary(store: Store, points: Sequence[Point]) -> bool:
     return not failures
 
 
-def why_unfinished(record: Record | None) -> str:
-    """The reason that the record of a run gives for not being finished."""
+def why_unfinished(store: Store, key: str) -> str:
+    """Why the run has not finished, as far as the store tells."""
+    if store.is_busy(key):
+        return "under way in another process"
+    record = store.read(key)
     if record is None:
         return "ended without a record"
     return record.error or f"left off after epoch {record.epochs}"

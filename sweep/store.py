@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fire.errors import InputError
-from fire.files import write
+from fire.files import locked, write
 
 FORMAT = 1
 WEIGHTS, COMPRESSED = "weights.safetensors", "network.fcn"
@@ -141,6 +141,14 @@ class Store:
     def is_damaged(self, key: str) -> bool:
         """Whether there is a record.json that cannot be read; such a run counts as not done."""
         return (self.folder(key) / "record.json").exists() and self.read(key) is None
+
+    def is_busy(self, key: str) -> bool:
+        """Whether some process is at the run."""
+        lock = self.folder(key) / ".lock"
+        if not lock.exists():
+            return False
+        with locked(lock, patience=0) as held:
+            return not held
 
     def keys(self) -> Iterator[str]:
         """The keys of all runs that have a record, readable or not, sorted."""

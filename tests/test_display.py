@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from fire.files import locked
 from fire.progress import Epoch, Progress
 from sweep.display import Display, duration, percent, print_summary
 from sweep.store import Record, Store
@@ -92,6 +93,10 @@ def test_the_summary_tells_results_from_failures(points, tmp_path, capsys):
     assert all(text in results for text in ("sr=0.25", "75.00 %", "50.00 %", "1:01"))
     assert "sr=0.5" not in results
     assert all(text in failures for text in ("sr=0.5", second.key, "ended without a record"))
+
+    with locked(store.folder(second.key) / ".lock"):
+        assert not print_summary(store, points)
+    assert "under way in another process" in capsys.readouterr().out
 
     store.write(record_of(second, status="failed", error="diverged: the loss is nan"))
     assert not print_summary(store, points)

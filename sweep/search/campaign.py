@@ -45,7 +45,7 @@ class Campaign:
                 before = self.trials.get(job.point, Trial(status="running"))
                 self.trials[job.point] = replace(before, status="running")
                 self._running[point.key] = job
-                if history.is_busy(self.store.folder(point.key)):
+                if self.store.is_busy(point.key):
                     self._elsewhere.add(point.key)  # another search had the same idea
                     continue
                 config = replace(point.config, stop_epoch=0 if job.epoch == point.config.train.epochs else job.epoch)
@@ -56,7 +56,7 @@ class Campaign:
     def _look_after(self, keys: Iterable[str]) -> None:
         """Read what became of runs that are not under way here; unless another process is at them, they have ended."""
         for key in keys:
-            if history.is_busy(self.store.folder(key)):
+            if self.store.is_busy(key):
                 self._elsewhere.add(key)
             else:
                 self._ended(key)
@@ -117,7 +117,7 @@ class Campaign:
         }
         for index, key in history.tried(self.space, manifest, but=settled | self._running.keys() | self.forgotten):
             record = self.store.read(key)
-            if history.is_busy(self.store.folder(key)):
+            if self.store.is_busy(key):
                 self.trials[index] = Trial(status="running")
                 self._running[key] = Job(index, 0)
                 self._elsewhere.add(key)
@@ -171,7 +171,7 @@ class Campaign:
         """The point's name, its run's key, and why that failed."""
         point = self.space.point(index)
         assert point is not None
-        return self.space.label(index), point.key, why_unfinished(self.store.read(point.key))
+        return self.space.label(index), point.key, why_unfinished(self.store, point.key)
 
 
 def _milliseconds(seconds: float | None) -> str:

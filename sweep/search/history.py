@@ -1,10 +1,8 @@
 """What the store tells of a space: every run that is one of its points, whoever launched it."""
 
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 
 from fire.errors import InputError
-from fire.files import locked
 from sweep.config import of_record
 from sweep.search.latencies import Latencies
 from sweep.search.searcher import Trial
@@ -62,11 +60,3 @@ def trial_of(store: Store, record: Record, latencies: Latencies | None = None) -
         latency_seconds=None if latencies is None else latencies.of(record),
         end=record.end or "",
     )
-
-
-def is_busy(folder: Path) -> bool:
-    """Whether some process is at the run in this folder."""
-    if not (folder / ".lock").exists():
-        return False
-    with locked(folder / ".lock", patience=0) as held:
-        return not held

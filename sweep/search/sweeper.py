@@ -110,7 +110,7 @@ def _print_dry_run(store: Store, space: Space, searcher: Searcher, trials: dict[
         assert point is not None
         points.append(point)
         if index in trials:
-            busy = history.is_busy(store.folder(point.key))
+            busy = store.is_busy(point.key)
             states[point.key] = "under way elsewhere" if busy else f"{trials[index].status}, goes on"
     told = f", the first of {max(0, runs - len(trials)) + len(states):,}"
     console().print(dry_run_table(points, states, told=told) if points else "nothing is trained")
