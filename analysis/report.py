@@ -242,7 +242,7 @@ def _page(runs: pd.DataFrame, sections: list[Section]) -> str:
     contents = "".join(f'<li><a href="#{n}">{html.escape(part.title)}</a></li>' for n, part in enumerate(sections))
     title = "SqueezeNet design space: results"
     summary = (
-        f"{len(finished)} finished runs. Accuracies are of the test set; nothing was chosen on it. "
+        f"{len(finished)} finished runs. Accuracies are of the test set, which training and searches do not look at. "
         f"Sizes are of fp32 parameters in MiB (2<sup>20</sup> bytes). {html.escape(origin)}."
     )
     shown = "\n".join(_section_html(part, f"{n}") for n, part in enumerate(sections))

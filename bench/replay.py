@@ -221,6 +221,8 @@ def _costs(traces: Sequence[Trace]) -> str:
     """Mean cost of the target with its 95 % interval over seeds."""
     costs = [trace.cost_of(TARGET) for trace in traces]
     interval = mean_interval(costs)
+    if not interval.n:
+        return f"never, {len(costs)} of {len(costs)}"
     missed = f"; {len(costs) - interval.n} of {len(costs)} never" if interval.n < len(costs) else ""
     ends = f" ({100 * interval.low:.1f} to {100 * interval.high:.1f}, n = {interval.n})" if interval.n > 1 else ""
     return f"{100 * interval.mean:.1f} %{ends}{missed}"
