@@ -1,0 +1,155 @@
+"""Files of somebody who means harm: their checksums hold, and what they say does not."""
+
+import json
+import struct
+import zlib
+
+import numpy as np
+import pytest
+
+from fire.compress.container import MAGIC, FileError, decode, encode
+from tests.test_container import CODER_NAMES, compressed
+
+
+def sections(data: bytes) -> list[bytes]:
+    found, place = [], 6
+    for _ in range(3):
+        (length,) = struct.unpack_from("<I", data, place)
+        found.append(data[place + 4 : place + 4 + length])
+        place += length + 8
+    return [*found, data[place:]]
+
+
+def assembled(head: bytes, tables: bytes, payload: bytes, digest: bytes, start: bytes = b"\x89FCN\x01\x01") -> bytes:
+    data, checked = bytearray(start), 0
+    for section in (head, tables, payload):
+        data += struct.pack("<I", len(section)) + section
+        data += struct.pack("<I", zlib.crc32(data[checked:]))
+        checked = len(data)
+    return bytes(data) + digest
+
+
+def test_the_attacker_of_these_tests_can_write_the_file():
+    data = encode(compressed())
+    assert assembled(*sections(data)) == data
+
+
+HEAD = {"family": "squeezenet", "arch": {"classes": 3}, "image_size": 28, "mean": [1.5], "scale": [0.5]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"arch": {"classes": 10**9}}, "classes must be an integer in"),
+        ({"arch": {"classes": 10**6}}, "parameters must be at most 67,108,864"),
+        ({"arch": {"fires": 10**6}}, "fires must be an integer in"),
+        ({"arch": {"bypass": "simple", "fires": 2**20}}, "fires must be an integer in"),
+        ({"arch": {"base_e": 2**20}}, "parameters must be at most"),
+        ({"arch": {"snap": 2**20}}, "parameters must be at most"),
+        ({"arch": {"sr": 7.0}}, "sr must be in (0, 1], got 7.0"),
+        ({"arch": {"sr": 1}}, "'sr' must be a field of squeezenet with a value of its type, got 1"),
+        ({"arch": {"classes": True}}, "'classes' must be a field of squeezenet"),
+        ({"arch": {"norm": "batch"}}, "norm must not be 'batch'"),
+        ({"arch": {"sides": 4}}, "'sides' must be a field"),
+        ({"arch": []}, "with its fields"),
+        ({"family": "resnet"}, "family must be one of squeezenet, alexnet"),
+        ({"family": ["squeezenet"]}, "family must be one of"),
+        ({"family": "alexnet", "arch": {"version": "small", "classes": 3, "fc": 2**16}}, "parameters must be at most"),
+        ({"image_size": 0}, "image_size must be an integer in"),
+        ({"image_size": 4, "arch": {"version": "1.0", "classes": 3}}, "the network must suit its images"),
+        ({"image_size": 10**9}, "image_size must be an integer in"),
+        ({"stored_size": 20}, "stored_size must be at least 28, got 20"),
+        ({"stored_size": 28.0}, "stored_size must be an integer in"),
+        ({"arch": {"conv10_pad": 200_000, "classes": 3}}, "activations must be at most"),
+        ({"scale": [1e-320]}, "scale must be of numbers above 0"),
+        ({"mean": [1e308]}, "mean must be of finite floats"),
+        ({"mean": []}, "mean must be a list of 1 to 64 numbers"),
+        ({"mean": [1.5] * 65}, "mean must be a list of 1 to 64 numbers"),
+        ({"mean": [1]}, "mean must be of finite floats"),
+        ({"mean": [1e999]}, "Infinity is no number"),
+        ({"scale": [0.5, 0.5]}, "scale must be of 1 channels, got 2"),
+        ({"class_names": ["a", "b"]}, "class_names must be 3, got 2"),
+        ({"class_names": "abc"}, "class_names must be a list of texts"),
+        ({"class_names": [1, 2, 3]}, "class_names must be a list of texts"),
+        ({"class_names": ["a", "b", "\ud800"]}, "class_names must be a list of texts"),
+        ({"arch": {"fires": 512, "incr_e": 0}}, "parameters must have a longer payload"),
+        ({"else": 1}, "the header must be an object of"),
+    ],
+    ids=str,
+)
+def test_absurd_headers_are_refused_before_anything_is_allocated(changes, reason):
+    head = json.dumps(HEAD | changes).encode()
+    with pytest.raises(FileError) as caught:
+        decode(assembled(head, b"", b"", bytes(8)))
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("head", [b"", b"{", b"[]", b"3", b"\xff", b"[" * 10**5, b"9" * 10**4, b'{"arch":NaN}'])
+def test_headers_that_are_no_object_are_refused(head):
+    with pytest.raises(FileError, match="the header must be"):
+        decode(assembled(head, b"", b"", bytes(8)))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda head: head + b" ", lambda head: head.replace(b'"family"', b'"family":"alexnet","family"', 1)]
+)
+def test_headers_that_say_the_same_in_other_words_are_refused(change):
+    head, *rest = sections(encode(compressed()))
+    with pytest.raises(FileError, match="the header must be as this program writes it"):
+        decode(assembled(change(head), *rest))
+
+
+FLOAT = struct.Struct("<f").pack
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (b"\x00" + FLOAT(0.0), "the step must be greater than 0, got 0.0"),
+        (b"\x00" + FLOAT(-1.0), "the step must be greater than 0, got -1.0"),
+        (b"\x00" + FLOAT(float("nan")), "values must be finite, got nan"),
+        (b"\x00" + FLOAT(float("inf")), "values must be finite, got inf"),
+        (b"\x00" + FLOAT(3e38), "the tensor must be finite, got the step 3e+38"),
+        (b"\x03", "the kind of conv1.weight must be 0, 1 or 2, got 3"),
+    ],
+    ids=str,
+)
+def test_tables_that_make_no_sense_are_refused(table, reason):
+    head, tables, payload, digest = sections(encode(compressed()))
+    with pytest.raises(FileError) as caught:
+        decode(assembled(head, table + tables[5:], payload, digest))
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [lambda tables: tables[:-1], lambda tables: tables + b"\0", lambda tables: b""])
+def test_tables_of_another_length_are_refused(change):
+    head, tables, payload, digest = sections(encode(compressed()))
+    with pytest.raises(FileError):
+        decode(assembled(head, change(tables), payload, digest))
+
+
+@pytest.mark.parametrize("coder", CODER_NAMES)
+def test_any_payload_is_refused_by_the_digest_at_the_latest(coder):
+    start = encode(compressed(), coder)[:6]
+    head, tables, payload, digest = sections(encode(compressed(kind="codebook"), coder))
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        broken = bytearray(payload)
+        if i % 3 == 0:
+            broken[rng.integers(len(broken)) :] = rng.bytes(rng.integers(50) * 4)
+        elif i % 3 == 1:
+            broken = bytearray(rng.bytes(int(rng.integers(300)) * 4))
+        else:
+            broken[rng.integers(len(broken))] ^= 1 << int(rng.integers(8))
+        with pytest.raises(FileError):
+            decode(assembled(head, tables, bytes(broken), digest, start))
+
+
+def test_version_and_coder_must_be_known():
+    data = encode(compressed())
+    with pytest.raises(FileError, match="the version must be 1, got 2"):
+        decode(data[:4] + b"\x02" + data[5:])
+    with pytest.raises(FileError, match="the coder must be below 2, got 9"):
+        decode(data[:5] + b"\x09" + data[6:])
+    assert data[:4] == MAGIC
