@@ -61,6 +61,7 @@ def encode(compressed: Compressed, coder: str = "range") -> bytes:
     if coder not in CODERS:
         raise InputError(f"coder must be one of {', '.join(CODERS)}, got {coder!r}")
     about = Header(header.folded(compressed.spec), compressed.preprocessing, compressed.class_names)
+    head = header.dump(about)  # which refuses what is out of bounds, before anything follows from it
     shapes = header.shapes(about)
     if list(shapes) != list(compressed.tensors):
         raise InputError(f"tensors must be {', '.join(shapes)}, got {', '.join(compressed.tensors)}")
@@ -75,7 +76,7 @@ def encode(compressed: Compressed, coder: str = "range") -> bytes:
 
     data = bytearray(MAGIC + bytes([VERSION, list(CODERS).index(coder)]))
     start = 0
-    for section in (header.dump(about), bytes(tables), payload):
+    for section in (head, bytes(tables), payload):
         data += struct.pack("<I", len(section)) + section
         data += struct.pack("<I", zlib.crc32(data[start:]))
         start = len(data)
