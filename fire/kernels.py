@@ -1,72 +1,20 @@
-"""Batch normalisation with ReLU, and max pooling, in training: the functions of torch with half of their traffic.
+"""Batch normalisation with ReLU, and max pooling, in training: the functions of torch with half of their traffic."""
 
-csrc/ is compiled once for this processor, with the system's C++ compiler, and kept in the user's cache folder.
-"""
-
-import ctypes
-import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
-from ctypes import c_float, c_int, c_int64, c_void_p
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from fire.errors import InputError
+from fire import native
+from fire.native import Pool
 
-SOURCE = Path(__file__).parent / "csrc" / "kernels.cpp"
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared")
 TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
-
-
-class Pool(ctypes.Structure):
-    """The sizes of a pool, as csrc/pool.h has them; those of its output rounded up, as in the Caffe release."""
-
-    _fields_ = [
-        (name, c_int64)
-        for name in ("images", "height", "width", "channels", "kernel", "step", "out_height", "out_width")
-    ]
-
-    @classmethod
-    def of(cls, x: Tensor, kernel: int, stride: int) -> "Pool":
-        """Of a map (N, C, H, W)."""
-        images, channels, height, width = x.shape
-        # The last window may reach over the border, but not lie behind it: as in torch.
-        sizes = [min(-(-(side - kernel) // stride), (side - 1) // stride) + 1 for side in (height, width)]
-        return cls(images, height, width, channels, kernel, stride, *sizes)
-
-
-POINTER, SIZE, INT, FLOAT, POOL = c_void_p, c_int64, c_int, c_float, ctypes.POINTER(Pool)
-SIGNATURES: dict[str, tuple[Any, ...]] = {
-    "norm_forward": (POINTER, SIZE, SIZE, *[POINTER] * 2, FLOAT, FLOAT, *[POINTER] * 4, INT, POINTER, SIZE, INT),
-    "norm_backward": (POINTER, POINTER, SIZE, SIZE, SIZE, *[POINTER] * 4, INT, *[POINTER] * 3, INT),
-    "pool_forward": (POINTER, POOL, INT, POINTER, POINTER, INT),
-    "pool_backward": (POINTER, POINTER, POOL, POINTER, INT),
-    "norm_pool_forward": (POINTER, POOL, *[POINTER] * 2, FLOAT, FLOAT, *[POINTER] * 4, INT, *[POINTER] * 3, INT),
-    "norm_pool_backward": (*[POINTER] * 4, POOL, *[POINTER] * 7, INT),
-}
-
-
-class NoCompilerError(InputError):
-    """The kernels cannot be compiled here; the message says why."""
 
 
 def fastest(device: torch.device) -> str:
     """ "compiled" if training on this device can use the kernels, else "torch"."""
-    if device.type != "cpu":
-        return "torch"
-    try:
-        library()
-    except NoCompilerError:
-        return "torch"
-    return "compiled"
+    return "compiled" if device.type == "cpu" and native.available() else "torch"
 
 
 def covers(*tensors: Tensor, norm: nn.BatchNorm2d | None = None) -> bool:
@@ -114,7 +62,7 @@ class _NormReLU(torch.autograd.Function):
         images, _, height, width = parts[0].shape
         y = _empty(parts[0], images, norm.num_features, height, width)
         mean, invstd = torch.empty_like(weight), torch.empty_like(weight)
-        run = getattr(library(), f"norm_forward_{TYPES[y.dtype]}")
+        run = getattr(native.library(), f"norm_forward_{TYPES[y.dtype]}")
         start = 0
         for x in parts:
             channels = x.shape[1]
@@ -144,7 +92,7 @@ class _NormReLU(torch.autograd.Function):
         gy = gy.contiguous(memory_format=torch.channels_last)
         gweight, gbias = torch.empty_like(weight), torch.empty_like(bias)
         gparts = []
-        run = getattr(library(), f"norm_backward_{TYPES[gy.dtype]}")
+        run = getattr(native.library(), f"norm_backward_{TYPES[gy.dtype]}")
         start = 0
         for x in parts:
             channels = x.shape[1]
@@ -169,10 +117,10 @@ class _NormReLU(torch.autograd.Function):
 class _MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: int, stride: int, relu: bool) -> Tensor:
-        ctx.pool = pool = Pool.of(x, kernel, stride)
+        ctx.pool = pool = _pool(x, kernel, stride)
         y = _empty(x, pool.images, pool.channels, pool.out_height, pool.out_width)
         place = torch.empty_like(y, dtype=torch.uint8)
-        run = getattr(library(), f"pool_forward_{TYPES[x.dtype]}")
+        run = getattr(native.library(), f"pool_forward_{TYPES[x.dtype]}")
         run(x.data_ptr(), pool, relu, y.data_ptr(), place.data_ptr(), torch.get_num_threads())
         ctx.save_for_backward(place)
         return y
@@ -183,7 +131,7 @@ class _MaxPool(torch.autograd.Function):
         (place,), pool = ctx.saved_tensors, ctx.pool
         gy = gy.contiguous(memory_format=torch.channels_last)
         gx = _empty(gy, pool.images, pool.channels, pool.height, pool.width)
-        run = getattr(library(), f"pool_backward_{TYPES[gy.dtype]}")
+        run = getattr(native.library(), f"pool_backward_{TYPES[gy.dtype]}")
         run(gy.data_ptr(), place.data_ptr(), pool, gx.data_ptr(), torch.get_num_threads())
         return gx, None, None, None
 
@@ -193,11 +141,11 @@ class _NormPool(torch.autograd.Function):
     def forward(
         ctx: Any, norm: nn.BatchNorm2d, kernel: int, stride: int, relu: bool, weight: Tensor, bias: Tensor, x: Tensor
     ) -> Tensor:
-        ctx.pool = pool = Pool.of(x, kernel, stride)
+        ctx.pool = pool = _pool(x, kernel, stride)
         y = _empty(x, pool.images, pool.channels, pool.out_height, pool.out_width)
         there, place = torch.empty_like(y), torch.empty_like(y, dtype=torch.uint8)
         mean, invstd = torch.empty_like(weight), torch.empty_like(weight)
-        run = getattr(library(), f"norm_pool_forward_{TYPES[x.dtype]}")
+        run = getattr(native.library(), f"norm_pool_forward_{TYPES[x.dtype]}")
         run(
             x.data_ptr(),
             pool,
@@ -218,7 +166,7 @@ class _NormPool(torch.autograd.Function):
         x, there, place, weight, bias, mean, invstd = ctx.saved_tensors
         gy = gy.contiguous(memory_format=torch.channels_last)
         gx, gweight, gbias = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(bias)
-        run = getattr(library(), f"norm_pool_backward_{TYPES[gy.dtype]}")
+        run = getattr(native.library(), f"norm_pool_backward_{TYPES[gy.dtype]}")
         run(
             *(t.data_ptr() for t in (x, gy, there, place)),
             ctx.pool,
@@ -228,6 +176,14 @@ class _NormPool(torch.autograd.Function):
         return None, None, None, None, gweight, gbias, gx
 
 
+def _pool(x: Tensor, kernel: int, stride: int) -> Pool:
+    """The sizes of a pool of a map (N, C, H, W)."""
+    images, channels, height, width = x.shape
+    # The last window may reach over the border, but not lie behind it: as in torch.
+    sizes = [min(-(-(side - kernel) // stride), (side - 1) // stride) + 1 for side in (height, width)]
+    return Pool(images, height, width, channels, kernel, stride, *sizes)
+
+
 def _at(x: Tensor | None, channel: int) -> int:
     assert x is not None
     return x.data_ptr() + channel * x.element_size()
@@ -235,49 +191,3 @@ def _at(x: Tensor | None, channel: int) -> int:
 
 def _empty(like: Tensor, *shape: int) -> Tensor:
     return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)
-
-
-@functools.cache
-def library() -> ctypes.CDLL:
-    """The compiled kernels, compiled now if they were not before. Raises NoCompilerError."""
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
-    if compiler is None:
-        raise NoCompilerError("there is no C++ compiler: neither c++ nor one named by the variable CXX")
-    try:
-        path = _cache_folder() / f"{_identity(compiler)}.so"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # replaced at once: others may do the same
-                made = Path(folder) / path.name
-                subprocess.run(
-                    [compiler, *FLAGS, str(SOURCE), "-o", str(made)], check=True, capture_output=True, text=True
-                )
-                made.replace(path)
-        loaded = ctypes.CDLL(str(path))
-    except subprocess.CalledProcessError as error:
-        raise NoCompilerError(f"{compiler} cannot be used on {SOURCE}: {error.stderr.strip()}") from error
-    except OSError as error:
-        raise NoCompilerError(f"the compiled kernels cannot be kept or loaded: {error}") from error
-    for name, arguments in SIGNATURES.items():
-        for kind in TYPES.values():
-            function = getattr(loaded, f"{name}_{kind}")
-            function.argtypes, function.restype = arguments, None
-    return loaded
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "squeezenet-explorer"
-
-
-def _identity(compiler: str) -> str:
-    """What the compiled code depends on: source, flags, compiler, and the kind of processor."""
-    version = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True).stdout
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    except OSError:
-        processor = platform.processor()
-    sources = [path.read_text() for path in sorted(SOURCE.parent.iterdir())]
-    content = "\0".join([*sources, *FLAGS, version, platform.machine(), processor])
-    return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from fire import kernels, model
+from fire import kernels, model, native
 from fire.arch import SqueezeNetSpec
 from fire.errors import InputError
 from fire.recipe import TrainSpec
@@ -204,11 +204,11 @@ def test_parameters_in_bf16_are_left_to_torch():
 
 WITHOUT_COMPILER = """
 import torch
-from fire import kernels
+from fire import kernels, native
 assert kernels.fastest(torch.device("cpu")) == "torch"
 try:
-    kernels.library()
-except kernels.NoCompilerError as error:
+    native.library()
+except native.NoCompilerError as error:
     print(error)
 """
 
@@ -226,9 +226,9 @@ def test_without_a_working_compiler_torch_does_it(compiler, message, tmp_path):
 
 def test_kernels_that_are_asked_for_and_cannot_be_had(monkeypatch, narrow, digits, cpu):
     def none() -> None:
-        raise kernels.NoCompilerError("there is no C++ compiler")
+        raise native.NoCompilerError("there is no C++ compiler")
 
-    monkeypatch.setattr(kernels, "library", none)
+    monkeypatch.setattr(native, "library", none)
     with pytest.raises(InputError, match="no C\\+\\+ compiler"):
         train(model.build(narrow, channels=1), digits, TrainSpec(kernels="compiled"), seed=0, device=cpu)
     trained = train(model.build(narrow, channels=1), digits, TrainSpec(epochs=1), seed=0, device=cpu)

@@ -52,6 +52,7 @@ def test_fire_stands_alone(path):
         "fire/recipe",
         "fire/progress",
         "fire/files",
+        "fire/native",
         "fire/compress/spec",
         "sweep/search/spec",
         "sweep/store",
@@ -78,7 +79,10 @@ def test_analysis_reads_the_store_only():
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
-        ("fire.cost, fire.data, fire.sources, fire.folders, sweep.store", "torch torchvision hydra pandas sklearn"),
+        (
+            "fire.cost, fire.data, fire.native, fire.sources, fire.folders, sweep.store",
+            "torch torchvision hydra pandas sklearn",
+        ),
         (
             "sweep.__main__, sweep.sweepers, hydra_plugins.design_space",
             "torch torchvision pandas matplotlib optuna sklearn",
