@@ -12,6 +12,7 @@ from fire.errors import SpecError, require
 
 BYPASSES = ("none", "simple", "complex")
 NORMS = ("none", "batch")
+MOST_FIRES = 512  # modules of a network; a plan is a list of them
 
 
 # The layers a plan is made of. Sizes are channels; kernels, strides and paddings are pixels. A layer with `norm`
@@ -149,7 +150,7 @@ class SqueezeNetSpec:
         require(0 < self.sr <= 1, "sr", "in (0, 1]", self.sr)
         require(self.bypass in BYPASSES, "bypass", "one of " + ", ".join(BYPASSES), self.bypass)
         require(self.version in SQUEEZENETS, "version", "one of " + ", ".join(SQUEEZENETS), self.version)
-        require(self.fires >= 1, "fires", "at least 1", self.fires)
+        require(1 <= self.fires <= MOST_FIRES, "fires", f"in [1, {MOST_FIRES}]", self.fires)
         require(self.conv1 >= 0, "conv1", "at least 0", self.conv1)
         require(self.snap >= 1, "snap", "at least 1", self.snap)
         require(self.conv10_pad >= 0, "conv10_pad", "at least 0", self.conv10_pad)

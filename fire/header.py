@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from fire.arch import FAMILIES, ArchSpec
+from fire.arch import FAMILIES, MOST_FIRES, ArchSpec
 from fire.cost import count
 from fire.errors import InputError, SpecError
 from fire.model import Network
@@ -19,7 +19,6 @@ MOST_PARAMETERS = 2**26
 MOST_ACTIVATIONS = 2**31  # of an image
 MOST_PARAMETERS_PER_BYTE = 2**16  # of the coded tensors; the coders need more for a network of zeros
 LARGEST_FIELD = 2**20
-MOST_FIRES = 512
 MOST_CHANNELS = 64
 LARGEST_IMAGE = 2**14
 

@@ -30,6 +30,7 @@ from fire.recipe import TrainSpec
 
 EVALUATION_BATCH = 250
 REPORT_SECONDS = 1.0
+FEW_STEPS = 100  # within which a network may still be at chance though nothing is wrong with it
 
 
 class Scores(NamedTuple):
@@ -42,7 +43,10 @@ class Scores(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A trained network (with its averaged weights, if the recipe averages) and how it came about."""
+    """A trained network (with its averaged weights, if the recipe averages) and how it came about.
+
+    warning: what a reader of its accuracy should know.
+    """
 
     network: Network
     curve: tuple[Epoch, ...]
@@ -50,6 +54,7 @@ class Trained:
     kernels: str
     threads: int
     images_per_second: float
+    warning: str | None = None
 
 
 def train(
@@ -68,7 +73,8 @@ def train(
     checkpoint: a file that is written after each epoch and gone on from if it exists.
     stop_epoch: leave off after so many epochs of the recipe's, whose schedule stays that of all of them; 0: never.
     Raises TrainingError if a loss is no longer finite or the network is stuck at chance, NoCompilerError if the
-    recipe asks for compiled kernels and they cannot be had.
+    recipe asks for compiled kernels and they cannot be had. A network that is at chance after a few steps gets a
+    warning: it had no time to learn.
     """
     clock = time.perf_counter
     started = clock()
@@ -130,16 +136,16 @@ def train(
         if not math.isfinite(train_loss):
             raise TrainingError(f"diverged: the loss is {train_loss} in epoch {epoch + 1}; lower train.lr={spec.lr:g}")
         kept = network if average is None else cast(Network, average.module)
-        scores, alive = _evaluate(fold(kept), validation.in_order(EVALUATION_BATCH), device, precision)
+        scores, logits = _evaluate(fold(kept), validation.in_order(EVALUATION_BATCH), device, precision)
         if not math.isfinite(scores.loss):  # after steps whose own losses, taken before them, were finite
             raise TrainingError(
                 f"diverged: the validation loss is {scores.loss} after epoch {epoch + 1}; lower train.lr={spec.lr:g}"
             )
-        if not alive:
+        if logits.same:
             raise TrainingError(
-                f"stuck at chance since epoch {epoch + 1}: the logits are the same for every image, the loss is "
-                f"{scores.loss:.4f} where ln {len(data.class_names)} = {chance:.4f}, and the gradient is 0; "
-                f"lower train.lr={spec.lr:g}, or set arch.norm=batch or arch.final_relu=false"
+                f"stuck at chance since epoch {epoch + 1}: the logits are {'0' if logits.zero else 'the same'} for "
+                f"every image, the loss is {scores.loss:.4f} where ln {len(data.class_names)} = {chance:.4f}; "
+                f"{_advice('lower', network, spec, logits.zero)}"
             )
         curve.append(
             Epoch(
@@ -158,12 +164,14 @@ def train(
         report(_progress(spec, epoch + 1, losses, curve, clock() - began))
 
     last = curve[-1]
+    warning = None
     at_chance = last.validation_top1 < 1.5 / len(data.class_names)
     if len(curve) == spec.epochs and at_chance and min(last.train_loss, last.validation_loss) > 0.99 * chance:
-        raise TrainingError(
-            f"stuck at chance: in the end, epoch {spec.epochs}, the loss is {last.validation_loss:.4f} where "
-            f"ln {len(data.class_names)} = {chance:.4f}; change train.lr={spec.lr:g}, or set arch.norm=batch"
-        )
+        taken = spec.epochs * steps
+        found = f"the loss is {last.validation_loss:.4f} where ln {len(data.class_names)} = {chance:.4f}"
+        if taken > FEW_STEPS:
+            raise TrainingError(f"stuck at chance: after {taken} steps {found}; {_advice('change', network, spec)}")
+        warning = f"at chance after {taken} steps, which may be too few to learn: {found}"
     return Trained(
         network=network if average is None else cast(Network, average.module),
         curve=tuple(curve),
@@ -171,7 +179,19 @@ def train(
         kernels=chosen_kernels,
         threads=torch.get_num_threads(),
         images_per_second=len(curve) * steps * min(spec.batch_size, len(batches)) / train_seconds,
+        warning=warning,
     )
+
+
+def _advice(verb: str, network: nn.Module, spec: TrainSpec, zero_logits: bool = False) -> str:
+    """Settings for a network that is stuck at chance, without those that it has. verb: for the learning rate."""
+    muon = f" and train.muon_lr={spec.muon_lr:g}" if spec.optimizer == "muon" else ""
+    options = [f"{verb} train.lr={spec.lr:g}{muon}"]
+    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
+        options.append("set arch.norm=batch")
+    if zero_logits:  # only a ReLU behind the last convolution leaves nothing but zeros
+        options.append("set arch.final_relu=false")
+    return " or ".join(options)
 
 
 def learning_rate(spec: TrainSpec, step: int, steps: int) -> float:
@@ -188,11 +208,18 @@ def evaluate(network: nn.Module, batches: Batches, device: torch.device, precisi
     return scores
 
 
+class _Logits(NamedTuple):
+    """Whether the logits are the same for all images, as in a dead network, and whether all of them are 0."""
+
+    same: bool
+    zero: bool
+
+
 @torch.inference_mode()
 def _evaluate(
     network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device, precision: str
-) -> tuple[Scores, bool]:
-    """Scores, and whether the logits differ between any two images (in a dead network they don't)."""
+) -> tuple[Scores, _Logits]:
+    """Scores of the network, which is left in evaluation mode, and what is wrong with its logits."""
     network.eval()
     totals = torch.zeros(3, dtype=torch.float64, device=device)
     count = 0
@@ -209,7 +236,8 @@ def _evaluate(
         first = logits[:1].clone() if first is None else first
         alive = alive or bool((logits != first).any())
     top1, top5, loss = (totals / count).tolist()
-    return Scores(top1, top5, loss), alive or count == 1
+    same = count > 1 and not alive
+    return Scores(top1, top5, loss), _Logits(same, zero=same and first is not None and not bool(first.any()))
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class RunOptions:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        require(self.seed >= 0, "seed", "at least 0", self.seed)
+        require(0 <= self.seed < 2**64, "seed", "at least 0 and below 2^64", self.seed)  # as torch's generators take it
         known = self.device in ("auto", "cpu", "cuda") or self.device.startswith("cuda:")
         require(known, "device", "one of auto, cpu, cuda, cuda:N", self.device)
         require(self.threads >= 0, "threads", "at least 0", self.threads)

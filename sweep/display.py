@@ -158,6 +158,7 @@ def print_summary(store: Store, points: Sequence[Point]) -> bool:
     table.add_column("point")
     for name in ("MiB", *(["file, bytes"] * compressed), "MMACs", "validation top-1", "test top-1", "training"):
         table.add_column(name, justify="right")
+    warnings: list[str] = []
     failures: list[tuple[str, str, str]] = []
     names = labels(points)
     for point in points:
@@ -173,6 +174,8 @@ def print_summary(store: Store, points: Sequence[Point]) -> bool:
                 f"stopped after epoch {record.epochs}" if stopped else percent(record.top1),
                 duration(record.train_seconds),
             )
+            if record.warning is not None:
+                warnings.append(f"{names[point.key]}: {record.warning}")
         else:
             reason = why_unfinished(store, point.key)
             start = point.config.uncompressed.key
@@ -180,6 +183,8 @@ def print_summary(store: Store, points: Sequence[Point]) -> bool:
                 reason = f"run {start}, whose network it compresses, did not finish"
             failures.append((names[point.key], point.key, reason))
     out.print(table)
+    for warning in warnings:
+        out.print(Text.assemble(("warning ", "yellow"), warning))
     print_failures(failures)
     return not failures
 

@@ -92,7 +92,7 @@ def _attempt(config: RunConfig, folder: Path, report: Report, log: Log) -> Recor
         log(message if expected else trace)
         return Record(**base, status="failed", error=message, traceback=trace, end=origin.now())
     status: Status = "finished" if config.is_compressed or result["epochs"] == config.train.epochs else "stopped"
-    log(status)
+    log(status if result.get("warning") is None else f"{status}; warning: {result['warning']}")
     return Record(**base, **result, status=status, end=origin.now())
 
 
@@ -117,6 +117,7 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
         **_last(trained.curve),
         "latency_seconds": latency(network, config.data.image_size, config.data.channels, device),
         "images_per_second": trained.images_per_second,
+        "warning": trained.warning,
         "images_skipped": images.skipped,
         "precision": trained.precision,
         "kernels": trained.kernels,

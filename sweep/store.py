@@ -50,6 +50,7 @@ class Record:
     compress: dict[str, Any] = field(default_factory=dict)  # method and its settings; empty: not compressed
     error: str | None = None
     traceback: str | None = None
+    warning: str | None = None  # of a run that did not fail, but whose accuracy may mislead
     top1: float | None = None
     top5: float | None = None
     loss: float | None = None

@@ -103,6 +103,17 @@ def test_the_summary_tells_results_from_failures(points, tmp_path, capsys):
     assert "diverged: the loss is nan" in capsys.readouterr().out
 
 
+def test_the_summary_shows_warnings_and_they_are_no_failures(points, tmp_path, capsys):
+    store = Store(tmp_path)
+    store.write(record_of(points[0], status="finished", top1=0.1, warning="at chance after 2 steps"))
+    store.write(record_of(points[1], status="finished", top1=0.9))
+    assert print_summary(store, points)
+    out = capsys.readouterr().out
+    assert "\nwarning sr=0.25: at chance after 2 steps\n" in out
+    assert "failures" not in out
+    assert "warning sr=0.5" not in out
+
+
 def test_a_run_left_off_by_an_earlier_launch_is_a_success_only_if_that_was_asked_for(points, tmp_path, capsys):
     (point, _), store = points, Store(tmp_path)
     store.write(record_of(point, status="stopped", epochs=1, validation_top1=0.5))
