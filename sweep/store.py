@@ -83,12 +83,18 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """A launched sweep: the overrides that varied, and for each point its overrides and its run's key."""
+    """The manifest of a launched sweep: what was asked for, and for each point its overrides and its run's key.
 
-    name: str
-    varied: tuple[str, ...]
+    Manifests of earlier versions have only name, varied, points and search.
+    """
+
+    name: str  # that of the manifest's file
+    varied: tuple[str, ...]  # keys of the overrides with several values
     points: tuple[tuple[dict[str, str], str], ...]
     search: dict[str, Any] | None = None  # of a search: its objectives and constraints; its points are those tried
+    experiment: str | None = None
+    overrides: tuple[str, ...] = ()  # of the command line, as typed, without those that only say where and how to run
+    launched: str | None = None  # ISO 8601, UTC: when this command was last run
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -180,6 +186,7 @@ class Store:
         points = [{"overrides": overrides, "key": key} for overrides, key in sweep.points]
         content = {"format": FORMAT, "name": sweep.name, "varied": list(sweep.varied), "points": points}
         content |= {} if sweep.search is None else {"search": sweep.search}
+        content |= {"experiment": sweep.experiment, "overrides": list(sweep.overrides), "launched": sweep.launched}
         write(path, json.dumps(content, indent=1) + "\n")
         return path
 
@@ -194,6 +201,9 @@ class Store:
                 varied=tuple(content["varied"]),
                 points=tuple((dict(point["overrides"]), point["key"]) for point in content["points"]),
                 search=content.get("search"),
+                experiment=content.get("experiment"),
+                overrides=tuple(content.get("overrides", ())),
+                launched=content.get("launched"),
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -5,7 +5,8 @@ Unlike Hydra's basic sweeper it knows the store, so a sweep that is launched aga
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from fire import data
+from sweep import origin
 from sweep.display import console, print_summary
 from sweep.plan import BY_GROUP, EXECUTION, IN_A_SEARCH, Planner, Point, dry_run_table, refuse, refuse_unread
 from sweep.store import Store, Sweep
@@ -60,8 +62,8 @@ class StoreSweeper(Sweeper):
         if todo is None:
             return
         store = Store(points[0].config.results_dir)
-        manifest = store.write_sweep(_manifest(self.config, overrides, points))
-        console().print(f"{len(points)} runs, {len(points) - len(todo)} finished before; {manifest}")
+        path = store.write_sweep(_manifest(self.config, overrides, points))
+        console().print(f"{len(points)} runs, {len(points) - len(todo)} finished before; {path}")
         for batch in _batches(todo, store):
             self.launcher.launch([list(point.overrides) for point in batch], initial_job_idx=0)
         if not print_summary(store, points):
@@ -121,24 +123,30 @@ def _distinct(points: list[Point]) -> list[Point]:
 def _manifest(config: DictConfig, overrides: list[Override], points: list[Point]) -> Sweep:
     last_of_each = {override.get_key_element(): override for override in overrides}
     names = [name for name, override in last_of_each.items() if override.is_sweep_override()]
-    return Sweep(
-        name=sweep_name(config, EXECUTION),
-        varied=tuple(names),
-        points=tuple(
-            ({k: v for k, _, v in (o.partition("=") for o in point.overrides) if k in names}, point.key)
-            for point in points
-        ),
+    tried = tuple(
+        ({k: v for k, _, v in (o.partition("=") for o in point.overrides) if k in names}, point.key) for point in points
     )
+    return replace(manifest(config, EXECUTION, names), points=tried)
 
 
-def sweep_name(config: DictConfig, untold: Collection[str], kind: str = "") -> str:
-    """A file's name from the kind of sweep, the experiment, and the command line without the keys that are not told."""
+def manifest(config: DictConfig, left_out: Collection[str], varied: Iterable[str], kind: str = "") -> Sweep:
+    """The manifest of this launch, without its points. Launches that ask for the same have the same name.
+
+    The name is made of the kind of sweep, the experiment, and the command line without the keys that are left out.
+    """
     experiment = OmegaConf.select(config, "hydra.runtime.choices.experiment")
     # The command line, without what says only where and how to run, tells launches of one experiment apart.
     task: list[str] = list(config.hydra.overrides.task)
-    lines = [line for line in task if line.partition("=")[0] not in (*untold, "experiment")]
+    overrides = tuple(line for line in task if line.partition("=")[0] not in (*left_out, "experiment"))
     names = dict.fromkeys(name for name in (kind, experiment) if name)
-    return _file_name([*names, *lines])
+    return Sweep(
+        name=_file_name([*names, *overrides]),
+        varied=tuple(varied),
+        points=(),
+        experiment=experiment,
+        overrides=overrides,
+        launched=origin.now(),
+    )
 
 
 def _file_name(parts: list[str]) -> str:

@@ -16,7 +16,7 @@ from sweep.search.searcher import Searcher
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
 from sweep.store import Store, Sweep
-from sweep.sweepers import sweep_name
+from sweep.sweepers import manifest
 from tests.sweeping import TINY, composed, config, planner
 from tests.test_search_best import record_of
 
@@ -28,11 +28,12 @@ def campaign(results: Path, budget: int = 2) -> Campaign:
     store = Store(results)
     base = [*TINY, "arch.fires=4", f"results_dir={results}"]
     space = Space(planner(), base, {"arch.sr": ["0.25", "0.5"], "arch.bypass": ["none", "simple"]}, ())
+    searcher = Searcher(space, SearchSpec(budget_runs=budget, sampler="grid"), EPOCHS)
     return Campaign(
-        name="search",
+        manifest=Sweep(name="search", varied=("arch.sr", "arch.bypass"), points=(), search=searcher.told),
         store=store,
         space=space,
-        searcher=Searcher(space, SearchSpec(budget_runs=budget, sampler="grid"), EPOCHS),
+        searcher=searcher,
         trials=history.trials(store, space, history.records(store, space), store.read_sweep("search")),
         display=Display([], open_ended=True),
     )
@@ -178,10 +179,20 @@ def test_what_another_launch_has_tried_meanwhile_is_known(tmp_path):
 
 def test_a_search_over_an_experiment_has_a_name_of_its_own():
     cfg = composed("experiment=sr", "arch.conv1=24", "results_dir=elsewhere")
-    untold = {"results_dir"}
-    assert sweep_name(cfg, untold) == "sr_arch.conv1=24"
-    assert sweep_name(cfg, untold, "search") == "search_sr_arch.conv1=24"
-    assert sweep_name(composed("experiment=search"), untold, "search") == "search"
+    left_out = {"results_dir"}
+    assert manifest(cfg, left_out, ()).name == "sr_arch.conv1=24"
+    assert manifest(cfg, left_out, (), "search").name == "search_sr_arch.conv1=24"
+    assert manifest(composed("experiment=search"), left_out, (), "search").name == "search"
+
+
+def test_a_manifest_says_its_experiment_and_overrides_where_its_name_is_cut(tmp_path):
+    given = ("arch.conv1=24", "arch.base_e=24", "arch.incr_e=24", "train.epochs=7", "train.lr=0.05", "data.limit=1000")
+    launch = manifest(composed("experiment=sr", *given, "results_dir=elsewhere"), {"results_dir"}, ("arch.sr",))
+    assert len(launch.name) < len("_".join(("sr", *given)))
+    assert (launch.experiment, launch.overrides, launch.varied) == ("sr", given, ("arch.sr",))
+    store = Store(tmp_path)
+    store.write_sweep(launch)
+    assert store.read_sweep(launch.name) == launch
 
 
 def test_a_plain_sweep_tells_nothing_of_a_search(tmp_path):

@@ -138,6 +138,14 @@ def test_manifests(store):
     assert SWEEP.keys == ("a" * 16, "b" * 16)
 
 
+def test_a_manifest_of_an_earlier_version_is_read(store):
+    path = store.write_sweep(SWEEP)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({name: content[name] for name in ("format", "name", "varied", "points")}))
+    assert list(store.sweeps()) == [SWEEP]
+    assert (SWEEP.experiment, SWEEP.overrides, SWEEP.launched) == (None, (), None)
+
+
 def test_the_next_launch_replaces_its_manifest(store):
     store.write_sweep(SWEEP)
     longer = dataclasses.replace(SWEEP, points=(*SWEEP.points, ({"arch.sr": "0.5", "seed": "0"}, "c" * 16)))

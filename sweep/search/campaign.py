@@ -23,7 +23,7 @@ from sweep.store import Store, Sweep
 class Campaign:
     """`next` is asked for runs, `print_summary` in the end. trials: what the store tells, kept up to date."""
 
-    name: str
+    manifest: Sweep  # without its points
     store: Store
     space: Space
     searcher: Searcher
@@ -88,8 +88,8 @@ class Campaign:
 
         It is written before each run: what it names and has no record, was killed.
         """
-        with locked(self.store.root / "sweeps" / f".{self.name}.lock"):
-            before = self.store.read_sweep(self.name)
+        with locked(self.store.root / "sweeps" / f".{self.manifest.name}.lock"):
+            before = self.store.read_sweep(self.manifest.name)
             others = () if before is None or before.search is None else before.points
             self._learn(before)
             yield
@@ -99,14 +99,8 @@ class Campaign:
                 if (point := self.space.point(index)) is not None
             }
             points |= {key: overrides for overrides, key in others if key not in points}
-            self.store.write_sweep(
-                Sweep(
-                    name=self.name,
-                    varied=tuple(axis.key for axis in self.space.axes),
-                    points=tuple((overrides, key) for key, overrides in points.items()),
-                    search=self.searcher.told,
-                )
-            )
+            tried = tuple((overrides, key) for key, overrides in points.items())
+            self.store.write_sweep(replace(self.manifest, points=tried))
 
     def _learn(self, manifest: Sweep | None) -> None:
         """Make trials of what other launches have begun: they count, and the sampler is to know of them."""

@@ -1,5 +1,6 @@
 """The sweeper of searches: what is asked for becomes a space, a history and a searcher; the launcher does the rest."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
@@ -18,7 +19,7 @@ from sweep.search.searcher import Searcher, Trial
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
 from sweep.store import Store
-from sweep.sweepers import StoreSweeper, SweepFailedError, sweep_name
+from sweep.sweepers import StoreSweeper, SweepFailedError, manifest
 
 UNTOLD = {*EXECUTION, "search.budget_runs", "search.retry_failed"}  # a search with more budget is the same one
 
@@ -40,7 +41,8 @@ class SearchSweeper(StoreSweeper):
         require(before_the_end, "search.first_rung", f"below train.epochs, {epochs}", spec.first_rung)
         refuse_unread(arguments, [config])
         store = Store(config.results_dir)
-        name = sweep_name(self.config, UNTOLD, "search")  # else a sweep of the same experiment would have its name
+        # The kind is in the name, else a sweep of the same experiment would have the same one.
+        launch = manifest(self.config, UNTOLD, (axis.key for axis in space.axes), "search")
         records = history.records(store, space)
         failed = {record.key for record in records.values() if record.status == "failed"}
         forgotten = frozenset(failed if spec.retry_failed else ())
@@ -48,7 +50,7 @@ class SearchSweeper(StoreSweeper):
         latencies = None
         if "latency" in spec.objectives and not config.dry_run:
             latencies = take(config, threads_of(config, spec.budget_runs), list(records.values()))
-        trials = history.trials(store, space, records, store.read_sweep(name), latencies)
+        trials = history.trials(store, space, records, store.read_sweep(launch.name), latencies)
         searcher = Searcher(space, spec, epochs)
         allowed = int(space.allowed.sum())
         runs = min(spec.budget_runs, allowed)
@@ -74,7 +76,7 @@ class SearchSweeper(StoreSweeper):
         data.prepare(config.data, Path(config.data_dir))
         with Display([], open_ended=True) as display:
             campaign = Campaign(
-                name=name,
+                manifest=replace(launch, search=searcher.told),
                 store=store,
                 space=space,
                 searcher=searcher,
