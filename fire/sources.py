@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from fire import folders
 from fire.errors import DataError
 from fire.recipe import DataSpec
 
+DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN = Path("usr/share/datasets/fashion-mnist")  # below /, or below a folder into which the package was unpacked
 IDX_FILES = {
     "train_images": "train-images-idx3-ubyte",
@@ -135,21 +136,39 @@ def _download_by_apt(target: Path) -> None:
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise OSError("this system has no apt-get")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-        _run(["apt-get", "download", "dataset-fashion-mnist"], temporary)
-        packages = sorted(Path(temporary).glob("*.deb"))
+    # Absolute, since the commands run in this folder.
+    with tempfile.TemporaryDirectory(dir=target.parent.resolve()) as temporary:
+        folder = Path(temporary)
+        _apt_get_download(folder)
+        packages = sorted(folder.glob("*.deb"))
         if not packages:
             raise OSError("apt-get left no package")
-        unpacked = Path(temporary) / "unpacked"
-        _run(["dpkg-deb", "-x", str(packages[0]), str(unpacked)], temporary)
+        unpacked = folder / "unpacked"
+        _run(["dpkg-deb", "-x", str(packages[0]), str(unpacked)], folder)
         shutil.rmtree(target, ignore_errors=True)
         unpacked.rename(target)
 
 
-def _run(command: list[str], folder: str) -> None:
+def _apt_get_download(folder: Path) -> None:
+    apt_get = ["apt-get", "-o", "Acquire::Retries=1"]
+    apt_get += [part for method in ("http", "https") for part in ("-o", f"Acquire::{method}::Timeout=20")]
+    try:
+        _run([*apt_get, "download", DEBIAN_PACKAGE], folder)
+    except OSError:
+        # The system's package lists may be missing or old, and only root can refresh them: use lists of our own.
+        (folder / "lists" / "partial").mkdir(parents=True)
+        apt_get += ["-o", f"Dir::State::lists={folder / 'lists'}", "-o", f"Dir::Cache={folder / 'cache'}"]
+        with suppress(OSError):  # another source may be broken, or a hook may need root: the download decides
+            _run([*apt_get, "update"], folder)
+        _run([*apt_get, "download", DEBIAN_PACKAGE], folder)
+
+
+def _run(command: list[str], folder: Path) -> None:
+    """Run a command in a folder. Raises OSError with the first line of its errors (not apt's warnings) if it fails."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
-        raise OSError(_first_line(done.stderr) or f"{command[0]} ended with {done.returncode}")
+        errors = [line for line in done.stderr.splitlines() if not line.startswith(("W: ", "N: "))]
+        raise OSError(errors[0] if errors else f"{command[0]} ended with {done.returncode}")
 
 
 @contextmanager
