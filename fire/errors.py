@@ -13,6 +13,10 @@ class DataError(InputError):
     """A data set is missing, incomplete or corrupt."""
 
 
+class MissingDataError(DataError):
+    """A data set is not on this machine and cannot be downloaded."""
+
+
 class TrainingError(RuntimeError):
     """A run cannot lead to a trained network: it diverged or is stuck at chance."""
 

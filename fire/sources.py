@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fire import folders
-from fire.errors import DataError
+from fire.errors import DataError, MissingDataError
 from fire.recipe import DataSpec
 
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
@@ -60,7 +60,8 @@ def check_root(spec: DataSpec) -> None:
 def decode(spec: DataSpec, data_dir: Path, out: Path) -> Decoded:
     """Find the data set, downloading it into data_dir if need be, and decode it. Large arrays are .npy maps in out.
 
-    Raises DataError if it cannot be found, read, or does not fit the specification.
+    Raises MissingDataError if it cannot be found or downloaded, DataError if it cannot be read or does not fit the
+    specification.
     """
     readers: dict[str, Callable[[], Decoded]] = {
         "fashion_mnist": lambda: _fashion_mnist(spec, data_dir),
@@ -114,9 +115,9 @@ def _find_fashion_mnist(spec: DataSpec, data_dir: Path) -> Path:
             if _has_idx_files(folder):
                 return folder
             tried.append(f"{name}: left no files in {folder}")
-    raise DataError(
-        f"Fashion-MNIST cannot be had ({'; '.join(tried)}). Install Debian's package dataset-fashion-mnist, or set "
-        f"data.root to a folder with {', '.join(IDX_FILES.values())} (plain or .gz), or use data=digits"
+    raise MissingDataError(
+        f"Fashion-MNIST is not on this machine and cannot be downloaded ({'; '.join(tried)}). Install Debian's package "
+        f"{DEBIAN_PACKAGE}, or set data.root to a folder with {', '.join(IDX_FILES.values())} (plain or .gz)"
     )
 
 
@@ -209,9 +210,9 @@ def _cifar(spec: DataSpec, data_dir: Path) -> Decoded:
             arrays[f"{part}_images"] = np.ascontiguousarray(stored.data.transpose(0, 3, 1, 2))
             arrays[f"{part}_labels"] = np.asarray(stored.targets, np.int64)
     except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise DataError(
-            f"{spec.name} cannot be had ({_first_line(error)}). Put its unpacked python version into {home}, "
-            "or use data=digits"
+        raise MissingDataError(
+            f"{spec.name} is not on this machine and cannot be downloaded ({_first_line(error)}). "
+            f"Put its unpacked python version into {home}"
         ) from error
     return Decoded(arrays, tuple(stored.classes))
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fire.errors import InputError, require
 from sweep import usage
-from sweep.command import BAD_INPUT, FAILED, guarded, run_one, stop
+from sweep.command import FAILED, guarded, refuse_input, run_one
 from sweep.config import CONF, PARTS, load, register_schema
 from sweep.plan import BY_GROUP, IN_A_SEARCH, IN_A_SWEEP, OF_SWEEPS, Point, refuse, refuse_unread
 from sweep.search.spec import quoted
@@ -65,7 +65,7 @@ def _task(cfg: DictConfig) -> None:
             refuse_unread(overrides, [config])
         finished = run_one(Point(overrides=tuple(overrides), config=config, key=config.key, cost=config.cost))
     except InputError as error:  # here, since Hydra would put a line of its own before it
-        stop("sweep", str(error), BAD_INPUT)
+        refuse_input("sweep", error)
     if not finished and alone:
         raise SystemExit(FAILED)
 

@@ -1,5 +1,6 @@
 """What the commands share: errors of the user's on one line, exit codes, their arguments, a run with its display."""
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -13,14 +14,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fire.errors import InputError, require
+from fire.errors import InputError, MissingDataError, require
 from sweep.config import CONF, one_line, register_schema
 from sweep.display import Display, print_summary
 from sweep.plan import Point
 from sweep.store import Store
 from sweep.sweepers import SweepFailedError, unfinished
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FAILED, BAD_INPUT, NO_DATA, INTERRUPTED = 1, 2, 69, 130  # 69: EX_UNAVAILABLE of sysexits.h
 
 
 def guarded(program: str, command: Callable[[], None], resumes: str = "") -> None:
@@ -32,7 +33,7 @@ def guarded(program: str, command: Callable[[], None], resumes: str = "") -> Non
     try:
         command()
     except InputError as error:
-        stop(program, str(error), BAD_INPUT)
+        refuse_input(program, error)
     except (HydraException, OmegaConfBaseException) as error:
         stop(program, one_line(error), BAD_INPUT)
     except SweepFailedError:
@@ -61,6 +62,17 @@ def compose(overrides: Sequence[str], parts: Sequence[str], options: Sequence[st
     register_schema()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra.compose("config", overrides=list(overrides))
+
+
+def refuse_input(program: str, error: InputError) -> NoReturn:
+    """Exit with the error on one line; if only the data set is missing, with the command that trains on another."""
+    if not isinstance(error, MissingDataError):
+        stop(program, str(error), BAD_INPUT)
+    if program != "sweep":
+        stop(program, str(error), NO_DATA)
+    others = [argument for argument in sys.argv[1:] if not argument.startswith(("data=", "data."))]
+    command = shlex.join(["python", "-m", "sweep", *others, "data=digits"])
+    stop(program, f"{error}. To train on scikit-learn's digits instead: {command}", NO_DATA)
 
 
 def stop(program: str, message: str, code: int) -> NoReturn:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fire import data, sources
-from fire.errors import DataError
+from fire.errors import DataError, MissingDataError
 from fire.recipe import DataSpec
 
 FASHION = DataSpec(name="fashion_mnist")
@@ -101,7 +101,7 @@ def test_another_number_of_images_is_refused(fashion_root, tmp_path):
 
 def test_where_nothing_is_found_the_message_lists_what_was_tried(no_fashion_anywhere, tmp_path):
     (tmp_path / "mine").mkdir()
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(MissingDataError) as caught:
         data.load(DataSpec(root=str(tmp_path / "mine")), tmp_path)
     message = str(caught.value)
     for part in (
@@ -110,7 +110,6 @@ def test_where_nothing_is_found_the_message_lists_what_was_tried(no_fashion_anyw
         "torchvision's download: no route to host",
         "apt-get download: no route to host",
         "Debian's package dataset-fashion-mnist",
-        "data=digits",
     ):
         assert part in message
     assert "\n" not in message
