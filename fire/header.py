@@ -1,26 +1,36 @@
-"""What a file of weights says about its network beside the tensors, and the bounds of what it may say."""
+"""What a file of weights says about its network beside the tensors, and the bounds of what it may say. No torch."""
 
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 import numpy as np
-import torch
 
-from fire.arch import FAMILIES, MOST_FIRES, ArchSpec
+from fire.arch import (
+    FAMILIES,
+    MOST_FIRES,
+    ArchSpec,
+    AveragePool,
+    Conv,
+    Dropout,
+    Fire,
+    Linear,
+    LocalResponseNorm,
+    MaxPool,
+)
 from fire.cost import count
 from fire.errors import InputError, SpecError
-from fire.model import Network
 
 # What a hostile file could otherwise make the reader build; AlexNet has 61 million parameters.
 MOST_PARAMETERS = 2**26
 MOST_ACTIVATIONS = 2**31  # of an image
-MOST_PARAMETERS_PER_BYTE = 2**16  # of the coded tensors; the coders need more for a network of zeros
 LARGEST_FIELD = 2**20
 MOST_CHANNELS = 64
 LARGEST_IMAGE = 2**14
+
+Shapes = dict[str, tuple[int, ...]]  # of tensors, by name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,15 +128,38 @@ def checked(content: Mapping[str, Any]) -> Header:
     return Header(spec, preprocessing, tuple(names))
 
 
-def shapes(header: Header) -> dict[str, tuple[int, ...]]:
-    """The tensors of the network's state dict, in its order."""
-    return {name: tuple(tensor.shape) for name, tensor in blank(header.spec, len(header.preprocessing.mean)).items()}
+def shapes(header: Header) -> Shapes:
+    """The tensors of the file, in its order."""
+    return tensor_shapes(header.spec, len(header.preprocessing.mean))
 
 
-def blank(spec: ArchSpec, channels: int) -> dict[str, torch.Tensor]:
-    """A state dict of the network without memory behind it, to compare names and shapes with."""
-    with torch.device("meta"):
-        return Network(spec.plan(channels)).state_dict()
+def tensor_shapes(spec: ArchSpec, channels: int) -> Shapes:
+    """Names and shapes of the deployed network's tensors, in the order of its state dict."""
+    found: Shapes = {}
+
+    def add(name: str, inputs: int, outputs: int, *kernel: int) -> None:
+        found[f"{name}.weight"] = (outputs, inputs, *kernel)
+        found[f"{name}.bias"] = (outputs,)
+
+    for block in folded(spec).plan(channels):
+        match block:
+            case Conv():
+                add(block.name, block.inputs // block.groups, block.outputs, block.kernel, block.kernel)
+            case Fire():
+                add(f"{block.name}.squeeze", block.inputs, block.s1x1, 1, 1)
+                if block.e1x1:
+                    add(f"{block.name}.expand1x1", block.s1x1, block.e1x1, 1, 1)
+                if block.e3x3:
+                    add(f"{block.name}.expand3x3", block.s1x1, block.e3x3, 3, 3)
+                if block.bypass == "conv":
+                    add(f"{block.name}.bypass", block.inputs, block.outputs, 1, 1)
+            case Linear():
+                add(block.name, block.inputs, block.outputs)
+            case MaxPool() | AveragePool() | LocalResponseNorm() | Dropout():
+                pass
+            case _:
+                assert_never(block)
+    return found
 
 
 def _numbers(classes: int) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from fire.arch import ArchSpec
 from fire.compress import container, released
 from fire.compress.levels import Compressed
 from fire.errors import InputError
-from fire.header import Preprocessing, blank
+from fire.header import Preprocessing, tensor_shapes
 from fire.model import Network, build
 from fire.weights import Deployed, from_torchvision, load, read_torchvision
 
@@ -41,7 +41,7 @@ def read(path: Path, spec: ArchSpec) -> Deployed:
             classes = next(reversed(state.values())).numel()  # of the last layer's bias
             spec = replace(spec, norm="none", classes=classes)
             channels = len(TORCHVISION.mean)
-            renamed = from_torchvision(state, blank(spec, channels))  # before anything is built
+            renamed = from_torchvision(state, tensor_shapes(spec, channels))  # before anything is built
             network = build(spec, channels)
             network.load_state_dict(renamed)
             names = tuple(str(label) for label in range(spec.classes))

@@ -89,7 +89,7 @@ def require_finite(state: Mapping[str, Tensor]) -> None:
             raise InputError(f"{name} must be finite")
 
 
-def from_torchvision(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_torchvision(state: Mapping[str, Tensor], ours: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """torchvision's squeezenet1_0 or squeezenet1_1 state dict under the names of our network's, layer by layer.
 
     Raises InputError if the layers do not correspond.
@@ -97,12 +97,10 @@ def from_torchvision(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) ->
     if len(ours) != len(state):
         raise InputError(f"the weights must be of {len(ours)} tensors for this network, got {len(state)}")
     renamed = {}
-    for (theirs, tensor), (name, own) in zip(state.items(), ours.items(), strict=True):
+    for (theirs, tensor), (name, shape) in zip(state.items(), ours.items(), strict=True):
         match = TORCHVISION_KEY.fullmatch(theirs)
-        if match is None or not name.endswith(f"{match[2] or ''}{match[4]}") or tensor.shape != own.shape:
-            raise InputError(
-                f"{name} must be a tensor of shape {tuple(own.shape)}, got {theirs} of shape {tuple(tensor.shape)}"
-            )
+        if match is None or not name.endswith(f"{match[2] or ''}{match[4]}") or tensor.shape != shape:
+            raise InputError(f"{name} must be a tensor of shape {shape}, got {theirs} of shape {tuple(tensor.shape)}")
         renamed[name] = tensor
     return renamed
 

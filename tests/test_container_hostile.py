@@ -1,13 +1,16 @@
 """Files of somebody who means harm: their checksums hold, and what they say does not."""
 
 import json
+import math
 import struct
 import zlib
 
 import numpy as np
 import pytest
 
-from fire.compress.container import MAGIC, FileError, decode, encode
+from fire import header
+from fire.compress.container import MAGIC, FileError, decode, encode, sizes
+from fire.compress.levels import Compressed, Levels, values
 from tests.test_container import CODER_NAMES, compressed
 
 
@@ -72,7 +75,7 @@ HEAD = {"family": "squeezenet", "arch": {"classes": 3}, "image_size": 28, "mean"
         ({"class_names": "abc"}, "class_names must be a list of texts"),
         ({"class_names": [1, 2, 3]}, "class_names must be a list of texts"),
         ({"class_names": ["a", "b", "\ud800"]}, "class_names must be a list of texts"),
-        ({"arch": {"fires": 512, "incr_e": 0}}, "parameters must have a longer payload"),
+        ({"arch": {"fires": 512, "incr_e": 0}}, "the header must be as this program writes it"),
         ({"else": 1}, "the header must be an object of"),
     ],
     ids=str,
@@ -127,6 +130,54 @@ def test_tables_of_another_length_are_refused(change):
     head, tables, payload, digest = sections(encode(compressed()))
     with pytest.raises(FileError):
         decode(assembled(head, change(tables), payload, digest))
+
+
+KINDS = {"grid": b"\x00" + FLOAT(1.0), "codebook": b"\x01\x01\x00\x01\x00", "plain": b"\x02"}
+
+
+@pytest.mark.parametrize(
+    ("coder", "kind", "least"),
+    [  # of 66 million numbers: what the cheapest decision costs, and what is stored as it is
+        ("range", "grid", 66_272_893 * -math.log2(1 - 2**-12) / 8),
+        ("range", "codebook", 66_272_893 * -math.log2(1 - 2**-12) / 8),
+        ("range", "plain", 66_272_893 * 20 / 8),
+        ("huffman", "grid", 66_272_893 / 2**16),
+        ("huffman", "plain", 66_272_893 * 4),
+    ],
+)
+def test_a_small_file_of_a_large_network_is_refused_before_it_is_decoded(coder, kind, least, monkeypatch):
+    monkeypatch.setattr("fire.compress.decisions.Reader", None)
+    monkeypatch.setattr("fire.compress.huffman.Reader", None)
+    arch = {"sr": 1.0, "version": "small", "base_e": 435, "incr_e": 435, "classes": 3}
+    head = header.dump(header.checked(HEAD | {"arch": arch}))
+    tables = KINDS[kind] * len(header.shapes(header.parse(head)))
+    start = MAGIC + bytes([1, CODER_NAMES.index(coder)])
+    with pytest.raises(FileError, match=r"66,27\d,\d{3} numbers must have at least [\d,]+ bytes, got 1,000") as caught:
+        decode(assembled(head, tables, bytes(1000), bytes(8), start))
+    told = int(str(caught.value).partition("at least ")[2].partition(" ")[0].replace(",", ""))
+    assert told == math.ceil(least)
+
+
+@pytest.mark.parametrize("kind", ["grid", "codebook", "plain"])
+@pytest.mark.parametrize("coder", CODER_NAMES)
+def test_the_smallest_files_that_the_coders_write_are_not_refused(coder, kind):
+    about = header.parse(json.dumps(HEAD | {"arch": {"base_e": 48, "incr_e": 48, "classes": 3}}).encode())
+    tensors = {}
+    for name, shape in header.shapes(about).items():
+        step = {"grid": np.array(1, np.float32), "codebook": np.zeros(1, np.float32)}.get(kind)
+        zeros = np.zeros(shape, np.int32)
+        tensors[name] = zeros.astype(np.float32) if step is None else Levels(integers=zeros, values=step)
+    original = Compressed(**about._asdict(), tensors=tensors)
+    data = encode(original, coder)
+    assert not any(values(tensor).any() for tensor in decode(data).tensors.values())
+    assert sizes(data).payload < {"grid": 250, "codebook": 250, "plain": 850_000}[kind]
+
+
+def test_a_codebook_has_at_most_a_value_a_weight():
+    head, tables, payload, digest = sections(encode(compressed()))
+    table = b"\x01\x24\x00\x01\x00"  # 37 values for conv1's 36 weights
+    with pytest.raises(FileError, match="a codebook must be of at most 36 values, one a weight, got 37"):
+        decode(assembled(head, table + tables[5:], payload, digest))
 
 
 @pytest.mark.parametrize("coder", CODER_NAMES)

@@ -80,7 +80,7 @@ def test_analysis_reads_the_store_only():
     ("modules", "absent"),
     [
         (
-            "fire.cost, fire.data, fire.native, fire.sources, fire.folders, sweep.store",
+            "fire.cost, fire.data, fire.native, fire.sources, fire.folders, fire.compress.container, sweep.store",
             "torch torchvision hydra pandas sklearn",
         ),
         (

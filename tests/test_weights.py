@@ -9,7 +9,7 @@ import torchvision
 from fire import pretrained
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.errors import InputError
-from fire.header import Preprocessing
+from fire.header import Preprocessing, tensor_shapes
 from fire.model import build, fold
 from fire.weights import Deployed, from_torchvision, load, read_torchvision, save
 
@@ -197,7 +197,8 @@ def test_torchvisions_weights_give_torchvisions_logits(version, tmp_path, genera
     torch.nn.init.normal_(theirs.classifier[1].bias, 1)  # so that few logits die in the last ReLU
     ours = build(SqueezeNetSpec(version=version)).eval()
     torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
-    ours.load_state_dict(from_torchvision(read_torchvision(tmp_path / "theirs.pth"), ours.state_dict()))
+    shapes = tensor_shapes(SqueezeNetSpec(version=version), 3)
+    ours.load_state_dict(from_torchvision(read_torchvision(tmp_path / "theirs.pth"), shapes))
     images = torch.randn(1, 3, 224, 224, generator=generator)
     with torch.no_grad():
         expected = theirs(images)
@@ -218,14 +219,14 @@ def test_another_models_weights_are_refused(model, spec, message):
     with torch.device("meta"):
         state = torchvision.models.get_model(model, weights=None).state_dict()
     with pytest.raises(InputError) as caught:
-        from_torchvision(state, build(spec).state_dict())
+        from_torchvision(state, tensor_shapes(spec, 3))
     assert str(caught.value).startswith(message)
 
 
 def test_weights_of_the_right_shapes_under_other_names_are_refused():
     state = build(SqueezeNetSpec(base_e=8, incr_e=8)).state_dict()
     with pytest.raises(InputError, match=r"conv1\.weight must be a tensor of shape .*, got conv1\.weight of shape"):
-        from_torchvision(state, state)
+        from_torchvision(state, {name: tuple(tensor.shape) for name, tensor in state.items()})
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04 half a zip"])

@@ -3,7 +3,8 @@
 "huffman" is Deep Compression's, with fp32 numbers as they are. "range" is ours.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from fire.compress import decisions, huffman
 from fire.compress.adaptive import IntegerCoder
-from fire.compress.floats import FloatCoder
+from fire.compress.floats import TOP, FloatCoder
 from fire.compress.levels import CodeError
 
+UNWRITTEN = 8  # bytes: the range coder leaves out what the decoder fills in with zeros
 Kind = Literal["integers", "floats", "codebook"]
 Array = NDArray[Any]
 
@@ -29,10 +31,18 @@ class Part(NamedTuple):
 
 
 class Coder(NamedTuple):
-    """decode raises CodeError."""
+    """A coder and the fewest bits that it can spend on a number of each kind. decode raises CodeError."""
 
     encode: Callable[[Sequence[Part]], bytes]
     decode: Callable[[bytes, Sequence[Part]], list[Array]]
+    least_bits: Mapping[Kind, float]
+
+    def require_plausible(self, parts: Sequence[Part], size_bytes: int) -> None:
+        """Raise CodeError if bytes of that number cannot hold the parts, before anything is decoded."""
+        bits = sum(self.least_bits[part.kind] * part.array.size for part in parts)
+        if bits > 8 * (size_bytes + UNWRITTEN):
+            count = sum(part.array.size for part in parts)
+            raise CodeError(f"{count:,} numbers must have at least {math.ceil(bits / 8):,} bytes, got {size_bytes:,}")
 
 
 def _encode_range(parts: Sequence[Part]) -> bytes:
@@ -94,4 +104,14 @@ def _decode_huffman(data: bytes, parts: Sequence[Part]) -> list[Array]:
 
 
 # Their ids in files are their places here.
-CODERS = {"huffman": Coder(_encode_huffman, _decode_huffman), "range": Coder(_encode_range, _decode_range)}
+CODERS = {
+    # A tensor of one value costs no bits at all; the bound is ours.
+    "huffman": Coder(_encode_huffman, _decode_huffman, {"integers": 2**-13, "floats": 32, "codebook": 32}),
+    # A number is at least one decision, which costs least where it is no surprise; of a float 32 - TOP bits are not
+    # modelled. A codebook's numbers may follow from their neighbours.
+    "range": Coder(
+        _encode_range,
+        _decode_range,
+        {"integers": -math.log2(1 - decisions.LEAST / 2**decisions.BITS), "floats": 32 - TOP, "codebook": 0},
+    ),
+}

@@ -72,7 +72,10 @@ def encode(compressed: Compressed, coder: str = "range") -> bytes:
         tables += table
         parts += own
     payload = CODERS[coder].encode(parts)
-    _require_plausible(shapes, len(payload))
+    try:
+        CODERS[coder].require_plausible(parts, len(payload))
+    except CodeError as error:
+        raise InputError(f"the payload must be one that can be decoded: {error}") from error
 
     data = bytearray(MAGIC + bytes([VERSION, list(CODERS).index(coder)]))
     start = 0
@@ -211,13 +214,14 @@ def _decode(data: bytes) -> Compressed:
     coder, head, tables, payload, digest = _sections(data)
     about = header.parse(head)
     shapes = header.shapes(about)
-    _require_plausible(shapes, len(payload))
     if header.dump(about) != head:
         raise FileError("the header must be as this program writes it")
     rows = list(_rows(tables, list(shapes)))
     requests = [part for row, shape in zip(rows, shapes.values(), strict=True) for part in row.parts(shape)]
+    codec = list(CODERS.values())[coder]
     try:
-        arrays = iter(list(CODERS.values())[coder].decode(payload, requests))
+        codec.require_plausible(requests, len(payload))
+        arrays = iter(codec.decode(payload, requests))
     except CodeError as error:
         raise FileError(f"the payload must be as its coder writes it: {error}") from error
     tensors = {name: row.tensor(arrays, shape) for row, (name, shape) in zip(rows, shapes.items(), strict=True)}
@@ -236,14 +240,17 @@ class _Row(NamedTuple):
     positive: int = 0
 
     def parts(self, shape: tuple[int, ...]) -> list[Part]:
-        """What is to be decoded."""
+        """What is to be decoded. Raises FileError if the codebook has values that no weight can have."""
         # Of no memory: only their types and shapes are read.
         integers = Part("integers", np.broadcast_to(np.int32(0), shape))
         if self.kind == GRID:
             return [integers]
         if self.kind == PLAIN:
             return [Part("floats", np.broadcast_to(np.float32(0), int(np.prod(shape))))]
-        return [Part("codebook", np.broadcast_to(np.float32(0), self.negative + self.positive)), integers]
+        used = self.negative + self.positive
+        if used > integers.array.size:
+            raise FileError(f"a codebook must be of at most {integers.array.size} values, one a weight, got {used}")
+        return [Part("codebook", np.broadcast_to(np.float32(0), used)), integers]
 
     def tensor(self, arrays: Iterator[Array], shape: tuple[int, ...]) -> Levels | Floats:
         """The tensor of the next arrays."""
@@ -275,12 +282,6 @@ def _rows(tables: bytes, names: Sequence[str]) -> Iterator[_Row]:
             raise FileError(f"the kind of {name} must be 0, 1 or 2, got {kind}")
     if scanner.place != len(tables):
         raise FileError(f"tables must end with the last tensor, got {len(tables) - scanner.place} more bytes")
-
-
-def _require_plausible(shapes: Mapping[str, tuple[int, ...]], payload: int) -> None:
-    parameters = sum(int(np.prod(shape)) for shape in shapes.values())
-    if parameters > payload * header.MOST_PARAMETERS_PER_BYTE:
-        raise InputError(f"{parameters:,} parameters must have a longer payload, got {payload} bytes")
 
 
 def _digest(tensors: Mapping[str, Floats]) -> bytes:

@@ -1,16 +1,17 @@
 """A network as integers and what they stand for: what training for compression hands to the file format, and back."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fire.arch import ArchSpec
 from fire.errors import InputError
 from fire.header import Preprocessing, folded
-from fire.model import Network, build
+
+if TYPE_CHECKING:
+    from fire.model import Network
 
 Integers = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -73,8 +74,12 @@ class Compressed:
     class_names: tuple[str, ...]
     tensors: dict[str, Levels | Floats]
 
-    def network(self) -> Network:
+    def network(self) -> "Network":
         """The network that the tensors make, in evaluation mode, on the CPU."""
+        import torch  # here, so that files can be read and written without it
+
+        from fire.model import build
+
         network = build(folded(self.spec), channels=len(self.preprocessing.mean))
         network.load_state_dict({name: torch.from_numpy(values(tensor)) for name, tensor in self.tensors.items()})
         return network.eval()
