@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import compression, figures, layout, search, tables
+from analysis import compression, export, figures, layout, search, tables
 from fire.errors import InputError
 from sweep.store import Sweep
 
@@ -65,7 +65,7 @@ def write(results_dir: Path, out: Path) -> Path:
             sections = list(_sections(results_dir, runs, out))
         for section in sections:
             for name, frame in section.tables:
-                tables.write(frame, out / "tables", name)
+                export.write(frame, out / "tables", name)
         page = out / "index.html"
         page.write_text(_page(runs, sections))
     except OSError as error:
@@ -257,7 +257,7 @@ def _section_html(section: Section, anchor: str) -> str:
     if section.note:
         parts.append(f'<p class="note">{html.escape(section.note)}</p>')
     for name, frame in section.tables:
-        rows = tables.readable(frame).to_html(index=False, border=0)
+        rows = export.readable(frame).to_html(index=False, border=0)
         link = html.escape(f"tables/{name}")
         parts.append(f'<div class="scroll">{rows}</div>')
         parts.append(

@@ -1,4 +1,4 @@
-"""From the store to DataFrames, and on to CSV and Markdown."""
+"""From the store to DataFrames."""
 
 import dataclasses
 from pathlib import Path
@@ -153,65 +153,6 @@ def curves(results_dir: Path | str, keys: list[str]) -> dict[str, pd.DataFrame]:
     return {key: pd.read_csv(path) for key, path in paths.items() if path.is_file() and path.stat().st_size}
 
 
-HEADINGS = {
-    "drop": "drop, points",
-    "paper_mb": "paper, MB",
-    "paper_reduction": "paper, reduction",
-    "paper_top1": "paper, top1 %",
-}
-PERCENTAGES = ("top1", "top5", "validation_top1", "paper_top1")
-
-
-def readable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same table for people: percentages, MiB, MMACs and minutes as text; missing is a dash.
-
-    The ends of an interval, columns *_low and *_high, stand behind the mean in its column.
-    """
-    shown: dict[str, list[str]] = {}
-    for name in frame.columns:
-        values, title = list(frame[name]), HEADINGS.get(name, name)
-        if name.removesuffix("_low").removesuffix("_high") != name:
-            continue
-        if name == "drop" or name in PERCENTAGES:
-            ends = [list(frame[f"{name}{end}"]) if f"{name}{end}" in frame else [None] * len(frame) for end in ENDS]
-            shown[HEADINGS.get(name, f"{name} %")] = [_percentages(*row) for row in zip(values, *ends, strict=True)]
-        elif name.endswith("reduction"):
-            shown[title] = [_text(value, lambda v: f"{v:,.0f}x") for value in values]
-        elif name == "size_mib":
-            shown["MiB"] = [_text(value, lambda v: f"{v:.3f}") for value in values]
-        elif name == "macs":
-            shown["MMACs"] = [_text(value, lambda v: f"{v / 1e6:.1f}") for value in values]
-        elif name == "train_seconds":
-            shown["training, min"] = [_text(value, lambda v: f"{v / 60:.1f}") for value in values]
-        elif name in ("parameters", "activations", "size_bytes", "bytes"):
-            shown[name] = [_text(value, lambda v: f"{int(v):,}") for value in values]
-        else:
-            shown[title] = [_text(value, lambda v: f"{v:g}" if isinstance(v, float) else str(v)) for value in values]
-    return pd.DataFrame(shown)
-
-
-ENDS = ("_low", "_high")
-
-
-def _percentages(mean: Any, low: Any, high: Any) -> str:
-    """A mean with the ends of its interval if it has one, in percent."""
-    mean, low, high = (_text(value, lambda v: f"{100 * v:.2f}") for value in (mean, low, high))
-    return mean if low == "-" else f"{mean} ({low} to {high})"
-
-
-def markdown(frame: pd.DataFrame) -> str:
-    """A table in Markdown, as GitHub reads it; the cells are shown as they are."""
-    rows = [list(frame.columns), ["---"] * frame.shape[1], *frame.astype(str).to_numpy().tolist()]
-    return "".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |\n" for row in rows)
-
-
-def write(frame: pd.DataFrame, folder: Path, name: str) -> None:
-    """Write the table as <name>.csv, with all digits, and as <name>.md, for people."""
-    folder.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(folder / f"{name}.csv", index=False)
-    (folder / f"{name}.md").write_text(markdown(readable(frame)))
-
-
 def _store(results_dir: Path | str) -> Store:
     if not Path(results_dir).is_dir():
         raise InputError(f"the results must be a directory, got {str(results_dir)!r}")
@@ -249,8 +190,3 @@ def plain(value: Any) -> str:
 def setting(column: str, value: Any) -> str:
     """A setting for people: compress.conv_bits as "conv_bits 5"."""
     return f"{column.rpartition('.')[2]} {plain(value)}"
-
-
-def _text(value: Any, show: Any) -> str:
-    missing = value is None or (isinstance(value, float | np.floating) and np.isnan(value))
-    return "-" if missing else str(show(value))

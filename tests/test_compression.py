@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from analysis import compression, layout, report, tables
+from analysis import compression, export, layout, report, tables
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.cost import count
 from sweep.store import Record, Store, Sweep
@@ -116,7 +116,7 @@ def test_the_paper_stands_beside_ours(store):
     entropy = table.loc[("SqueezeNet", "entropy")]
     assert entropy["drop"] == pytest.approx(-0.001)
     assert np.isnan(entropy["paper_mb"])
-    shown = tables.readable(table.reset_index())
+    shown = export.readable(table.reset_index())
     assert f"{alexnet / 105_000:,.0f}x" in set(shown["reduction"])
     assert {"240", "4.8", "0.47", "-"} == set(shown["paper, MB"])
 

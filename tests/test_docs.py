@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from analysis import tables
+from analysis import export, tables
 from sweep import compress, evaluate
 from sweep.command import compose as compose_command
 from sweep.config import CONF, load, register_schema
@@ -67,7 +67,7 @@ def test_its_tables_are_those_of_the_committed_results(name):
     written = (ROOT / "docs" / "tables" / f"{name}.md").read_text()
     (sweep,) = [sweep for sweep in tables.sweeps(ROOT / "docs" / "results") if sweep.name == name]
     runs = tables.of_sweep(tables.load(ROOT / "docs" / "results"), sweep)
-    assert written == tables.markdown(tables.readable(tables.over_seeds(runs, [sweep.varied[0].removeprefix("arch.")])))
+    assert written == export.markdown(export.readable(tables.over_seeds(runs, [sweep.varied[0].removeprefix("arch.")])))
     for row in written.splitlines()[2:]:
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         value, parameters, top1 = cells[0], cells[1], cells[5]

@@ -2,7 +2,6 @@ import dataclasses
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from analysis import tables
@@ -117,23 +116,6 @@ def test_over_seeds_by_hand(store):
     # Student's t with 1 degree of freedom: 12.7062; standard deviation of 0.8 and 0.9: 0.0707107
     assert groups["top1_high"][1] - 0.85 == pytest.approx(12.7062 * 0.0707107 / np.sqrt(2), rel=1e-5)
     assert np.isnan(groups["top1_low"][0])
-
-
-def test_written_tables_read_back(store, tmp_path):
-    groups = tables.over_seeds(tables.load(store.root), ["sr"])
-    tables.write(groups, tmp_path / "out", "sr")
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "sr.csv"), groups)
-    lines = (tmp_path / "out" / "sr.md").read_text().splitlines()
-    assert lines[0].startswith("| sr | parameters | MiB |")
-    assert len(lines) == 4
-    assert lines[3].startswith("| 0.5 | ")
-    # Student's t of 1 degree of freedom at 97.5 % is 12.706; the standard error of {0.8, 0.9} is 0.05.
-    assert " 85.00 (21.47 to 148.53) |" in lines[3]
-    assert " | 70.00 | 1 |" in lines[2]  # no interval for one seed
-
-
-def test_markdown_escapes_bars():
-    assert "a\\|b" in tables.markdown(pd.DataFrame({"x": ["a|b"]}))
 
 
 def test_results_with_prefers_own_results(tmp_path):

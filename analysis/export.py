@@ -1,0 +1,91 @@
+"""Tables as text: readable numbers, CSV for programs, Markdown for people."""
+
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+HEADINGS = {
+    "drop": "drop, points",
+    "paper_mb": "paper, MB",
+    "paper_reduction": "paper, reduction",
+    "paper_top1": "paper, top1 %",
+}
+# What a formula begins with in a spreadsheet, full-width signs and white space before it included (OWASP).
+FORMULAS = tuple("=+-@\t\n＝＋－＠")
+PERCENTAGES = ("top1", "top5", "validation_top1", "paper_top1")
+
+
+def readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same table for people: percentages, MiB, MMACs and minutes as text; missing is a dash.
+
+    The ends of an interval, columns *_low and *_high, stand behind the mean in its column.
+    """
+    shown: dict[str, list[str]] = {}
+    for name in frame.columns:
+        values, title = list(frame[name]), HEADINGS.get(name, name)
+        if name.removesuffix("_low").removesuffix("_high") != name:
+            continue
+        if name == "drop" or name in PERCENTAGES:
+            ends = [list(frame[f"{name}{end}"]) if f"{name}{end}" in frame else [None] * len(frame) for end in ENDS]
+            shown[HEADINGS.get(name, f"{name} %")] = [_percentages(*row) for row in zip(values, *ends, strict=True)]
+        elif name.endswith("reduction"):
+            shown[title] = [_text(value, lambda v: f"{v:,.0f}x") for value in values]
+        elif name == "size_mib":
+            shown["MiB"] = [_text(value, lambda v: f"{v:.3f}") for value in values]
+        elif name == "macs":
+            shown["MMACs"] = [_text(value, lambda v: f"{v / 1e6:.1f}") for value in values]
+        elif name == "train_seconds":
+            shown["training, min"] = [_text(value, lambda v: f"{v / 60:.1f}") for value in values]
+        elif name in ("parameters", "activations", "size_bytes", "bytes"):
+            shown[name] = [_text(value, lambda v: f"{int(v):,}") for value in values]
+        else:
+            shown[title] = [_text(value, lambda v: f"{v:g}" if isinstance(v, float) else str(v)) for value in values]
+    return pd.DataFrame(shown)
+
+
+ENDS = ("_low", "_high")
+
+
+def _percentages(mean: Any, low: Any, high: Any) -> str:
+    """A mean with the ends of its interval if it has one, in percent."""
+    mean, low, high = (_text(value, lambda v: f"{100 * v:.2f}") for value in (mean, low, high))
+    return mean if low == "-" else f"{mean} ({low} to {high})"
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A table in Markdown, as GitHub reads it; the cells show their text as it is, on one line."""
+    rows = [list(frame.columns), ["---"] * frame.shape[1], *frame.astype(str).to_numpy().tolist()]
+    return "".join("| " + " | ".join(_escaped(str(cell)) for cell in row) + " |\n" for row in rows)
+
+
+def _escaped(cell: str) -> str:
+    """Text that Markdown takes for neither HTML, code, a link, an image nor the end of the cell."""
+    return html.escape(re.sub(r"([\\|`\[\]])", r"\\\1", " ".join(cell.split())), quote=False)
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """A table as CSV, with all digits. Texts that a spreadsheet would take for a formula begin with an apostrophe."""
+    return frame.map(_inert).to_csv(index=False)
+
+
+def _inert(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell  # numbers keep their minus sign
+    text = "\n".join(cell.splitlines())  # a lone carriage return would end the row: it is not quoted
+    return f"'{text}" if text.startswith(FORMULAS) else text
+
+
+def write(frame: pd.DataFrame, folder: Path, name: str) -> None:
+    """Write the table as <name>.csv, for programs, and as <name>.md, for people."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.csv").write_text(csv(frame), "utf-8", "backslashreplace")
+    (folder / f"{name}.md").write_text(markdown(readable(frame)), "utf-8", "backslashreplace")
+
+
+def _text(value: Any, show: Any) -> str:
+    missing = value is None or (isinstance(value, float | np.floating) and np.isnan(value))
+    return "-" if missing else str(show(value))
