@@ -1,11 +1,16 @@
 """From the command line to durable rows: configuration, runs, the store, sweeps."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 _fire = importlib.util.find_spec("fire")
 if _fire is None or _fire.origin is None or Path(_fire.origin).parents[1] != Path(__file__).parents[1]:
-    raise ImportError(
-        "`import fire` finds another package than the one beside sweep/ (python-fire has this name too): "
-        "run from the checkout, in its own environment (make setup)"
+    _message = (
+        "`import fire` must find the package beside sweep/, got another one (python-fire has this name too): "
+        "use an environment of its own (make setup)"
     )
+    if sys.argv[0] == "-m":  # Python has not yet found the module that python -m sweep runs: no traceback for the user
+        print(f"sweep: {_message}", file=sys.stderr)
+        sys.exit(2)
+    raise ImportError(_message)

@@ -25,7 +25,8 @@ from sweep.search.spec import SearchSpec
 from sweep.store import Record
 
 PARTS = ("arch", "data", "train", "compress")
-CONF = Path(__file__).parents[1] / "conf"
+# In sweep/ where the package is installed (pyproject.toml), beside it in a checkout.
+CONF = next(folder for parent in Path(__file__).parents[:2] if (folder := parent / "conf").is_dir())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from fire.errors import SpecError
 from sweep.config import CONF, PARTS
 
 TEXT = """\
-Train SqueezeNet-style networks and sweep their metaparameters. Run from the checkout.
+Train SqueezeNet-style networks and sweep their metaparameters.
 
   python -m sweep experiment=sr                         the squeeze-ratio sweep (also pct_3x3, bypass)
   python -m sweep -m arch.sr=0.125,0.25 seed=0,1        any other sweep
