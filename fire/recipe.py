@@ -69,7 +69,7 @@ class TrainSpec:
     mirror: bool = True  # mirror half of the images, where the data set allows it
     shift: int = 0  # random shifts of up to so many pixels, the border filled with zeros
     erase: float = 0.0  # a random square of the image with this part of its side is erased; 0: none
-    precision: str = "auto"  # auto: the faster, measured on a few steps | fp32 | bf16
+    precision: str = "auto"  # auto: bf16 where the hardware has it (fire/machine.py), else fp32 | fp32 | bf16
     kernels: str = "auto"  # of normalisation and pooling on a processor: auto, compiled if possible | compiled | torch
     channels_last: bool = True
 

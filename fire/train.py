@@ -7,10 +7,10 @@ went on from its checkpoint: each epoch draws from generators of its own, seeded
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,13 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from fire import checkpoints, kernels
+from fire import checkpoints, kernels, machine
 from fire.augment import Batches
 from fire.data import DataSet
 from fire.errors import TrainingError
 from fire.model import Network, fold
 from fire.optimizers import build_optimizers
-from fire.precision import autocast, faster_precision
 from fire.progress import Epoch, Progress
 from fire.recipe import TrainSpec
 
@@ -99,7 +98,7 @@ def train(
         chosen_kernels = kernels.fastest(device)
     network.use_compiled_kernels(chosen_kernels == "compiled")
     if precision == "auto":
-        precision = faster_precision(network, batches, spec, device)
+        precision = machine.fastest_precision(device.type)
 
     steps = batches.steps(spec.batch_size)
     chance = math.log(len(data.class_names))
@@ -238,6 +237,16 @@ def _evaluate(
     top1, top5, loss = (totals / count).tolist()
     same = count > 1 and not alive
     return Scores(top1, top5, loss), _Logits(same, zero=same and first is not None and not bool(first.any()))
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """The context of a forward pass: convolutions and linear layers compute in "bf16" or "fp32"."""
+    match precision:
+        case "fp32":
+            return nullcontext()
+        case "bf16":
+            return torch.autocast(device.type, torch.bfloat16)
+    raise ValueError(f"precision must be fp32 or bf16, got {precision!r}")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from fire.errors import InputError, require
 from sweep import usage
 from sweep.command import FAILED, guarded, refuse_input, run_one
 from sweep.config import CONF, PARTS, load, register_schema
+from sweep.overrides import as_typed
 from sweep.plan import BY_GROUP, IN_A_SEARCH, IN_A_SWEEP, OF_SWEEPS, Point, refuse, refuse_unread
 from sweep.search.spec import quoted
 
@@ -33,7 +34,10 @@ def _main() -> None:
         print(usage.text([argument for argument in sys.argv[1:] if not argument.startswith("-")]))
         return
     # Hydra wants -m first.
-    sys.argv[1:] = sorted(map(quoted, sys.argv[1:]), key=lambda argument: argument not in ("-m", "--multirun"))
+    sys.argv[1:] = sorted(
+        (as_typed(quoted(argument)) for argument in sys.argv[1:]),
+        key=lambda argument: argument not in ("-m", "--multirun"),
+    )
     arguments, unknown = get_args_parser().parse_known_args()
     for flag in unknown:
         if flag.startswith("-"):

@@ -15,8 +15,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fire.errors import InputError, MissingDataError, require
+from sweep.arithmetic import arithmetic_of, described, with_arithmetic
 from sweep.config import CONF, one_line, register_schema
-from sweep.display import Display, print_summary
+from sweep.display import Display, console, print_summary
+from sweep.overrides import as_typed
 from sweep.plan import Point
 from sweep.store import Store
 from sweep.sweepers import SweepFailedError, unfinished
@@ -52,16 +54,17 @@ def first(arguments: Sequence[str], what: str) -> tuple[Path, list[str]]:
 
 def compose(overrides: Sequence[str], parts: Sequence[str], options: Sequence[str]) -> DictConfig:
     """The configuration with overrides of some parts and options. Raises InputError for others, and for lists."""
+    overrides = [as_typed(override) for override in overrides]
     for override in overrides:
         key = override.partition("=")[0]
         if key.partition(".")[0] not in parts and key not in options:
             known = ", ".join([*(f"{part}, {part}.*" for part in parts), *options])
             raise InputError(f"arguments must be KEY=VALUE with KEY one of {known}, got {override!r}")
-    for parsed in OverridesParser.create().parse_overrides(list(overrides)):
+    for parsed in OverridesParser.create().parse_overrides(overrides):
         require(not parsed.is_sweep_override(), parsed.get_key_element(), "one value", parsed.input_line)
     register_schema()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose("config", overrides=list(overrides))
+        return hydra.compose("config", overrides=overrides)
 
 
 def refuse_input(program: str, error: InputError) -> NoReturn:
@@ -89,9 +92,12 @@ def run_one(point: Point) -> bool:
     if todo:
         from sweep.run import run  # torch is imported here, when something trains
 
+        arithmetic = arithmetic_of(point.config, former=None)
+        config = with_arithmetic(point.config, arithmetic)
+        console().print(f"computed in {described(arithmetic, config)}")
         with Display([point]) as display:
             display.started(point.key)
-            record = run(point.config, lambda progress: display.progress(point.key, progress))
+            record = run(config, lambda progress: display.progress(point.key, progress))
             display.ended(point.key, record)
     return print_summary(Store(point.config.results_dir), [point])
 

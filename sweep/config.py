@@ -1,10 +1,10 @@
 """RunConfig: all that a run depends on, its schema for Hydra, and its identity. No torch."""
 
 import dataclasses
-import functools
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+import os
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,8 @@ from fire.recipe import DataSpec, TrainSpec
 from sweep.search.spec import SearchSpec
 from sweep.store import Record
 
+SCHEMAS = "schema"  # a group of its own: beside the presets they would be choices, and train=glob(*) find them
+DIGITS = 12  # of a number, that count
 PARTS = ("arch", "data", "train", "compress")
 # In sweep/ where the package is installed (pyproject.toml), beside it in a checkout.
 CONF = next(folder for parent in Path(__file__).parents[:2] if (folder := parent / "conf").is_dir())
@@ -35,16 +37,20 @@ class RunOptions:
 
     seed: int = 0
     device: str = "auto"  # auto | cpu | cuda | cuda:0 ...
-    threads: int = 0  # of a run; 0: the cores, divided among the workers
-    workers: int = 0  # runs at a time in a sweep; 0: one a core, or runs_per_gpu on each GPU
+    threads: int = 0  # of a run; 0: one, so that a run by itself gives the bits of the same run in a sweep
+    workers: int = 0  # runs at a time in a sweep; 0: as many as the cores suffice for, or runs_per_gpu on each GPU
     runs_per_gpu: int = 1
     stop_epoch: int = 0  # leave a run off after so many epochs; a later launch goes on; 0: train to the end
     timeout: float = 0.0  # seconds after which a run of a sweep is stopped, until the next launch; 0: never
     results_dir: str = "results"
     data_dir: str = "data"  # downloads and decoded images
     dry_run: bool = False
+    auto_precision: str = ""  # what train.precision=auto means; empty: as the sweep began, or as this machine has it
+    auto_kernels: str = ""  # likewise for train.kernels=auto
 
     def __post_init__(self) -> None:
+        for name in ("results_dir", "data_dir"):
+            object.__setattr__(self, name, in_home(getattr(self, name)))
         require(0 <= self.seed < 2**64, "seed", "at least 0 and below 2^64", self.seed)  # as torch's generators take it
         known = self.device in ("auto", "cpu", "cuda") or self.device.startswith("cuda:")
         require(known, "device", "one of auto, cpu, cuda, cuda:N", self.device)
@@ -52,6 +58,8 @@ class RunOptions:
         require(self.workers >= 0, "workers", "at least 0", self.workers)
         require(self.runs_per_gpu >= 1, "runs_per_gpu", "at least 1", self.runs_per_gpu)
         require(self.stop_epoch >= 0, "stop_epoch", "at least 0", self.stop_epoch)
+        require(self.auto_precision in ("", "fp32", "bf16"), "auto_precision", "fp32 or bf16", self.auto_precision)
+        require(self.auto_kernels in ("", "compiled", "torch"), "auto_kernels", "compiled or torch", self.auto_kernels)
         require(0 <= self.timeout < float("inf"), "timeout", "at least 0 and finite", self.timeout)
 
 
@@ -66,6 +74,8 @@ class RunConfig(RunOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for part in PARTS:
+            object.__setattr__(self, part, _canonical(getattr(self, part)))
         agrees = self.arch.classes == self.data.classes
         require(agrees, "arch.classes", f"data.classes, {self.data.classes}", self.arch.classes)
         whole = self.stop_epoch == 0 or not self.is_compressed
@@ -79,7 +89,7 @@ class RunConfig(RunOptions):
     @property
     def cost(self) -> Cost:
         """Cost of the network on this data; raises SpecError if the images are too small for it."""
-        with _in_part("data"):
+        with in_part("data"):
             return count(self.arch, self.data.image_size, self.data.channels)
 
     @property
@@ -120,28 +130,44 @@ class RunConfig(RunOptions):
 
 def _differing(spec: Any) -> dict[str, Any]:
     return {
-        # 1 and 1.0 are one value, and must be one key
-        field.name: float(value) if isinstance(field.default, float) else value
-        for field in dataclasses.fields(spec)
-        if (value := getattr(spec, field.name)) != field.default
+        field.name: value for field in dataclasses.fields(spec) if (value := getattr(spec, field.name)) != field.default
     }
+
+
+def _canonical(spec: Any) -> Any:
+    """The specification with each number in one form, however it was computed: 0.30000000000000004 is 0.3, 1 is 1.0.
+
+    range(0.1,1,0.1) makes the first of them; without this it would be another key, and trained once more.
+    """
+    numbers = {
+        field.name: float(f"{getattr(spec, field.name):.{DIGITS}g}")
+        for field in dataclasses.fields(spec)
+        if isinstance(field.default, float)
+    }
+    return replace(spec, **numbers)
 
 
 def register_schema() -> None:
     """Make the dataclasses known to Hydra as the bases that the YAML files of conf/ fill in."""
     store = ConfigStore.instance()
     for name, family in FAMILIES.items():
-        store.store(group="arch", name=f"{name}_schema", node=_schema(family))
-    store.store(group="data", name="schema", node=_schema(DataSpec))
-    store.store(group="train", name="schema", node=_schema(TrainSpec))
-    store.store(group="compress", name="schema", node=_schema(CompressSpec))
-    store.store(name="schema", node={**dataclasses.asdict(RunOptions()), "search": _schema(SearchSpec)})
+        store.store(group=SCHEMAS, name=name, node=schema_of(family))
+    for name, spec in (("data", DataSpec), ("train", TrainSpec), ("compress", CompressSpec)):
+        store.store(group=SCHEMAS, name=name, node=schema_of(spec))
+    options = {**dataclasses.asdict(RunOptions()), "search": schema_of(SearchSpec)}
+    store.store(group=SCHEMAS, name="options", node=options)
 
 
-def _schema(cls: type[Any]) -> DictConfig:
+def schema_of(cls: type[Any]) -> DictConfig:
+    """A node with the class's fields and defaults, which converts values to the fields' types."""
     node: DictConfig = OmegaConf.structured(cls)
     OmegaConf.set_readonly(node, None)  # frozen dataclasses come read-only, and YAML could not be merged over them
     return node
+
+
+def in_home(path: str) -> str:
+    """The path with ~ as the home folder, as in a shell, which leaves it alone behind KEY=."""
+    return os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser raises for ~name of an unknown user)
 
 
 def describe_folder(root: str) -> tuple[int, str]:
@@ -167,6 +193,10 @@ def load(cfg: DictConfig, describe: Callable[[str], tuple[int, str]] = describe_
         cfg = cfg.copy()
         with flag_override(cfg, ["readonly", "struct"], [False, False]):
             cfg.pop("search", None)  # of the sweep, not of a run
+            if cfg.data.root is not None:
+                cfg.data.root = in_home(str(cfg.data.root))
+            if cfg.train.weights:
+                cfg.train.weights = in_home(str(cfg.train.weights))
             if cfg.data.name == "image_folder" and cfg.data.root is not None:
                 cfg.data.classes, cfg.data.fingerprint = describe(str(cfg.data.root))
             if cfg.train.weights:
@@ -174,7 +204,7 @@ def load(cfg: DictConfig, describe: Callable[[str], tuple[int, str]] = describe_
         refuse_unknown(cfg, "", RunConfig)
         for name in PARTS:
             refuse_unknown(cfg[name], f"{name}.", OmegaConf.get_type(cfg[name]))
-        with _in_part("arch"):
+        with in_part("arch"):
             arch: Any = OmegaConf.to_object(cfg.arch)
         parts: dict[str, Any] = {"arch": arch} | {name: OmegaConf.to_object(cfg[name]) for name in PARTS[1:]}
         return RunConfig(**parts, **dataclasses.asdict(run_options(cfg)))
@@ -185,7 +215,7 @@ def load(cfg: DictConfig, describe: Callable[[str], tuple[int, str]] = describe_
 def run_options(cfg: DictConfig) -> RunOptions:
     """The options of a composed configuration. Raises InputError or OmegaConf's error where a value breaks its rule."""
     given = {field.name: cfg[field.name] for field in dataclasses.fields(RunOptions)}
-    options: Any = OmegaConf.to_object(OmegaConf.merge(_schema(RunOptions), given))
+    options: Any = OmegaConf.to_object(OmegaConf.merge(schema_of(RunOptions), given))
     return cast(RunOptions, options)
 
 
@@ -204,43 +234,8 @@ def of_record(record: Record) -> RunConfig | None:
         return None
 
 
-def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig | None:
-    """The configuration with some of its fields set, such as arch.sr or seed, each to a value of its type.
-
-    None if that takes a composed configuration: unknown keys, interpolations, values of another type, other data.
-    Raises InputError where a value breaks its rule.
-    """
-    changes: dict[str, dict[str, Any]] = {part: {} for part in (*PARTS, "")}
-    for key, value in values.items():
-        part, _, name = key.rpartition(".")
-        of: Any = getattr(config, part) if part in PARTS else RunOptions()
-        known = part in changes and name in {field.name for field in dataclasses.fields(of)}
-        if (
-            not known
-            or key in ("data.name", "data.root", "data.fingerprint", "train.weights", "train.weights_fingerprint")
-            or "${" in str(value)
-        ):
-            return None
-        try:
-            probe = _probe(type(of))  # type: ignore[arg-type] # of a type it cannot tell to be hashable
-            probe[name] = value
-            changes[part][name] = probe[name]
-        except OmegaConfBaseException:
-            return None
-    with _in_part("arch"):
-        arch = replace(config.arch, **changes["arch"])
-    parts = {part: replace(getattr(config, part), **changes[part]) for part in PARTS[1:] if changes[part]}
-    return replace(config, arch=arch, **parts, **changes[""])
-
-
-@functools.cache
-def _probe(cls: type[Any]) -> DictConfig:
-    """A node that converts values to the types of the class's fields."""
-    return _schema(cls)
-
-
 @contextmanager
-def _in_part(part: str) -> Iterator[None]:
+def in_part(part: str) -> Iterator[None]:
     """Has errors of the network's specification or cost, which know no parts, name the field as a command line does."""
     try:
         yield
@@ -275,8 +270,7 @@ def one_line(error: BaseException) -> str:
             return f"{key if equals else 'arguments'} must be {rule}, got {value if equals else key!r}"
         if isinstance(current, MissingConfigException) and current.missing_cfg_file and current.options:
             group, _, name = current.missing_cfg_file.rpartition("/")
-            options = [option for option in current.options if not option.endswith("schema")]
-            return f"{group} must be one of {', '.join(options)}, got {name!r}"
+            return f"{group} must be one of {', '.join(current.options)}, got {name!r}"
         if isinstance(current, ConfigAttributeError | ConfigKeyError) and isinstance(current.parent_node, DictConfig):
             return _unknown(str(current.full_key), [str(key) for key in current.parent_node if key != "hydra"])
         lines = str(current).partition("Config search path:")[0].splitlines()

@@ -21,7 +21,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from fire import data, folders, pretrained, train
+from fire import data, folders, machine, pretrained, train
 from fire.augment import Batches
 from fire.data import DataSet, ImageSet
 from fire.errors import InputError
@@ -53,7 +53,7 @@ def _main(arguments: list[str]) -> None:
 def evaluate(path: Path, cfg: DictConfig) -> list[str]:
     """What the command prints. Raises InputError if weights and images cannot be used, or not with each other."""
     options = run_options(cfg)
-    device = prepare_process(options.device, options.threads)
+    device = prepare_process(options.device, options.threads or machine.cores())
     deployed = pretrained.read(path, _typed(cfg.arch))
     expects = deployed.preprocessing
     spec: DataSpec = _typed(cfg.data)

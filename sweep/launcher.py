@@ -16,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from sweep import origin
+from fire import machine
 from sweep.config import RunConfig
 from sweep.display import Display
 from sweep.plan import Planner, Point
@@ -58,8 +58,8 @@ class LocalLauncher(Launcher):
         return [returned] * len(points)
 
     def run(self, config: RunConfig, runs: int, source: Source, display: Display) -> None:
-        """Run what the source gives, at most `runs` at a time, in the places and with the threads of the options."""
-        _Pool(source, slots(config, runs), threads_of(config, runs), display).run()
+        """Run what the source gives, at most `runs` at a time, in the places of the options."""
+        _Pool(source, slots(config, runs), display).run()
 
 
 def _config_of(point: Point | None) -> RunConfig | None:
@@ -69,14 +69,10 @@ def _config_of(point: Point | None) -> RunConfig | None:
 def slots(config: RunConfig, runs: int) -> list[str | None]:
     """Where runs go at a time, each the name of a GPU, or None for the processor; at most config.workers of them."""
     # cuda:1 is the second of the GPUs that this process may use, whatever its name.
-    gpus = [name for i, name in enumerate(origin.gpus()) if config.device in ("auto", "cuda", f"cuda:{i}")]
-    places: list[str | None] = [*gpus] * config.runs_per_gpu or [None] * (config.workers or origin.cores())
+    gpus = [name for i, name in enumerate(machine.gpus()) if config.device in ("auto", "cuda", f"cuda:{i}")]
+    on_cores = config.workers or max(1, machine.cores() // (config.threads or 1))
+    places: list[str | None] = [*gpus] * config.runs_per_gpu or [None] * on_cores
     return places[: min(config.workers or len(places), runs)]
-
-
-def threads_of(config: RunConfig, runs: int) -> int:
-    """How many threads each of so many runs has."""
-    return config.threads or max(1, origin.cores() // len(slots(config, runs)))
 
 
 @dataclass
@@ -92,7 +88,7 @@ class _Running:
 class _Pool:
     """The runs of a launch, each in a process of its own."""
 
-    def __init__(self, source: Source, places: list[str | None], threads: int, display: Display) -> None:
+    def __init__(self, source: Source, places: list[str | None], display: Display) -> None:
         self._context = multiprocessing.get_context("forkserver")
         # What every run imports, once: also the command itself, and torch._dynamo, which the first optimizer imports.
         self._context.set_forkserver_preload(["sweep.__main__", "sweep.run", "torch._dynamo"])
@@ -100,7 +96,6 @@ class _Pool:
         self._has_more = True  # as far as is known: asked again when a run has ended
         self._again: list[RunConfig] = []  # killed once
         self._free = places
-        self._threads = threads
         self._running: dict[Connection, _Running] = {}
         self._attempts: dict[str, int] = {}
         self._display = display
@@ -110,7 +105,7 @@ class _Pool:
         try:
             while True:
                 while self._free and (config := self._next()) is not None:
-                    self._start(replace(config, threads=self._threads), self._free.pop(0))
+                    self._start(config, self._free.pop(0))
                 if not self._running:
                     return
                 seconds = min(running.deadline for running in self._running.values()) - time.monotonic()

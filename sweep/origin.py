@@ -1,62 +1,46 @@
-"""Where a result comes from: commit, machine, versions. Standard library only."""
+"""Where a result comes from: commit, machine, time. Standard library only."""
 
 import datetime
 import functools
 import os
-import platform
 import subprocess
 from pathlib import Path
+
+from fire import machine
 
 CHECKOUT = Path(__file__).parents[1]
 
 
 @functools.cache
 def git_state() -> tuple[str | None, bool | None]:
-    """The checkout's commit, and whether tracked files differ from it; None where git does not tell."""
-    commit = _git("rev-parse", "HEAD")
+    """The commit of this program's checkout, and whether tracked files differ from it; None where it is no checkout."""
+    top = _git("rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != CHECKOUT.resolve():  # unpacked inside of another repository
+        return None, None
     changes = _git("status", "--porcelain", "--untracked-files=no")
-    return commit or None, None if changes is None else bool(changes)
+    return _git("rev-parse", "HEAD"), None if changes is None else bool(changes)
 
 
 def _git(*arguments: str) -> str | None:
+    # Variables such as GIT_DIR, which hooks set, would name another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
-            ["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True, timeout=20, check=True
+            ["git", "-C", str(CHECKOUT), *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
 
 
-@functools.cache
 def host() -> str:
-    """The processor and its number of usable cores, which tell more of a result than the machine's name does."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
-    except OSError:
-        pass  # not Linux
-    return f"{model}, {cores()} cores"
-
-
-def cores() -> int:
-    """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def gpus() -> list[str]:
-    """The names, as CUDA_VISIBLE_DEVICES has them, of the GPUs this process may use; found without torch."""
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is not None:
-        return [name.strip() for name in allowed.split(",") if name.strip() not in ("", "-1")]
-    try:
-        listing = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [str(number) for number, _ in enumerate(listing.stdout.splitlines())]
+    """The processor and the number of cores to use, which say more of a result than the machine's name does."""
+    return f"{machine.processor()}, {machine.cores()} cores"
 
 
 def now() -> str:

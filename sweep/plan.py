@@ -17,7 +17,8 @@ from rich.table import Table
 
 from fire.cost import Cost
 from fire.errors import InputError, require
-from sweep.config import RunConfig, RunOptions, describe_folder, load, one_line, with_values
+from sweep.config import RunConfig, RunOptions, describe_folder, load, one_line
+from sweep.overrides import with_values
 
 # What says only where and how fast to run, and so does not tell sweeps apart.
 EXECUTION = {"data.root", *(field.name for field in dataclasses.fields(RunOptions))} - {"seed"}

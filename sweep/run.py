@@ -5,6 +5,7 @@ import dataclasses
 import math
 import traceback as traceback_module
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from fire import data, model, pretrained, train, weights
+from fire import data, machine, model, pretrained, train, weights
 from fire.augment import Batches
 from fire.compress import container, methods
 from fire.compress.levels import Compressed, values
@@ -21,6 +22,7 @@ from fire.files import locked, write
 from fire.header import Preprocessing
 from fire.latency import latency
 from fire.progress import Epoch, Progress
+from fire.recipe import TrainSpec
 from sweep import origin
 from sweep.config import RunConfig
 from sweep.store import COMPRESSED, WEIGHTS, Record, Status, Store, curve_csv
@@ -105,7 +107,7 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
     trained = train.train(
         network,
         images,
-        config.train,
+        _recipe(config),
         seed=config.seed,
         device=device,
         checkpoint=folder / "checkpoint.pt",
@@ -164,7 +166,7 @@ def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict
         deployed.network,
         images,
         config.compress,
-        train=config.train,
+        train=_recipe(config),
         seed=config.seed,
         device=device,
         checkpoint=folder / "checkpoint.pt",
@@ -234,6 +236,16 @@ def device_name(device: torch.device) -> str:
     return str(device) if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
+def _recipe(config: RunConfig) -> TrainSpec:
+    """The recipe, with what `auto` means in this sweep."""
+    spec = config.train
+    if spec.precision == "auto" and config.auto_precision:
+        spec = replace(spec, precision=config.auto_precision)
+    if spec.kernels == "auto" and config.auto_kernels:
+        spec = replace(spec, kernels=config.auto_kernels)
+    return spec
+
+
 def _content(config: RunConfig) -> dict[str, Any]:
     return {
         "arch": {"family": config.family, **dataclasses.asdict(config.arch)},
@@ -255,8 +267,8 @@ def prepare_process(device: str, threads: int) -> torch.device:
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device must be one that torch can use here, got {device!r}") from error
-    if threads:
-        torch.set_num_threads(threads)
+    if threads or chosen.type == "cpu":
+        torch.set_num_threads(min(threads or 1, machine.cores()))
     torch.set_flush_denormal(True)
     _keep_freed_memory()
     return chosen

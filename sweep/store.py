@@ -82,6 +82,15 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Arithmetic:
+    """What decides the bits of runs besides their configurations: what `auto` means, and the threads of a run."""
+
+    precision: str
+    kernels: str
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sweep:
     """The manifest of a launched sweep: what was asked for, and for each point its overrides and its run's key.
 
@@ -95,6 +104,7 @@ class Sweep:
     experiment: str | None = None
     overrides: tuple[str, ...] = ()  # of the command line, as typed, without those that only say where and how to run
     launched: str | None = None  # ISO 8601, UTC: when this command was last run
+    arithmetic: Arithmetic | None = None  # of all its runs, as its first launch chose; None: each chose for itself
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -187,6 +197,7 @@ class Store:
         content = {"format": FORMAT, "name": sweep.name, "varied": list(sweep.varied), "points": points}
         content |= {} if sweep.search is None else {"search": sweep.search}
         content |= {"experiment": sweep.experiment, "overrides": list(sweep.overrides), "launched": sweep.launched}
+        content |= {} if sweep.arithmetic is None else {"arithmetic": dataclasses.asdict(sweep.arithmetic)}
         write(path, json.dumps(content, indent=1) + "\n")
         return path
 
@@ -204,6 +215,7 @@ class Store:
                 experiment=content.get("experiment"),
                 overrides=tuple(content.get("overrides", ())),
                 launched=content.get("launched"),
+                arithmetic=Arithmetic(**content["arithmetic"]) if "arithmetic" in content else None,
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -20,8 +20,12 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from fire import data
+from fire.errors import require
 from sweep import origin
+from sweep.arithmetic import arithmetic_of, described, overrides_of
 from sweep.display import console, print_summary
+from sweep.launcher import LocalLauncher
+from sweep.overrides import canonical
 from sweep.plan import BY_GROUP, EXECUTION, IN_A_SEARCH, Planner, Point, dry_run_table, refuse, refuse_unread
 from sweep.store import Store, Sweep
 
@@ -55,17 +59,27 @@ class StoreSweeper(Sweeper):
         assert self.launcher is not None
         refuse(arguments, ["search"], IN_A_SEARCH)
         overrides = self.overrides(arguments)
+        for override in overrides:  # they make no other runs: the same ones would be counted several times
+            key = override.get_key_element()
+            require(not (override.is_sweep_override() and key in EXECUTION), key, "one value", override.input_line)
         (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-        points = _distinct(self.planner.grid(grid))
+        points = _distinct(self.planner.grid([[canonical(text) for text in combination] for combination in grid]))
         refuse_unread([override.input_line or "" for override in overrides], [point.config for point in points])
         todo = unfinished(points)
         if todo is None:
             return
         store = Store(points[0].config.results_dir)
-        path = store.write_sweep(_manifest(self.config, overrides, points))
+        sweep = _manifest(self.config, overrides, points)
+        computed: list[str] = []
+        if isinstance(self.launcher, LocalLauncher):  # else the runs may go to other machines, and choose there
+            arithmetic = arithmetic_of(points[0].config, store.read_sweep(sweep.name))
+            sweep = replace(sweep, arithmetic=arithmetic)
+            computed = overrides_of(arithmetic)
+            console().print(f"computed in {described(arithmetic, points[0].config)}")
+        path = store.write_sweep(sweep)
         console().print(f"{len(points)} runs, {len(points) - len(todo)} finished before; {path}")
         for batch in _batches(todo, store):
-            self.launcher.launch([list(point.overrides) for point in batch], initial_job_idx=0)
+            self.launcher.launch([[*point.overrides, *computed] for point in batch], initial_job_idx=0)
         if not print_summary(store, points):
             raise SweepFailedError
 

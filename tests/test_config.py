@@ -142,6 +142,8 @@ def test_each_seed_has_a_key():
         {"results_dir": "elsewhere"},
         {"data_dir": "elsewhere"},
         {"dry_run": True},
+        {"auto_precision": "bf16"},
+        {"auto_kernels": "torch"},
     ],
     ids=str,
 )
@@ -151,7 +153,7 @@ def test_where_and_how_fast_does_not_change_the_key(changes):
 
 def test_all_options_are_told_apart():
     in_no_key = {"device", "threads", "workers", "runs_per_gpu", "stop_epoch", "timeout"}
-    in_no_key |= {"results_dir", "data_dir", "dry_run"}
+    in_no_key |= {"results_dir", "data_dir", "dry_run", "auto_precision", "auto_kernels"}
     assert {field.name for field in dataclasses.fields(RunOptions)} == in_no_key | {"seed"}
 
 
@@ -221,7 +223,7 @@ def test_image_folders(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("seed=-1", "seed must be at least 0, got -1"),
+        ("seed=-1", "seed must be at least 0 and below 2^64, got -1"),
         ("device=tpu", "device must be one of auto, cpu, cuda, cuda:N, got 'tpu'"),
         ("threads=-2", "threads must be at least 0, got -2"),
         ("workers=-1", "workers must be at least 0, got -1"),
@@ -242,3 +244,25 @@ def test_a_bad_value_is_named_with_its_rule(override, message):
         point(override)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        ([], "efa3aea4ce126ac0"),
+        (["arch.sr=0.25", "seed=3"], "4f011ea5c5be6ff7"),
+        (["arch=squeezenet_narrow", "arch.pct_3x3=0.01", "arch.sr=0.5"], "891d8e6ce303308f"),
+        (["arch=squeezenet_v1_0", "data=cifar10", "train=full"], "8bee2a7559c5760a"),
+        (["arch=squeezenet_v1_1", "arch.classes=100", "data=cifar100", "arch.bypass=simple"], "7aea2775af3cb549"),
+        (["arch=alexnet_small", "train.optimizer=sgd"], "5dc49f7170ebb551"),
+        (["data=digits", "train.precision=bf16", "train.lr=1", "arch=squeezenet_narrow"], "77e2c6b95214e7f8"),
+        (["compress=deep_compression", "compress.density=0.33", "compress.conv_bits=4"], "6ae0c4c6143521e4"),
+        (["compress=entropy", "compress.rate=0.02"], "a3cc0abe453a5de4"),
+        (
+            ["data.validation=200", "data.limit=1000", "train.kernels=torch", "threads=2", "workers=3"],
+            "bcc0665bcdf41431",
+        ),
+    ],
+)
+def test_keys_of_earlier_results_are_found_again(overrides, key):
+    assert point(*overrides).key == key  # as the program of 2026-11-27 had them: results made by then are not lost

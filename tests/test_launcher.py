@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fire import machine
 from fire.files import locked
-from sweep import origin
 from sweep.launcher import slots
 from sweep.store import Store
 from tests.sweeping import TINY, command, finish, point, start
@@ -158,30 +158,20 @@ def test_a_run_out_of_memory_is_tried_twice(data_dir, tmp_path):
     [
         ({}, "", [None] * 3),
         ({"workers": 2}, "", [None] * 2),
+        ({"threads": 2}, "", [None]),
+        ({"threads": 2, "workers": 3}, "", [None] * 3),
         ({}, "0,2", ["0", "2"]),
         ({"runs_per_gpu": 3}, "0,2", ["0", "2", "0", "2", "0"]),  # five runs: no more places
         ({"runs_per_gpu": 3, "workers": 4}, "0,2", ["0", "2", "0", "2"]),
         ({"device": "cpu"}, "0,2", [None] * 3),
         ({"device": "cuda:1", "runs_per_gpu": 2}, "0,1", ["1", "1"]),
         ({"device": "cuda:1"}, "2,3", ["3"]),
-        ({}, "-1", [None] * 3),
     ],
 )
 def test_places_for_runs(options, visible, expected, monkeypatch):
-    monkeypatch.setattr(origin, "cores", lambda: 3)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(machine, "cores", lambda: 3)
+    monkeypatch.setattr(machine, "gpus", lambda: [name for name in visible.split(",") if name])
     assert slots(replace(point(*TINY).config, **options), runs=5) == expected
-
-
-def test_gpus_are_counted_without_torch(monkeypatch, tmp_path):
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho 'GPU 0: A (UUID: x)'; echo 'GPU 1: A (UUID: y)'\n")
-    tool.chmod(0o755)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert origin.gpus() == ["0", "1"]
-    tool.write_text("#!/bin/sh\nexit 9\n")
-    assert origin.gpus() == []
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])

@@ -212,19 +212,19 @@ def trained(tmp_path_factory):
 
 def test_only_latencies_of_the_same_machine_device_and_threads_are_compared(trained):
     made, record, store = trained
-    here = latencies._take(made, 1, [record])
+    here = latencies._take(made, [record])
     assert (here.threads, here.device, here.host, here.measured) == (1, "cpu", origin.host(), {})
     assert here.of(record) == record.latency_seconds > 0
     for elsewhere in ({"threads": 64}, {"host": "a faster one"}, {"device": "a GPU"}, {"latency_seconds": None}):
         other = replace(record, **elsewhere)
-        measured = latencies._take(made, 1, [other])
+        measured = latencies._take(made, [other])
         assert measured.of(other) == measured.measured[record.key] > 0, "its weights are here"
-        assert latencies._take(made, 1, [replace(other, status="stopped")]).of(other) is None
+        assert latencies._take(made, [replace(other, status="stopped")]).of(other) is None
         assert history.trial_of(store, other, here).latency_seconds is None
 
 
 def test_latencies_are_taken_in_a_process_of_their_own(trained, tmp_path):
     made, record, _ = trained
     without_weights = replace(made, results_dir=str(tmp_path))
-    found = latencies.take(without_weights, 1, [replace(record, threads=64)])
+    found = latencies.take(without_weights, [replace(record, threads=64)])
     assert (found.threads, found.device, found.measured) == (1, "cpu", {})

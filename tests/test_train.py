@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fire import machine
 from fire.augment import Batches
 from fire.errors import TrainingError
 from fire.model import Network, build, fold
 from fire.progress import Progress
 from fire.recipe import TrainSpec
-from fire.train import Scores, Trained, evaluate, learning_rate, train
+from fire.train import Scores, Trained, autocast, evaluate, learning_rate, train
 
 QUICK = TrainSpec(epochs=3, batch_size=64, lr=0.1, precision="fp32", shift=1)
 
@@ -162,12 +163,17 @@ def test_damaged_checkpoint_means_starting_anew(damage, run, tmp_path):
     assert seen[-1].epochs_done == 1
 
 
-def test_precision_chosen_by_measuring_is_recorded_and_gives_the_same_bits(run):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_precision_chosen_by_the_hardware_is_recorded_and_gives_the_same_bits(precision, run, monkeypatch):
+    monkeypatch.setattr(machine, "has_bf16", lambda device: precision == "bf16")
     chosen = run(replace(QUICK, epochs=1, precision="auto"))
-    assert chosen.precision in ("fp32", "bf16")
-    named = run(replace(QUICK, epochs=1, precision=chosen.precision))
-    assert named.precision == chosen.precision
-    assert same_weights(chosen.network, named.network)
+    assert chosen.precision == precision
+    assert same_weights(chosen.network, run(replace(QUICK, epochs=1, precision=precision)).network)
+
+
+def test_another_precision_is_an_error(cpu):
+    with pytest.raises(ValueError, match="precision must be fp32 or bf16, got 'fp16'"):
+        autocast(cpu, "fp16")
 
 
 def test_bf16_rounds_and_learns(run):

@@ -14,16 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from fire import checkpoints, kernels
+from fire import checkpoints, kernels, machine
 from fire.augment import Batches
 from fire.compress.spec import CompressSpec
 from fire.data import DataSet
 from fire.errors import TrainingError
 from fire.model import Network
-from fire.precision import autocast, faster_precision
 from fire.progress import Epoch, Progress
 from fire.recipe import TrainSpec
-from fire.train import REPORT_SECONDS, Scores, evaluate, learning_rate
+from fire.train import REPORT_SECONDS, Scores, autocast, evaluate, learning_rate
 
 WARMUP = 0.1  # part of a stage in which the learning rate rises
 CLIP = 1.0  # networks without normalisation need it: docs/log.md
@@ -81,7 +80,7 @@ class FineTuning:
         self._teacher = copy.deepcopy(self.network).eval() if spec.distillation else None
         self.precision = train.precision if self._saved is None else self._saved.precision
         if self.precision == "auto":
-            self.precision = faster_precision(self.network, self.batches, train, device)
+            self.precision = machine.fastest_precision(device.type)
 
     def stage(
         self,

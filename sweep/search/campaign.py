@@ -9,6 +9,7 @@ from rich.table import Table
 
 from fire.cost import MIB
 from fire.files import locked
+from sweep.arithmetic import with_arithmetic
 from sweep.config import RunConfig
 from sweep.display import Display, console, percent, print_failures, why_unfinished
 from sweep.search import history
@@ -48,7 +49,8 @@ class Campaign:
                 if self.store.is_busy(point.key):
                     self._elsewhere.add(point.key)  # another search had the same idea
                     continue
-                config = replace(point.config, stop_epoch=0 if job.epoch == point.config.train.epochs else job.epoch)
+                config = with_arithmetic(point.config, self.manifest.arithmetic)
+                config = replace(config, stop_epoch=0 if job.epoch == config.train.epochs else job.epoch)
                 self.display.add(replace(point, config=config), self.space.label(job.point))
                 return config
         return None

@@ -27,24 +27,24 @@ class Latencies:
         return self.measured.get(record.key) if known is None else known
 
 
-def take(config: RunConfig, threads: int, records: Sequence[Record]) -> Latencies:
-    """The latencies of a launch with so many threads a run; networks of finished records from elsewhere are timed."""
+def take(config: RunConfig, records: Sequence[Record]) -> Latencies:
+    """The latencies of a launch; networks of finished records from elsewhere are timed."""
     # A process of its own: the launcher does without torch, and its workers' server is not to be started yet.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_take, config, threads, records).result()
+        return pool.submit(_take, config, records).result()
 
 
-def _take(config: RunConfig, threads: int, records: Sequence[Record]) -> Latencies:
+def _take(config: RunConfig, records: Sequence[Record]) -> Latencies:
     import torch
 
     from fire import weights
     from fire.latency import latency
     from sweep.run import device_name, prepare_process
 
-    device = prepare_process(config.device, threads)
+    device = prepare_process(config.device, config.threads)
     layout = torch.channels_last if config.train.channels_last else torch.contiguous_format  # as when a run ends
     measured: dict[str, float] = {}
-    here = Latencies(threads=threads, device=device_name(device), host=origin.host(), measured=measured)
+    here = Latencies(threads=torch.get_num_threads(), device=device_name(device), host=origin.host(), measured=measured)
     store = Store(config.results_dir)
     for record in records:
         if record.status == "finished" and here.of(record) is None:

@@ -8,9 +8,11 @@ from omegaconf import OmegaConf
 
 from fire import data
 from fire.errors import InputError, require
+from sweep.arithmetic import arithmetic_of, described, with_arithmetic
 from sweep.config import PARTS, refuse_unknown
 from sweep.display import Display, console
-from sweep.launcher import LocalLauncher, threads_of
+from sweep.launcher import LocalLauncher
+from sweep.overrides import canonical
 from sweep.plan import EXECUTION, dry_run_table, refuse_unread
 from sweep.search import history
 from sweep.search.campaign import Campaign
@@ -43,14 +45,16 @@ class SearchSweeper(StoreSweeper):
         store = Store(config.results_dir)
         # The kind is in the name, else a sweep of the same experiment would have the same one.
         launch = manifest(self.config, UNTOLD, (axis.key for axis in space.axes), "search")
+        former = store.read_sweep(launch.name)
+        arithmetic = arithmetic_of(config, former)
         records = history.records(store, space)
         failed = {record.key for record in records.values() if record.status == "failed"}
         forgotten = frozenset(failed if spec.retry_failed else ())
         records = {index: record for index, record in records.items() if record.key not in forgotten}
         latencies = None
         if "latency" in spec.objectives and not config.dry_run:
-            latencies = take(config, threads_of(config, spec.budget_runs), list(records.values()))
-        trials = history.trials(store, space, records, store.read_sweep(launch.name), latencies)
+            latencies = take(with_arithmetic(config, arithmetic), list(records.values()))
+        trials = history.trials(store, space, records, former, latencies)
         searcher = Searcher(space, spec, epochs)
         allowed = int(space.allowed.sum())
         runs = min(spec.budget_runs, allowed)
@@ -74,9 +78,10 @@ class SearchSweeper(StoreSweeper):
             return
         store.check_writable()
         data.prepare(config.data, Path(config.data_dir))
+        console().print(f"computed in {described(arithmetic, config)}")
         with Display([], open_ended=True) as display:
             campaign = Campaign(
-                manifest=replace(launch, search=searcher.told),
+                manifest=replace(launch, search=searcher.told, arithmetic=arithmetic),
                 store=store,
                 space=space,
                 searcher=searcher,
@@ -124,4 +129,4 @@ def _choices(override: Override) -> list[str]:
     require(not key.startswith("search."), key, "one value; a list stands in brackets", override.input_line)
     require(key.partition(".")[0] in PARTS, "the space", "of networks and recipes", key)
     require(override.is_discrete_sweep(), "the space", "of lists of choices", override.input_line)
-    return list(override.sweep_string_iterator())
+    return [canonical(f"{key}={value}").partition("=")[2] for value in override.sweep_string_iterator()]

@@ -1,0 +1,77 @@
+"""What this machine has to compute with: cores, GPUs, bfloat16. Standard library only."""
+
+import functools
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")  # of Linux
+DEVICES = Path("/dev")
+BF16_FLAGS = {"avx512_bf16", "amx_bf16"}  # as Linux calls the instructions that oneDNN trains with
+BF16_CAPABILITY = (8, 0)  # of NVIDIA's GPUs, from Ampere on
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The name of the processor."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def gpus() -> list[str]:
+    """The GPUs this process may use, named as in CUDA_VISIBLE_DEVICES; found without torch."""
+    count = len(_nvidia_smi("--list-gpus")) or len(list(DEVICES.glob("nvidia[0-9]*")))
+    if count == 0:  # the variable alone is no GPU: many set it on every machine
+        return []
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is None:
+        return [str(number) for number in range(count)]
+    return [name.strip() for name in allowed.split(",") if name.strip() not in ("", "-1")]
+
+
+@functools.cache
+def has_bf16(device: str) -> bool:
+    """Whether the processor ("cpu") or all GPUs ("cuda") have instructions that multiply bfloat16 numbers.
+
+    Elsewhere bfloat16 is emulated, and slower than float32.
+    """
+    match device:
+        case "cpu":
+            return bool(BF16_FLAGS & set(_cpuinfo("flags").split()))
+        case "cuda":
+            found = [line.split(".") for line in _nvidia_smi("--query-gpu=compute_cap", "--format=csv,noheader")]
+            return bool(found) and all(tuple(map(int, numbers)) >= BF16_CAPABILITY for numbers in found)
+    raise ValueError(f"device must be cpu or cuda, got {device!r}")
+
+
+def fastest_precision(device: str) -> str:
+    """What train.precision=auto means on a device, "cpu" or "cuda": "bf16" where the hardware has it, else "fp32".
+
+    The same for every network: chosen by a stopwatch, the same command would train in one precision today and in the
+    other tomorrow.
+    """
+    return "bf16" if has_bf16(device) else "fp32"
+
+
+def _cpuinfo(name: str) -> str:
+    """The first value of that name in /proc/cpuinfo; empty where there is none."""
+    try:
+        lines = CPUINFO.read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == name), "")
+
+
+def _nvidia_smi(*arguments: str) -> list[str]:
+    """The lines it prints; none where there is no such program, or no GPU."""
+    try:
+        done = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line for line in done.stdout.splitlines() if line.strip()]

@@ -1,0 +1,71 @@
+"""What decides the bits of a sweep's runs besides their configurations; fixed at the sweep's first launch. No torch."""
+
+from dataclasses import replace
+
+from fire import machine, native
+from fire.errors import InputError
+from sweep.config import RunConfig
+from sweep.launcher import slots
+from sweep.store import Arithmetic, Sweep
+
+
+def arithmetic_of(config: RunConfig, former: Sweep | None) -> Arithmetic:
+    """What `auto` means for the runs of a launch, and how many threads each has.
+
+    What the user set comes first, then what the sweep began with (former: its manifest), then what this machine has.
+    Raises InputError if the sweep began with compiled kernels and there is no compiler here.
+    """
+    device = "cpu" if slots(config, runs=1) == [None] else "cuda"
+    began = None if former is None else former.arithmetic
+    has_kernels = device == "cpu" and native.available()
+    chosen = Arithmetic(
+        precision=machine.fastest_precision(device),
+        kernels="compiled" if has_kernels else "torch",
+        threads=1,
+    )
+    chosen = began or chosen
+    chosen = Arithmetic(
+        precision=config.auto_precision or chosen.precision,
+        kernels=config.auto_kernels or chosen.kernels,
+        threads=config.threads or chosen.threads,
+    )
+    if chosen.kernels == "compiled" and not has_kernels and device == "cpu":
+        raise InputError(
+            "auto_kernels must be torch where there is no C++ compiler, got compiled, which this sweep began with"
+        )
+    return chosen
+
+
+def with_arithmetic(config: RunConfig, arithmetic: Arithmetic | None) -> RunConfig:
+    """The same run, computed so; None: as its own options have it."""
+    if arithmetic is None:
+        return config
+    return replace(
+        config,
+        auto_precision=arithmetic.precision,
+        auto_kernels=arithmetic.kernels,
+        threads=arithmetic.threads,
+    )
+
+
+def overrides_of(arithmetic: Arithmetic) -> list[str]:
+    """The overrides that have a launcher compute so."""
+    return [
+        f"auto_precision={arithmetic.precision}",
+        f"auto_kernels={arithmetic.kernels}",
+        f"threads={arithmetic.threads}",
+    ]
+
+
+def described(arithmetic: Arithmetic, config: RunConfig) -> str:
+    """The arithmetic in a few words, and what of it does not suit this machine."""
+    text = f"{arithmetic.precision}, kernels={arithmetic.kernels}, {_threads(arithmetic.threads)} a run"
+    if arithmetic.threads > machine.cores():
+        text += f" (this machine has {machine.cores()} cores, which are used)"
+    if arithmetic.precision == "bf16" and slots(config, runs=1) == [None] and not machine.has_bf16("cpu"):
+        text += " (this processor emulates bf16, which is slow)"
+    return text
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"

@@ -1,0 +1,78 @@
+"""What decides the bits of a sweep's runs: chosen by the hardware, kept by the manifest."""
+
+from dataclasses import replace
+
+import pytest
+
+from fire import machine, native
+from fire.errors import InputError
+from sweep.arithmetic import arithmetic_of, described, overrides_of, with_arithmetic
+from sweep.store import Arithmetic, Store, Sweep
+from tests.sweeping import TINY, point
+
+HERE = Arithmetic(precision="fp32", kernels="compiled", threads=1)
+ELSEWHERE = Arithmetic(precision="bf16", kernels="torch", threads=4)
+BEGUN_ELSEWHERE = Sweep(name="sr", varied=(), points=(), arithmetic=ELSEWHERE)
+
+
+@pytest.fixture(autouse=True)
+def two_cores_a_compiler_no_bf16(monkeypatch):
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    monkeypatch.setattr(machine, "gpus", list)
+    monkeypatch.setattr(machine, "has_bf16", lambda device: False)
+    monkeypatch.setattr(native, "available", lambda: True)
+
+
+@pytest.fixture
+def config():
+    return replace(point(*TINY).config, threads=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "former", "expected"),
+    [
+        ({}, None, HERE),
+        ({"workers": 1}, None, HERE),  # a run by itself as one of many
+        ({}, Sweep(name="sr", varied=(), points=()), HERE),  # a manifest of an earlier version
+        ({}, BEGUN_ELSEWHERE, ELSEWHERE),
+        ({"threads": 2}, BEGUN_ELSEWHERE, replace(ELSEWHERE, threads=2)),
+        ({"auto_precision": "fp32"}, BEGUN_ELSEWHERE, replace(ELSEWHERE, precision="fp32")),
+        ({"auto_kernels": "torch"}, None, replace(HERE, kernels="torch")),
+    ],
+)
+def test_the_user_decides_then_the_first_launch_then_the_machine(config, options, former, expected):
+    assert arithmetic_of(replace(config, **options), former) == expected
+
+
+def test_gpus_have_kernels_of_their_own(config, monkeypatch):
+    monkeypatch.setattr(machine, "gpus", lambda: ["0"])
+    monkeypatch.setattr(machine, "has_bf16", lambda device: device == "cuda")
+    assert arithmetic_of(config, None) == Arithmetic(precision="bf16", kernels="torch", threads=1)
+
+
+def test_a_sweep_that_began_with_compiled_kernels_needs_a_compiler(config, monkeypatch):
+    monkeypatch.setattr(native, "available", lambda: False)
+    begun = replace(BEGUN_ELSEWHERE, arithmetic=HERE)
+    with pytest.raises(InputError, match="auto_kernels must be torch where there is no C\\+\\+ compiler, got compiled"):
+        arithmetic_of(config, begun)
+    assert arithmetic_of(replace(config, auto_kernels="torch"), begun).kernels == "torch"
+
+
+def test_the_choice_is_no_part_of_the_key(config):
+    computed = with_arithmetic(config, ELSEWHERE)
+    assert computed.key == config.key
+    assert point(*TINY, *overrides_of(ELSEWHERE)).config == computed
+
+
+def test_a_manifest_keeps_the_choice(tmp_path):
+    store = Store(tmp_path)
+    store.write_sweep(BEGUN_ELSEWHERE)
+    assert store.read_sweep("sr") == BEGUN_ELSEWHERE
+
+
+def test_what_does_not_suit_this_machine_is_said(config):
+    assert described(HERE, config) == "fp32, kernels=compiled, 1 thread a run"
+    assert described(replace(ELSEWHERE, threads=1000), config) == (
+        "bf16, kernels=torch, 1000 threads a run (this machine has 2 cores, which are used) "
+        "(this processor emulates bf16, which is slow)"
+    )

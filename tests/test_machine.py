@@ -1,0 +1,94 @@
+"""What the machine is found to have, on machines made up for it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fire import machine
+
+EPYC_ZEN3 = "fma avx avx2 sha_ni"
+EPYC_ZEN4 = "fma avx2 avx512f avx512_bf16 avx512_vnni"
+SAPPHIRE_RAPIDS = "avx512f avx512_bf16 amx_bf16 amx_tile amx_int8"
+SKYLAKE = "avx2 avx512f avx512dq"
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered():
+    machine.has_bf16.cache_clear()
+    yield
+    machine.has_bf16.cache_clear()
+
+
+@pytest.fixture
+def nvidia_smi(monkeypatch, tmp_path):
+    """A machine whose nvidia-smi is this shell script."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(machine, "DEVICES", tmp_path / "dev")
+
+    def make(script: str) -> None:
+        tool = tmp_path / "nvidia-smi"
+        tool.write_text(f"#!/bin/sh\n{script}\n")
+        tool.chmod(0o755)
+
+    return make
+
+
+TWO_GPUS = """case $1 in
+--list-gpus) echo 'GPU 0: A (UUID: x)'; echo 'GPU 1: A (UUID: y)';;
+--query-gpu=compute_cap) echo 9.0; echo 8.0;;
+esac"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [(EPYC_ZEN3, "fp32"), (SKYLAKE, "fp32"), (EPYC_ZEN4, "bf16"), (SAPPHIRE_RAPIDS, "bf16")],
+)
+def test_precision_of_processors(flags, expected, monkeypatch, tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nmodel name\t: Some\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\n")
+    monkeypatch.setattr(machine, "CPUINFO", cpuinfo)
+    assert machine.fastest_precision("cpu") == expected
+
+
+def test_a_machine_without_cpuinfo_has_no_bf16(monkeypatch):
+    monkeypatch.setattr(machine, "CPUINFO", Path("/no/such/file"))
+    assert machine.fastest_precision("cpu") == "fp32"
+    assert machine.processor()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"), [("9.0", "bf16"), ("8.0\n8.9", "bf16"), ("7.5", "fp32"), ("9.0\n7.5", "fp32")]
+)
+def test_precision_of_gpus(capabilities, expected, nvidia_smi):
+    nvidia_smi(f"printf '{capabilities}\\n'")
+    assert machine.fastest_precision("cuda") == expected
+
+
+def test_another_kind_of_device_is_an_error():
+    with pytest.raises(ValueError, match="device must be cpu or cuda, got 'mps'"):
+        machine.fastest_precision("mps")
+
+
+def test_gpus_are_counted_without_torch(nvidia_smi, monkeypatch):
+    nvidia_smi(TWO_GPUS)
+    assert machine.gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert machine.gpus() == ["1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert machine.gpus() == []
+
+
+def test_a_variable_alone_is_no_gpu(nvidia_smi, monkeypatch):
+    nvidia_smi("exit 9")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert machine.gpus() == []
+
+
+def test_gpus_of_a_container_without_nvidia_smi(nvidia_smi, tmp_path):
+    nvidia_smi("exit 127")
+    (tmp_path / "dev").mkdir()
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / "dev" / name).touch()
+    assert machine.gpus() == ["0", "1"]
