@@ -25,7 +25,7 @@ DIGITS_DO = $(if $(filter data=% data.root=%,$(ARGS)),false,true)
 sr pct bypass: $(SETUP)
 	@note=; $(BIN)/python -m sweep experiment=$(EXPERIMENT) $(ARGS) || { \
 		code=$$?; [ $$code = 69 ] && $(DIGITS_DO) || exit $$code; \
-		note="make $@: trained on scikit-learn's digits, because Fashion-MNIST is missing"; echo "$$note"; \
+		note="make $@: on scikit-learn's digits, because Fashion-MNIST is missing"; echo "$$note"; \
 		$(BIN)/python -m sweep experiment=$(EXPERIMENT) $(ARGS) data=digits || exit; }; \
 	$(BIN)/python -m analysis results --out report || exit; \
 	[ -z "$$note" ] || echo "$$note"

@@ -110,7 +110,7 @@ def _find_fashion_mnist(spec: DataSpec, data_dir: Path) -> Path:
         try:
             fetch()
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-            tried.append(f"{name}: {_first_line(error)}")
+            tried.append(f"{name}: {_one_line(error)}")
         else:
             if _has_idx_files(folder):
                 return folder
@@ -194,7 +194,7 @@ def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
         shape = np.frombuffer(content, ">u4", dimensions, offset=4).astype(np.int64)
         return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
-        raise DataError(f"{path} is corrupt: {_first_line(error)}") from error
+        raise DataError(f"{path} is corrupt: {_one_line(error)}") from error
 
 
 def _cifar(spec: DataSpec, data_dir: Path) -> Decoded:
@@ -211,7 +211,7 @@ def _cifar(spec: DataSpec, data_dir: Path) -> Decoded:
             arrays[f"{part}_labels"] = np.asarray(stored.targets, np.int64)
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         raise MissingDataError(
-            f"{spec.name} is not on this machine and cannot be downloaded ({_first_line(error)}). "
+            f"{spec.name} is not on this machine and cannot be downloaded ({_one_line(error)}). "
             f"Put its unpacked python version into {home}"
         ) from error
     return Decoded(arrays, tuple(stored.classes))
@@ -254,6 +254,5 @@ def _image_folder(spec: DataSpec, out: Path) -> Decoded:
     return Decoded(arrays, listing.class_names, skipped)
 
 
-def _first_line(error: object) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(error).__name__
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

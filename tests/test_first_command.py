@@ -48,7 +48,7 @@ def test_make_trains_and_reports(target, experiment, make):
 @pytest.mark.parametrize(("target", "experiment"), [("sr", "sr"), ("pct", "pct_3x3"), ("bypass", "bypass")])
 def test_make_goes_on_with_the_digits_where_fashion_mnist_is_missing(target, experiment, make):
     code, lines, calls = make(target, "ARGS=train.epochs=1", missing="fashion_mnist")
-    note = f"make {target}: trained on scikit-learn's digits, because Fashion-MNIST is missing"
+    note = f"make {target}: on scikit-learn's digits, because Fashion-MNIST is missing"
     first = f"-m sweep experiment={experiment} train.epochs=1"
     assert (code, lines, calls) == (0, [note, note], [first, f"{first} data=digits", REPORT])
 

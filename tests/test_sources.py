@@ -59,7 +59,7 @@ def no_fashion_anywhere(monkeypatch) -> None:
     """No package installed, no network."""
 
     def fail(home):
-        raise OSError("no route to host\nand more lines")
+        raise OSError("cannot download:\n\n no route to host\n")
 
     monkeypatch.setattr(sources, "DEBIAN", Path("no/such/fashion-mnist"))
     monkeypatch.setattr(sources, "_download_by_torchvision", fail)
@@ -107,8 +107,8 @@ def test_where_nothing_is_found_the_message_lists_what_was_tried(no_fashion_anyw
     for part in (
         str(tmp_path / "mine"),
         "/no/such/fashion-mnist",
-        "torchvision's download: no route to host",
-        "apt-get download: no route to host",
+        "torchvision's download: cannot download: no route to host",
+        "apt-get download: cannot download: no route to host",
         "Debian's package dataset-fashion-mnist",
     ):
         assert part in message
