@@ -1,133 +1,208 @@
-"""Folders of images: root/train/<class>/* and root/val/<class>/*, of any sizes and modes. ImageNet is such a folder.
+"""Folders of images: root/train/<class>/ and root/val/<class>/, with images at any depth. ImageNet is such a folder.
 
 root/val serves as the test set, as usual for ImageNet, whose test labels are not public.
 """
 
+import functools
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
+import stat
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.lib.format import open_memmap
-from numpy.typing import NDArray
 from PIL import Image
 
 from fire.errors import DataError
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
+# Folders that systems and tools leave among one's own; those whose names begin with a dot are left out anyway.
+SYSTEM_FOLDERS = {"@eadir", "#recycle", "__macosx", "lost+found", "$recycle.bin", "system volume information"}
+# Formats that Pillow identifies without decoding them, or only by running another program on them (Ghostscript).
+NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+NAMED_REASONS = 5
 
 
 class ImageFile(NamedTuple):
-    path: Path
+    """An image file. Its name is train/<class>/<path in the class>, in one form of Unicode wherever it lies."""
+
+    path: str  # as the system has it, which may be no valid Unicode
+    name: str
     label: int
     size_bytes: int
+    modified_ns: int
+    changed_ns: int  # as modified_ns, but no program can set it back
+
+
+class Part(NamedTuple):
+    """The classes below root/train or root/val and their image files, sorted by class and name.
+
+    left_out: how many files and folders are no images or classes, by reason.
+    """
+
+    class_names: tuple[str, ...]
+    files: list[ImageFile]
+    left_out: Counter[str]
 
 
 class Listing(NamedTuple):
-    """The image files of a folder, sorted by class and name; labels follow the sorted names of the classes."""
+    """The image files of a folder; labels follow the sorted names of the classes. left_out: as in Part."""
 
+    root: Path
     class_names: tuple[str, ...]
     train: list[ImageFile]
     test: list[ImageFile]
+    left_out: Counter[str]
 
     @property
-    def fingerprint(self) -> str:
-        """Tells folders apart by the names and sizes of their files, wherever they lie."""
-        digest = hashlib.sha256()
-        for part, files in (("train", self.train), ("val", self.test)):
-            for file in files:
-                digest.update(f"{part}/{self.class_names[file.label]}/{file.path.name}:{file.size_bytes}\n".encode())
-        return digest.hexdigest()[:16]
+    def files(self) -> list[ImageFile]:
+        """Those of both parts."""
+        return [*self.train, *self.test]
+
+    @property
+    def state(self) -> str:
+        """Another one after any change below this root: written, replaced, renamed or touched files."""
+        place = os.fsencode(self.root.resolve())
+        return digest([(place,), *((f.name, f.size_bytes, f.modified_ns, f.changed_ns) for f in self.files)])
+
+
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """The image formats that are read, in the order in which Pillow tries them."""
+    Image.preinit()  # the common formats come first, as in Image.open
+    Image.init()
+    return tuple(name for name in Image.ID if name not in NOT_DECODED)
+
+
+@functools.cache
+def suffixes() -> frozenset[str]:
+    """The endings of the names of image files, in lower case: all that Pillow registers for these formats."""
+    known = formats()
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in known)
+
+
+def digest(rows: Iterable[tuple[object, ...]]) -> str:
+    """A hash of rows of values, 16 hexadecimal digits. Neither names nor numbers have a NUL."""
+    total = hashlib.sha256()
+    for row in rows:
+        for value in row:
+            total.update((value if isinstance(value, bytes) else str(value).encode()) + b"\0")
+        total.update(b"\0")
+    return total.hexdigest()[:16]
+
+
+def text(name: str) -> str:
+    """A name of the file system as valid Unicode in normal form C: macOS has decomposed accents, others composed ones.
+
+    Bytes that are no UTF-8 are escaped: a name in Latin-1 becomes caf\\xe9.
+    """
+    return unicodedata.normalize("NFC", os.fsencode(name).decode(errors="backslashreplace"))
+
+
+def summary(left_out: Counter[str]) -> str:
+    """What was left out, most frequent first: "3 .txt, 2 hidden, 1 broken link"; empty if nothing was."""
+    reasons = sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
+    named = [f"{count:,} {reason}" for reason, count in reasons[:NAMED_REASONS]]
+    rest = sum(count for _, count in reasons[NAMED_REASONS:])
+    return ", ".join([*named, *([f"{rest:,} for other reasons"] if rest else [])])
+
+
+def shown(path: Path | str) -> str:
+    """A path for a message, which must be valid Unicode."""
+    return text(str(path))
 
 
 def scan(root: Path) -> Listing:
-    """List the folder. Raises DataError if a part or a class is missing or empty."""
-    names, train = scan_part(root, "train")
+    """List the folder. Raises DataError if a part or a class is missing or empty, or cannot be read."""
+    names, train, left_out = scan_part(root, "train")
     if len(names) < 2:
-        raise DataError(f"{root / 'train'} must hold at least 2 class folders, got {len(names)}")
-    names_of_test, test = scan_part(root, "val")
+        raise DataError(f"{shown(root / 'train')} must hold at least 2 class folders, got {len(names)}")
+    names_of_test, test, left_out_of_test = scan_part(root, "val")
     differing = sorted(set(names) ^ set(names_of_test))
     if differing:
-        raise DataError(f"train and val in {root} must hold the same classes, got {differing[0]!r} in one only")
-    return Listing(names, train, test)
+        where = "train" if differing[0] in names else "val"
+        raise DataError(
+            f"train and val in {shown(root)} must hold the same classes, got {differing[0]!r} in {where} only"
+        )
+    return Listing(root, names, train, test, left_out + left_out_of_test)
 
 
-def scan_part(root: Path, part: str) -> tuple[tuple[str, ...], list[ImageFile]]:
-    """The classes and images of root/part, "train" or "val". Raises DataError if it or a class is missing or empty."""
+def scan_part(root: Path, part: str) -> Part:
+    """List root/part, "train" or "val". Raises DataError if it or a class is missing or empty, or cannot be read."""
     if not root.is_dir():
-        raise DataError(f"data.root must be an existing folder, got {str(root)!r}")
+        raise DataError(f"data.root must be an existing folder, got {shown(root)!r}")
     if not (root / part).is_dir():
-        raise DataError(f"data.root must hold train/<class>/* and val/<class>/*, got {root} without {part}/")
-    names = sorted(entry.name for entry in os.scandir(root / part) if entry.is_dir())
-    if not names:
-        raise DataError(f"{root / part} must hold class folders with images, got none")
+        raise DataError(f"data.root must hold train/<class>/* and val/<class>/*, got {shown(root)} without {part}/")
+    left_out: Counter[str] = Counter()
+    folders: dict[str, str] = {}
+    for entry in _open(str(root / part))[1]:
+        name = text(entry.name)
+        reason = _reason(entry) or ("" if entry.is_dir() else "beside the class folders")
+        if reason:
+            left_out[reason] += 1
+        elif name in folders:
+            raise DataError(f"{shown(root / part)} must hold each class once, got two folders {name!r}")
+        else:
+            folders[name] = entry.path
+    if not folders:
+        raise DataError(f"{shown(root / part)} must hold class folders with images, got none")
+    names = tuple(sorted(folders))
     files: list[ImageFile] = []
     for label, name in enumerate(names):
-        folder = root / part / name
-        images = [
-            ImageFile(Path(entry.path), label, entry.stat().st_size)
-            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)
-            if entry.is_file() and Path(entry.name).suffix.lower() in SUFFIXES
-        ]
-        if not images:
-            raise DataError(f"class folder {folder} must hold images ({' '.join(sorted(SUFFIXES))}), got none")
-        files += images
-    return tuple(names), files
+        found, others = _images(folders[name], f"{part}/{name}/", label)
+        if not found:
+            raise DataError(f"class folder {shown(folders[name])} must hold images, got {summary(others) or 'none'}")
+        files += found
+        left_out += others
+    return Part(names, files, left_out)
 
 
-def decode(files: list[ImageFile], path: Path, channels: int, size: int, skip_corrupt: bool) -> list[int]:
-    """Decode the images into the .npy file `path`, (N, channels, size, size) uint8; the positions of those in it.
-
-    The shorter side is resized to `size`, then the central square is kept. Raises DataError naming the corrupt
-    images, unless they are to be skipped.
-    """
-    images = open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(files), channels, size, size))
-
-    def decode_one(position: int) -> str:
-        try:
-            images[position] = _read(files[position].path, channels, size)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises
-            return f"{files[position].path} ({error})"
-        return ""
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes and resizes outside of the interpreter lock
-        complaints = list(pool.map(decode_one, range(len(files))))
-    corrupt = [complaint for complaint in complaints if complaint]
-    if corrupt and not skip_corrupt:
-        more = f" and {len(corrupt) - 3} more" if len(corrupt) > 3 else ""
-        raise DataError(
-            f"images must be readable, got {len(corrupt)} corrupt of {len(files)}: {', '.join(corrupt[:3])}{more}; "
-            "data.on_corrupt=skip leaves them out"
-        )
-    kept = [position for position, complaint in enumerate(complaints) if not complaint]
-    if not kept:
-        raise DataError(f"at least 1 image must be readable, got {len(corrupt)} corrupt: {corrupt[0]}")
-    if corrupt:
-        whole = path.with_suffix(".kept.npy")
-        compact = open_memmap(whole, mode="w+", dtype=np.uint8, shape=(len(kept), channels, size, size))
-        for target, position in enumerate(kept):
-            compact[target] = images[position]
-        compact.flush()
-        whole.replace(path)
-    else:
-        images.flush()
-    return kept
+def _images(folder: str, prefix: str, label: int) -> tuple[list[ImageFile], Counter[str]]:
+    """The image files in a class folder and the folders below it, sorted by name; what is left out, by reason."""
+    found: list[ImageFile] = []
+    left_out: Counter[str] = Counter()
+    todo: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(folder, prefix, frozenset())]
+    while todo:
+        folder, prefix, above = todo.pop()
+        place, entries = _open(folder)
+        if place in above:  # a link that leads round in circles
+            left_out["link to a folder above"] += 1
+            continue
+        for entry in entries:
+            name = prefix + text(entry.name)
+            reason = _reason(entry)
+            if reason:
+                left_out[reason] += 1
+            elif entry.is_dir():
+                todo.append((entry.path, f"{name}/", above | {place}))
+            else:
+                status = entry.stat()
+                times = (status.st_mtime_ns, status.st_ctime_ns)
+                found.append(ImageFile(entry.path, name, label, status.st_size, *times))
+    return sorted(found, key=lambda file: (file.name, file.path)), left_out
 
 
-def _read(path: Path, channels: int, size: int) -> NDArray[np.uint8]:
-    """One image as (channels, size, size)."""
-    with Image.open(path) as opened:
-        opened.load()
-        image: Image.Image = opened
-        if image.mode.startswith("I"):  # 16 bits: convert() would clip it to white
-            image = Image.fromarray((np.asarray(image, np.float64) / 257).clip(0, 255).astype(np.uint8))
-        image.info.pop("transparency", None)  # it is dropped anyway, but of palettes Pillow would warn
-        image = image.convert("RGB" if channels == 3 else "L")
-    scale = size / min(image.size)
-    wide, high = (max(size, round(side * scale)) for side in image.size)
-    image = image.resize((wide, high), Image.Resampling.BILINEAR)
-    left, top = (wide - size) // 2, (high - size) // 2
-    pixels = np.asarray(image.crop((left, top, left + size, top + size)), np.uint8)
-    return pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]
+def _open(folder: str) -> tuple[tuple[int, int], list["os.DirEntry[str]"]]:
+    """Device and inode of a folder, and what is in it. Raises DataError if it cannot be read."""
+    try:
+        status = Path(folder).stat()
+        with os.scandir(folder) as entries:
+            return (status.st_dev, status.st_ino), list(entries)
+    except OSError as error:
+        raise DataError(f"{shown(folder)} must be a readable folder ({error.strerror})") from error
+
+
+def _reason(entry: "os.DirEntry[str]") -> str:
+    """Why an entry is neither an image file nor a folder to look into; empty if it is one of them."""
+    if entry.name.startswith("."):
+        return "hidden"
+    try:
+        if entry.is_dir():
+            return "system folder" if entry.name.casefold() in SYSTEM_FOLDERS else ""
+        if not stat.S_ISREG(entry.stat().st_mode):
+            return "special file"
+    except OSError:
+        return "broken link"
+    suffix = Path(entry.name).suffix.lower()
+    return "" if suffix in suffixes() else suffix or "without suffix"

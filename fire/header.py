@@ -22,6 +22,7 @@ from fire.arch import (
 )
 from fire.cost import count
 from fire.errors import InputError, SpecError
+from fire.recipe import RESIZES
 
 # What a hostile file could otherwise make the reader build; AlexNet has 61 million parameters.
 MOST_PARAMETERS = 2**26
@@ -35,13 +36,22 @@ Shapes = dict[str, tuple[int, ...]]  # of tensors, by name
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """What the network expects: an image whose shorter side is resized to stored_size, its central square of
-    image_size, then (image - mean) * scale a channel, from 0..255. stored_size is 0 where it is not known."""
+    """What the network expects: an image resized to a square of stored_size as DataSpec.resize says, its central square
+    of image_size, then (image - mean) * scale a channel, from 0..255. stored_size is 0 where it is not known."""
 
     image_size: int
     mean: list[float]
     scale: list[float]
     stored_size: int = 0
+    resize: str = "crop"
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The fields as a file's header has them: without `resize` where it is "crop", as before there was another."""
+        fields = dataclasses.asdict(self)
+        if self.resize == "crop":
+            del fields["resize"]
+        return fields
 
 
 class Header(NamedTuple):
@@ -76,6 +86,8 @@ def dump(header: Header) -> bytes:
     }
     if not header.preprocessing.stored_size:
         del content["stored_size"]
+    if header.preprocessing.resize != "crop":
+        content["resize"] = header.preprocessing.resize
     if header.class_names == _numbers(spec.classes):
         del content["class_names"]
     data = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
@@ -96,8 +108,9 @@ def parse(data: bytes) -> Header:
 
 def checked(content: Mapping[str, Any]) -> Header:
     """The header of these values as JSON has them. Raises InputError if they are not of a header, or out of bounds."""
-    keys = {"family", "arch", "image_size", "mean", "scale", "stored_size", "class_names"}
-    if not keys - {"stored_size", "class_names"} <= content.keys() <= keys:
+    optional = {"stored_size", "resize", "class_names"}
+    keys = {"family", "arch", "image_size", "mean", "scale"} | optional
+    if not keys - optional <= content.keys() <= keys:
         raise InputError(f"the header must be an object of {', '.join(sorted(keys))}, got {', '.join(content):.200}")
     spec = _spec(content["family"], content["arch"])
     preprocessing = Preprocessing(
@@ -105,7 +118,10 @@ def checked(content: Mapping[str, Any]) -> Header:
         mean=_floats("mean", content["mean"]),
         scale=_floats("scale", content["scale"]),
         stored_size=_integer("stored_size", content.get("stored_size", 0), 0, LARGEST_IMAGE),
+        resize=content.get("resize", "crop"),
     )
+    if preprocessing.resize not in RESIZES:
+        raise InputError(f"resize must be one of {', '.join(RESIZES)}, got {preprocessing.resize!r:.100}")
     if min(map(np.float32, preprocessing.scale)) <= 0:
         raise InputError(f"scale must be of numbers above 0, got {min(preprocessing.scale)}")
     if 0 < preprocessing.stored_size < preprocessing.image_size:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fire import folders
+from fire import contents, decoding, folders
 from fire.errors import DataError, MissingDataError
 from fire.recipe import DataSpec
 
@@ -44,11 +44,15 @@ FASHION_CLASSES = (
 
 
 class Decoded(NamedTuple):
-    """train_images, train_labels, test_images, test_labels; the classes by label; how many images were left out."""
+    """train_images, train_labels, test_images, test_labels, and the classes by label.
+
+    skipped: how many images could not be read. left_out: what else an image folder holds, as folders.summary says it.
+    """
 
     arrays: dict[str, NDArray[Any]]
     class_names: tuple[str, ...]
     skipped: int = 0
+    left_out: str = ""
 
 
 def check_root(spec: DataSpec) -> None:
@@ -68,7 +72,7 @@ def decode(spec: DataSpec, data_dir: Path, out: Path) -> Decoded:
         "cifar10": lambda: _cifar(spec, data_dir),
         "cifar100": lambda: _cifar(spec, data_dir),
         "digits": _digits,
-        "image_folder": lambda: _image_folder(spec, out),
+        "image_folder": lambda: _image_folder(spec, data_dir, out),
     }
     decoded = readers[spec.name]()
     shape = decoded.arrays["train_images"].shape[1:]
@@ -235,23 +239,25 @@ def _digits() -> Decoded:
     return Decoded(arrays, tuple(str(name) for name in digits.target_names))
 
 
-def _image_folder(spec: DataSpec, out: Path) -> Decoded:
-    assert spec.root is not None  # DataSpec requires it
-    listing = folders.scan(Path(spec.root))
-    if spec.fingerprint and spec.fingerprint != listing.fingerprint:
+def _image_folder(spec: DataSpec, data_dir: Path, out: Path) -> Decoded:
+    root = Path(str(spec.root))
+    listing = folders.scan(root)
+    found = contents.fingerprint(listing, data_dir)
+    if spec.fingerprint and spec.fingerprint != found:
         raise DataError(
-            f"data.root must hold the images of fingerprint {spec.fingerprint}, got {listing.fingerprint} "
-            f"in {spec.root}"
+            f"data.root must hold the images of fingerprint {spec.fingerprint}, got {found} in {folders.shown(root)}"
         )
-    arrays: dict[str, NDArray[Any]] = {}
+    decoded: dict[str, NDArray[Any]] = {}
     skipped = 0
     for part, files in (("train", listing.train), ("test", listing.test)):
         path = out / f"{part}_images.npy"
-        kept = folders.decode(files, path, spec.channels, spec.stored_size, skip_corrupt=spec.on_corrupt == "skip")
-        arrays[f"{part}_images"] = np.load(path, mmap_mode="r")
-        arrays[f"{part}_labels"] = np.array([files[i].label for i in kept], np.int64)
+        kept = decoding.decode(files, path, spec)
+        decoded[f"{part}_images"] = np.load(path, mmap_mode="r")
+        decoded[f"{part}_labels"] = np.array([files[i].label for i in kept], np.int64)
         skipped += len(files) - len(kept)
-    return Decoded(arrays, listing.class_names, skipped)
+    if folders.scan(root).state != listing.state:
+        raise DataError(f"data.root must not change while it is decoded, got other files in {folders.shown(root)}")
+    return Decoded(decoded, listing.class_names, skipped, folders.summary(listing.left_out))
 
 
 def _one_line(error: object) -> str:

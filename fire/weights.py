@@ -45,7 +45,7 @@ def save(path: Path, deployed: Deployed) -> None:
     content = {
         "format": FORMAT,
         "arch": {"family": family, **dataclasses.asdict(header.folded(deployed.spec))},
-        "preprocessing": dataclasses.asdict(deployed.preprocessing),
+        "preprocessing": deployed.preprocessing.content,
         "class_names": deployed.class_names,
     }
     metadata = {KEY: json.dumps(content)}  # one entry: safetensors writes several in any order

@@ -15,7 +15,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from fire import folders
+from fire import contents, folders
 from fire.arch import FAMILIES, ArchSpec
 from fire.compress.spec import CompressSpec
 from fire.cost import Cost, count
@@ -112,7 +112,7 @@ class RunConfig(RunOptions):
         return {
             "family": self.family,
             "arch": _differing(self.arch),
-            "data": {name: value for name, value in _differing(self.data).items() if name != "root"},
+            "data": {name: value for name, value in _differing(self.data).items() if name in self.data.used},
             "train": {name: value for name, value in _differing(self.train).items() if name != "weights"},
             "seed": self.seed,
             **({"compress": self._compression} if self.is_compressed else {}),
@@ -142,7 +142,7 @@ def _canonical(spec: Any) -> Any:
     numbers = {
         field.name: float(f"{getattr(spec, field.name):.{DIGITS}g}")
         for field in dataclasses.fields(spec)
-        if isinstance(field.default, float)
+        if isinstance(field.default, float) or isinstance(getattr(spec, field.name), float)
     }
     return replace(spec, **numbers)
 
@@ -170,10 +170,10 @@ def in_home(path: str) -> str:
     return os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser raises for ~name of an unknown user)
 
 
-def describe_folder(root: str) -> tuple[int, str]:
-    """How many classes an image folder has, and its fingerprint."""
+def describe_folder(root: str, data_dir: str) -> tuple[int, str]:
+    """How many classes an image folder has, and its fingerprint, which is kept in data_dir."""
     listing = folders.scan(Path(root))
-    return len(listing.class_names), listing.fingerprint
+    return len(listing.class_names), contents.fingerprint(listing, Path(data_dir))
 
 
 def describe_file(path: str) -> str:
@@ -184,7 +184,7 @@ def describe_file(path: str) -> str:
         raise InputError(f"train.weights must be a readable file, got {path!r} ({error.strerror})") from error
 
 
-def load(cfg: DictConfig, describe: Callable[[str], tuple[int, str]] = describe_folder) -> RunConfig:
+def load(cfg: DictConfig, describe: Callable[[str, str], tuple[int, str]] = describe_folder) -> RunConfig:
     """The typed configuration of a composed one. Raises InputError where a value breaks its rule.
 
     describe: what tells the classes and the fingerprint of an image folder, which have no place in YAML.
@@ -198,7 +198,7 @@ def load(cfg: DictConfig, describe: Callable[[str], tuple[int, str]] = describe_
             if cfg.train.weights:
                 cfg.train.weights = in_home(str(cfg.train.weights))
             if cfg.data.name == "image_folder" and cfg.data.root is not None:
-                cfg.data.classes, cfg.data.fingerprint = describe(str(cfg.data.root))
+                cfg.data.classes, cfg.data.fingerprint = describe(str(cfg.data.root), in_home(str(cfg.data_dir)))
             if cfg.train.weights:
                 cfg.train.weights_fingerprint = describe_file(str(cfg.train.weights))
         refuse_unknown(cfg, "", RunConfig)

@@ -3,16 +3,15 @@
 WEIGHTS is a file of this program (.safetensors, or .fcn, which is compressed), the authors' compressed SqueezeNet
 (.net), or torchvision's (.pth, with arch=squeezenet_v1_0 or arch=squeezenet_v1_1). NAME is fashion_mnist, unless said,
 or another of conf/data; options are data_dir, device and threads. The images are the data set's test images, as these
-weights expect them: the crop, mean and scale are the weights', and of image folders the size before the crop too, if
-the weights tell it. An image folder needs only val/<class>/*. The images' classes are found among the weights' by their
-names. Of .net and .pth, which name none, as many classes as they have are theirs, in order, and ImageNet's synsets
-n01440764 to n15075141 are those of weights with 1,000. Where the images have some of the weights' classes, accuracy is
-over these, and over all that the weights know.
+weights expect them: the crop, mean and scale are the weights', and of image folders data.stored_size and data.resize
+too, if the weights say them. An image folder needs only val/<class>/*. The images' classes are found among the weights'
+by their names. Of .net and .pth, which name none, as many classes as they have are theirs, in order, and ImageNet's
+synsets n01440764 to n15075141 are those of weights with 1,000. Where the images have some of the weights' classes,
+accuracy is over these, and over all that the weights know.
 """
 
 import dataclasses
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from fire import data, folders, machine, pretrained, train
+from fire import data, machine, pretrained, train
 from fire.augment import Batches
-from fire.data import DataSet, ImageSet
+from fire.data import ImageSet
 from fire.errors import InputError
 from fire.recipe import DataSpec, TrainSpec
 from fire.synsets import imagenet
@@ -60,38 +59,38 @@ def evaluate(path: Path, cfg: DictConfig) -> list[str]:
     if len(expects.mean) != spec.channels:
         raise InputError(f"data.channels must be {len(expects.mean)} for these weights, got {spec.channels}")
     if expects.stored_size and spec.name == "image_folder":
-        spec = dataclasses.replace(spec, stored_size=expects.stored_size, image_size=expects.image_size)
+        spec = dataclasses.replace(
+            spec, stored_size=expects.stored_size, image_size=expects.image_size, resize=expects.resize
+        )
     if expects.image_size > spec.stored_size:
         raise InputError(
             f"data.stored_size must be at least {expects.image_size}, which these weights expect, "
             f"got {spec.stored_size}"
         )
     spec = dataclasses.replace(spec, image_size=expects.image_size)
-    cache = Path(cfg.data_dir)
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as folder:  # of ImageNet ten gigabytes
-        images = _images(spec, Path(cfg.data_dir), Path(folder))
-        columns = _columns(images.class_names, deployed.class_names, path.suffix in NAMED)
-        # As these weights expect them: (image - mean) * scale.
-        images = dataclasses.replace(images, mean=tuple(expects.mean), std=tuple(1 / scale for scale in expects.scale))
-        network = deployed.network.to(device)
+    images = data.load_test(spec, Path(options.data_dir))
+    columns = _columns(images.class_names, deployed.class_names, path.suffix in NAMED)
+    # As these weights expect them: (image - mean) * scale.
+    images = dataclasses.replace(images, mean=tuple(expects.mean), std=tuple(1 / scale for scale in expects.scale))
+    network = deployed.network.to(device)
 
-        def scores(part: ImageSet, chosen: nn.Module) -> str:
-            found = train.evaluate(chosen, Batches(part, images, TrainSpec(), device), device)
-            return f"top-1 {100 * found.top1:.2f} %, top-5 {100 * found.top5:.2f} %, loss {found.loss:.4f}"
+    def scores(part: ImageSet, chosen: nn.Module) -> str:
+        found = train.evaluate(chosen, Batches(part, images, TrainSpec(), device), device)
+        return f"top-1 {100 * found.top1:.2f} %, top-5 {100 * found.top5:.2f} %, loss {found.loss:.4f}"
 
-        labelled = ImageSet(images.test.images, np.array(columns)[images.test.labels], images.test.rows)
-        known = len(deployed.class_names)
-        skipped = f" ({images.skipped:,} could not be read)" if images.skipped else ""
-        lines = [f"{len(images.test):,} images{skipped}, {path.stat().st_size:,} bytes of weights"]
-        if columns == list(range(known)):
-            return [*lines, f"{known:,} classes: {scores(images.test, network)}"]
-        some = _Columns(network, torch.tensor(columns, device=device))
-        return [
-            *lines,
-            f"over the {len(columns):,} classes of the images: {scores(images.test, some)}",
-            f"over all {known:,} classes of the weights: {scores(labelled, network)}",
-        ]
+    labelled = ImageSet(images.test.images, np.array(columns)[images.test.labels], images.test.rows)
+    known = len(deployed.class_names)
+    skipped = f" ({images.skipped:,} could not be read)" if images.skipped else ""
+    left_out = f"; left out: {images.left_out}" if images.left_out else ""
+    lines = [f"{len(images.test):,} images{skipped}{left_out}, {path.stat().st_size:,} bytes of weights"]
+    if columns == list(range(known)):
+        return [*lines, f"{known:,} classes: {scores(images.test, network)}"]
+    some = _Columns(network, torch.tensor(columns, device=device))
+    return [
+        *lines,
+        f"over the {len(columns):,} classes of the images: {scores(images.test, some)}",
+        f"over all {known:,} classes of the weights: {scores(labelled, network)}",
+    ]
 
 
 class _Columns(nn.Module):
@@ -108,29 +107,6 @@ class _Columns(nn.Module):
 
 def _typed(node: DictConfig) -> Any:
     return OmegaConf.to_object(node)
-
-
-def _images(spec: DataSpec, data_dir: Path, scratch: Path) -> DataSet:
-    """The data set; of an image folder only its test images, which alone are decoded."""
-    if spec.name != "image_folder":
-        return data.load(spec, data_dir)
-    names, files = folders.scan_part(Path(str(spec.root)), "val")
-    files = [files[i] for i in data.spread(len(files), spec.limit)]
-    kept = folders.decode(files, scratch / "images.npy", spec.channels, spec.stored_size, spec.on_corrupt == "skip")
-    labels = np.array([files[position].label for position in kept], np.int64)
-    test = ImageSet(np.load(scratch / "images.npy", mmap_mode="c"), labels, np.arange(len(kept)))
-    none = ImageSet(test.images, test.labels, test.rows[:0])
-    nothing = (0.0,) * spec.channels
-    return DataSet(
-        spec=spec,
-        train=none,
-        validation=none,
-        test=test,
-        class_names=tuple(names),
-        mean=nothing,
-        std=nothing,
-        skipped=len(files) - len(kept),
-    )
 
 
 def _columns(images: tuple[str, ...], weights: tuple[str, ...], named: bool) -> list[int]:

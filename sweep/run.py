@@ -138,6 +138,7 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
             spec=config.arch,
             preprocessing=Preprocessing(
                 stored_size=config.data.stored_size,
+                resize=config.data.resize,
                 image_size=config.data.image_size,
                 mean=batches.mean,
                 scale=batches.scale,

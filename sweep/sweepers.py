@@ -23,6 +23,7 @@ from fire import data
 from fire.errors import require
 from sweep import origin
 from sweep.arithmetic import arithmetic_of, described, overrides_of
+from sweep.config import RunConfig
 from sweep.display import console, print_summary
 from sweep.launcher import LocalLauncher
 from sweep.overrides import canonical
@@ -97,6 +98,7 @@ def unfinished(points: list[Point]) -> list[Point] | None:
     """
     store = Store(points[0].config.results_dir)
     todo = [point for point in points if not store.is_done(point.key)]
+    print_remarks(point.config for point in todo)
     if points[0].config.dry_run:
         states = {point.key: "finished" for point in points} | {point.key: "to do" for point in todo}
         console().print(dry_run_table(points, states, _starts(todo, store)))
@@ -106,9 +108,23 @@ def unfinished(points: list[Point]) -> list[Point] | None:
         if store.is_damaged(point.key):
             path = store.folder(point.key) / "record.json"
             console().print(f"damaged: {path} cannot be read; its run counts as not done")
-    for spec, data_dir in {(point.config.data, point.config.data_dir) for point in todo}:
-        data.prepare(spec, Path(data_dir))  # once, rather than by every worker
+    prepare_data(point.config for point in todo)
     return todo
+
+
+def print_remarks(configs: Iterable[RunConfig]) -> None:
+    """Print what is left out of the image folders. Raises DataError if one cannot be used, or does not fit its spec."""
+    specs = dict.fromkeys(config.data for config in configs)
+    for line in dict.fromkeys(line for spec in specs for line in data.remarks(spec)):  # which may share a folder
+        console().print(line)
+
+
+def prepare_data(configs: Iterable[RunConfig]) -> None:
+    """Find and decode the data sets: once, rather than by every worker. Raises DataError as data.prepare does."""
+    for spec, data_dir in dict.fromkeys((config.data, config.data_dir) for config in configs):
+        skipped = data.prepare(spec, Path(data_dir))
+        if skipped:
+            console().print(f"{skipped:,} images of {spec.name} cannot be read and are left out")
 
 
 def _batches(todo: list[Point], store: Store) -> Iterator[list[Point]]:

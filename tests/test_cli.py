@@ -124,7 +124,7 @@ def empty_class(root: Path) -> str:
 def cut_short(root: Path) -> str:
     path = root / "train/class0/1.jpg"
     path.write_bytes(path.read_bytes()[:300])
-    return f"images must be readable, got 1 corrupt of 4: {path} ("
+    return f"images must be readable, got 1 unreadable of 4: {path} ("
 
 
 @pytest.mark.parametrize("harm", [no_folder, empty_class, cut_short])

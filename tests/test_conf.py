@@ -70,7 +70,7 @@ def test_digits_are_what_scikit_learn_has():
 
 def test_image_folder(tmp_path):
     root = image_folder(tmp_path / "images", classes=3)
-    planned = point("data=image_folder", f"data.root={root}", "arch=squeezenet_v1_0").config
+    planned = point("data=image_folder", f"data.root={root}", f"data_dir={tmp_path}", "arch=squeezenet_v1_0").config
     assert planned.arch.classes == planned.data.classes == 3
     assert (planned.data.stored_size, planned.data.image_size) == (256, 227)  # the paper's crop
 

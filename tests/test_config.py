@@ -10,7 +10,7 @@ import pytest
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.compress.spec import CompressSpec
 from fire.errors import InputError
-from fire.recipe import DataSpec, TrainSpec
+from fire.recipe import RESIZES, DataSpec, TrainSpec
 from sweep.config import RunConfig, RunOptions
 from tests.sweeping import image_folder, planner, point
 
@@ -35,6 +35,7 @@ DATA = {
     "name": "cifar10",
     "channels": 3,
     "stored_size": 64,
+    "resize": "squash",
     "image_size": 24,
     "mirror": False,
     "validation": 100,
@@ -93,10 +94,29 @@ SMALL = replace(PLAIN, compress=CompressSpec(method="deep_compression"))
 def test_every_change_changes_the_key(base, part, changes):
     names = {field.name for field in dataclasses.fields(getattr(base, part))}
     assert names - {"root", "classes", "weights"} == set(changes), "a field that this test does not know"
-    read = set(changes) - ({"rate"} if part == "compress" else set())  # by this method
+    read = set(changes) - {"rate", "resize"}  # by this method, and this data set
     specs = [replace(getattr(base, part), **{name: changes[name]}) for name in read]
     keys = {replace(base, **{part: spec}).key for spec in specs}
     assert len(keys - {base.key}) == len(read)
+
+
+def test_only_image_folders_read_how_images_are_resized():
+    folder = DataSpec(name="image_folder", root="images", channels=3)
+    keys = {replace(PLAIN, data=replace(data, resize=way)).key for data in (DataSpec(), folder) for way in RESIZES}
+    assert len(keys) == 3
+    assert replace(PLAIN, data=DataSpec(resize="squash")).key == PLAIN.key
+
+
+def test_keys_are_those_of_runs_that_were_made_before_validation_could_be_a_fraction():
+    # Read off the program when validation was an int and resize was no field.
+    assert point("data=digits", "arch=squeezenet_narrow", "train=paper").key == "4e6e7eafa0608da1"
+    assert (
+        point("data=digits", "arch=squeezenet_narrow", "train=paper", "data.validation=100").key == "46294c01fc401ca4"
+    )
+    assert point("data=fashion_mnist").key == "efa3aea4ce126ac0"
+    shares = ("0.3", "0.30000000000000004", "0.2")
+    fractions = [point("data=digits", f"data.validation={share}").key for share in shares]
+    assert fractions[0] == fractions[1] != fractions[2]
 
 
 @pytest.mark.parametrize(
@@ -203,8 +223,9 @@ def test_a_key_names_a_directory():
 
 
 def test_image_folders(tmp_path):
-    def key(root, *more):
-        planned = point("data=image_folder", "data.stored_size=20", "data.image_size=20", f"data.root={root}", *more)
+    def key(root):
+        sizes = ("data.stored_size=20", "data.image_size=20")
+        planned = point("data=image_folder", *sizes, f"data.root={root}", f"data_dir={tmp_path}")
         assert planned.config.data.classes == planned.config.arch.classes == 3
         return planned.key
 
@@ -229,6 +250,10 @@ def test_image_folders(tmp_path):
         ("workers=-1", "workers must be at least 0, got -1"),
         ("data.name=mnist", "data.name must be one of fashion_mnist, "),
         ("data=image_folder", "data.root must be a folder for image_folder, got None"),
+        ("data.resize=stretch", "data.resize must be one of crop, squash, got 'stretch'"),
+        ("data.validation=0", "data.validation must be a whole number of images, or a fraction between 0 and 1, got 0"),
+        ("data.validation=1.5", "a whole number of images, or a fraction between 0 and 1, got 1.5"),
+        ("data.validation=-0.1", "a whole number of images, or a fraction between 0 and 1, got -0.1"),
         ("data.image_size=29", "data.image_size must be in [1, data.stored_size], got 29"),
         ("train.lr=nan", "train.lr must be above 0 and finite, got nan"),
         ("train.momentum=1", "train.momentum must be in [0, 1), got 1.0"),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from fire import data, sources
+from fire import cache, data, sources
 from fire.errors import DataError
 from fire.recipe import DataSpec
 
@@ -48,7 +48,7 @@ def test_moments_of_each_channel():
     images = np.random.default_rng(0).integers(0, 256, (2000, 3, 4, 4)).astype(np.uint8)
     images[:, 1] //= 2
     images[:, 2] = 9
-    mean, std = data._moments(images)
+    mean, std = cache._moments(images)
     assert mean == pytest.approx(images.mean((0, 2, 3)), rel=1e-12)
     assert std == pytest.approx([images[:, 0].std(), images[:, 1].std(), 1.0], rel=1e-12)  # constant: not 0
 
@@ -127,7 +127,11 @@ def test_failed_decoding_leaves_no_cache(digits_spec, tmp_path, monkeypatch):
             "data.channels and data.stored_size must be 1 and 8 for digits, got 1 and 28",
         ),
         ({"channels": 3}, "data.channels and data.stored_size must be 1 and 8 for digits, got 3 and 8"),
-        ({"validation": 1438}, "data.validation must be below the 1438 training images there are, got 1438"),
+        (
+            {"validation": 1438},
+            "data.validation must be below the 1438 training images there are, such as 0.1 for a tenth or 143, "
+            "got 1438",
+        ),
     ],
     ids=str,
 )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fire import data, folders
+from fire import contents, data, decoding, folders
 from fire.errors import DataError
 from fire.recipe import DataSpec
 
@@ -39,9 +39,13 @@ def spec(root: Path, **fields) -> DataSpec:
     return DataSpec(name="image_folder", root=str(root), **{**defaults, **fields})
 
 
-def read(path: Path, channels: int, size: int, tmp_path: Path) -> np.ndarray:
-    file = folders.ImageFile(path, 0, path.stat().st_size)
-    assert folders.decode([file], tmp_path / "out.npy", channels, size, skip_corrupt=False) == [0]
+def listed(path: Path, label: int = 0) -> folders.ImageFile:
+    return folders.ImageFile(str(path), f"train/{label}/{path.name}", label, path.stat().st_size, 0, 0)
+
+
+def read(path: Path, channels: int, size: int, tmp_path: Path, **fields) -> np.ndarray:
+    shape = spec(tmp_path, channels=channels, stored_size=size, image_size=1, **fields)
+    assert decoding.decode([listed(path)], tmp_path / "out.npy", shape) == [0]
     return np.load(tmp_path / "out.npy")[0]
 
 
@@ -140,7 +144,7 @@ def test_truncated_jpeg_is_named(root, damaged, tmp_path):
     with pytest.raises(DataError) as caught:
         data.load(spec(root), tmp_path)
     message = str(caught.value)
-    assert message.startswith(f"images must be readable, got 1 corrupt of 7: {damaged} (")
+    assert message.startswith(f"images must be readable, got 1 unreadable of 7: {damaged} (")
     assert "data.on_corrupt=skip" in message
     assert "\n" not in message
 
@@ -157,8 +161,8 @@ def test_damaged_files_of_each_format_are_named(suffix, tmp_path):
     random = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     path = add(tmp_path, f"a{suffix}", random)
     truncate(path)
-    with pytest.raises(DataError, match="images must be readable, got 1 corrupt of 1") as caught:
-        folders.decode([folders.ImageFile(path, 0, 1)], tmp_path / "out.npy", 3, 8, skip_corrupt=False)
+    with pytest.raises(DataError, match="images must be readable, got 1 unreadable of 1") as caught:
+        decoding.decode([listed(path)], tmp_path / "out.npy", spec(tmp_path))
     assert str(path) in str(caught.value)
 
 
@@ -166,12 +170,12 @@ def test_many_corrupt_images_are_counted_and_three_named(tmp_path):
     files = []
     for i in range(5):
         (tmp_path / f"{i}.jpg").write_text("no image")
-        files.append(folders.ImageFile(tmp_path / f"{i}.jpg", 0, 8))
-    with pytest.raises(DataError, match=r"got 5 corrupt of 5: .*0\.jpg.*1\.jpg.*2\.jpg.* and 2 more") as caught:
-        folders.decode(files, tmp_path / "out.npy", 3, 8, skip_corrupt=False)
+        files.append(listed(tmp_path / f"{i}.jpg"))
+    with pytest.raises(DataError, match=r"got 5 unreadable of 5: .*0\.jpg.*1\.jpg.*2\.jpg.* and 2 more") as caught:
+        decoding.decode(files, tmp_path / "out.npy", spec(tmp_path))
     assert "3.jpg" not in str(caught.value)
-    with pytest.raises(DataError, match="at least 1 image must be readable, got 5 corrupt"):
-        folders.decode(files, tmp_path / "out.npy", 3, 8, skip_corrupt=True)
+    with pytest.raises(DataError, match=r"^class folder train/0 must hold an image that can be read, got .*0\.jpg \("):
+        decoding.decode(files, tmp_path / "out.npy", spec(tmp_path, on_corrupt="skip"))
 
 
 @pytest.mark.parametrize(
@@ -179,7 +183,7 @@ def test_many_corrupt_images_are_counted_and_three_named(tmp_path):
     [
         ("val", "data.root must hold train/<class>/* and val/<class>/*, got {root} without val/"),
         ("train", "data.root must hold train/<class>/* and val/<class>/*, got {root} without train/"),
-        ("val/ant", "train and val in {root} must hold the same classes, got 'ant' in one only"),
+        ("val/ant", "train and val in {root} must hold the same classes, got 'ant' in train only"),
         ("train/zebra", "{root}/train must hold at least 2 class folders, got 1"),
     ],
 )
@@ -195,7 +199,7 @@ def test_empty_class_folder_is_named(root):
         path.unlink()
     with pytest.raises(DataError) as caught:
         folders.scan(root)
-    assert str(caught.value).startswith(f"class folder {root / 'val' / 'zebra'} must hold images (")
+    assert str(caught.value).startswith(f"class folder {root / 'val' / 'zebra'} must hold images, got none")
 
 
 def test_missing_root_is_refused(tmp_path):
@@ -208,21 +212,24 @@ def test_number_of_classes_must_be_the_configured_one(root, tmp_path):
         data.load(spec(root, classes=10), tmp_path)
 
 
+def fingerprint(root: Path) -> str:
+    return contents.fingerprint(folders.scan(root), root.parent / "data")
+
+
 def test_fingerprint_tells_contents_apart_and_not_places(root, tmp_path):
-    before = folders.scan(root).fingerprint
-    shutil.copytree(root, tmp_path / "elsewhere")
-    assert folders.scan(tmp_path / "elsewhere").fingerprint == before
+    before = fingerprint(root)
+    assert fingerprint(shutil.copytree(root, tmp_path / "elsewhere")) == before
     path = root / "train" / "ant" / "0.png"
     path.rename(path.with_name("00.png"))
-    renamed = folders.scan(root).fingerprint
+    renamed = fingerprint(root)
     path.with_name("00.png").rename(path)
-    assert folders.scan(root).fingerprint == before
+    assert fingerprint(root) == before
     with open(path, "ab") as file:
         file.write(b"!")
-    longer = folders.scan(root).fingerprint
+    longer = fingerprint(root)
     (root / "val" / "ant").rename(root / "val" / "bee")
     (root / "train" / "ant").rename(root / "train" / "bee")
-    assert len({before, renamed, longer, folders.scan(root).fingerprint}) == 4
+    assert len({before, renamed, longer, fingerprint(root)}) == 4
 
 
 def test_fewer_test_images_are_of_all_classes(root, tmp_path):
@@ -232,7 +239,7 @@ def test_fewer_test_images_are_of_all_classes(root, tmp_path):
 
 
 def test_a_folder_that_has_changed_is_not_taken_for_what_it_was(root, tmp_path):
-    told = spec(root, fingerprint=folders.scan(root).fingerprint)
+    told = spec(root, fingerprint=fingerprint(root))
     data.load(told, tmp_path / "before")
     (root / "val" / "ant" / "2.png").unlink()
     with pytest.raises(

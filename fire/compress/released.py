@@ -20,7 +20,10 @@ from fire.header import shapes as shapes_of
 CODEBOOK = 256
 SPEC = SqueezeNetSpec(conv10_pad=1)
 # Theirs is 0..255 minus the mean of each channel, blue first. Ours is red first: conv1's channels are turned round.
-PREPROCESSING = Preprocessing(image_size=227, mean=[123.0, 117.0, 104.0], scale=[1.0, 1.0, 1.0])
+# Caffe's ImageNet is of pictures squashed to 256x256, whatever their shape.
+PREPROCESSING = Preprocessing(
+    stored_size=256, resize="squash", image_size=227, mean=[123.0, 117.0, 104.0], scale=[1.0, 1.0, 1.0]
+)
 
 
 def read(path: Path) -> Compressed:

@@ -99,9 +99,9 @@ def overrides_of(config: RunConfig) -> list[str]:
 
         def composed(overrides: list[str]) -> RunConfig:
             folder = (config.data.classes, config.data.fingerprint)
-            return load(hydra.compose("config", overrides=overrides), describe=lambda root: folder)
+            return load(hydra.compose("config", overrides=overrides), describe=lambda root, data_dir: folder)
 
-        chosen = [*data, *_differences("data", composed(data).data, config.data)]
+        chosen = data
         for part in ("arch", "train"):
             options: list[list[str]] = []
             for path in sorted((CONF / part).glob("*.yaml")):
@@ -112,6 +112,7 @@ def overrides_of(config: RunConfig) -> list[str]:
                 if type(preset) is type(getattr(config, part)):
                     options.append([f"{part}={path.stem}", *_differences(part, preset, getattr(config, part))])
             chosen += sorted(options, key=len)[0] if options else []
+        chosen += _differences("data", composed(chosen).data, config.data)  # last: train=paper sets data.resize
         if composed([*chosen, f"seed={config.seed}"]).key != config.key:
             raise InputError(f"the run must be one that this version can train again, got {config.key}")
     return chosen

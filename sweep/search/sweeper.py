@@ -1,12 +1,10 @@
 """The sweeper of searches: what is asked for becomes a space, a history and a searcher; the launcher does the rest."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from fire import data
 from fire.errors import InputError, require
 from sweep.arithmetic import arithmetic_of, described, with_arithmetic
 from sweep.config import PARTS, refuse_unknown
@@ -21,7 +19,7 @@ from sweep.search.searcher import Searcher, Trial
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
 from sweep.store import Store
-from sweep.sweepers import StoreSweeper, SweepFailedError, manifest
+from sweep.sweepers import StoreSweeper, SweepFailedError, manifest, prepare_data, print_remarks
 
 UNTOLD = {*EXECUTION, "search.budget_runs", "search.retry_failed"}  # a search with more budget is the same one
 
@@ -73,11 +71,12 @@ class SearchSweeper(StoreSweeper):
                 f"latency of earlier runs: {len(latencies.measured)} measured again, which ran elsewhere or with other "
                 f"threads; {unknown} not known, which are tried but compared with none"
             )
+        print_remarks([config])
         if config.dry_run:
             _print_dry_run(store, space, searcher, trials, runs)
             return
         store.check_writable()
-        data.prepare(config.data, Path(config.data_dir))
+        prepare_data([config])
         console().print(f"computed in {described(arithmetic, config)}")
         with Display([], open_ended=True) as display:
             campaign = Campaign(
