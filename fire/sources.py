@@ -4,6 +4,7 @@ Fashion-MNIST: Xiao et al. 2017, arXiv:1708.07747. CIFAR: Krizhevsky 2009. Digit
 """
 
 import gzip
+import math
 import shutil
 import socket
 import subprocess
@@ -86,12 +87,13 @@ def decode(spec: DataSpec, data_dir: Path, out: Path) -> Decoded:
 
 def _fashion_mnist(spec: DataSpec, data_dir: Path) -> Decoded:
     folder = _find_fashion_mnist(spec, data_dir)
-    arrays = {name: _read_idx(folder, file) for name, file in IDX_FILES.items()}
+    arrays: dict[str, NDArray[Any]] = {}
     for part, images in (("train", 60_000), ("test", 10_000)):
-        if arrays[f"{part}_images"].shape != (images, 28, 28) or arrays[f"{part}_labels"].shape != (images,):
-            raise DataError(f"Fashion-MNIST must have {images} {part} images of 28x28 pixels, not so in {folder}")
-        arrays[f"{part}_images"] = arrays[f"{part}_images"][:, None]
-        arrays[f"{part}_labels"] = arrays[f"{part}_labels"].astype(np.int64)
+        arrays[f"{part}_images"] = _read_idx(folder, IDX_FILES[f"{part}_images"], (images, 28, 28))[:, None]
+        arrays[f"{part}_labels"] = _read_idx(folder, IDX_FILES[f"{part}_labels"], (images,)).astype(np.int64)
+        largest = arrays[f"{part}_labels"].max()
+        if largest >= len(FASHION_CLASSES):
+            raise DataError(f"labels in {folder} must be below {len(FASHION_CLASSES)}, got {largest}")
     return Decoded(arrays, FASHION_CLASSES)
 
 
@@ -187,18 +189,33 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
-    """One IDX file of unsigned bytes, plain or gzipped: 0, 0, 8, dimensions; sizes as big-endian uint32; bytes."""
+def _read_idx(folder: Path, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """One IDX file of unsigned bytes, plain or gzipped: 0, 0, 8, dimensions; sizes as big-endian uint32; bytes.
+
+    No more of it is read than an array of this shape has, however much a gzipped file may unpack to. Raises DataError
+    if the file is damaged or of another shape.
+    """
     path = folder / name if (folder / name).is_file() else folder / f"{name}.gz"
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        if content[:3] != b"\0\0\x08":
-            raise ValueError("no IDX file of unsigned bytes")
-        dimensions = content[3]
-        shape = np.frombuffer(content, ">u4", dimensions, offset=4).astype(np.int64)
-        return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            start = file.read(4)
+            if start[:3] != b"\0\0\x08":
+                raise ValueError("no IDX file of unsigned bytes")
+            sizes = file.read(4 * start[3])
+            found = tuple(map(int, np.frombuffer(sizes, ">u4")))
+            if found != shape:
+                raise ValueError(f"it must be of {_times(shape)} bytes as in Fashion-MNIST, got {_times(found)}")
+            content = file.read(math.prod(shape) + 1)
+            if len(content) != math.prod(shape):
+                amount = "more" if len(content) > math.prod(shape) else f"{len(content):,}"
+                raise ValueError(f"it must have {math.prod(shape):,} bytes behind its header, got {amount}")
+            return np.frombuffer(content, np.uint8).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
         raise DataError(f"{path} is corrupt: {_one_line(error)}") from error
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _cifar(spec: DataSpec, data_dir: Path) -> Decoded:

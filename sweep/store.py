@@ -61,7 +61,8 @@ class Record:
     latency_seconds: float | None = None  # of one image: fire.latency
     train_seconds: float | None = None  # of training steps, over all attempts
     images_per_second: float | None = None
-    images_skipped: int | None = None
+    images_skipped: int | None = None  # which could not be read
+    left_out: str | None = None  # what else an image folder held: "3 .txt, 2 hidden"
     weights_bytes: int | None = None  # size of weights.safetensors
     float_key: str | None = None  # of a compressed network: the run it was made from
     float_top1: float | None = None  # its top1 then: it may have been trained again since

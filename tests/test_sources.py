@@ -5,6 +5,7 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,26 @@ def test_truncated_file_is_named(name, keep, fashion_root, tmp_path):
 
 def test_another_number_of_images_is_refused(fashion_root, tmp_path):
     (fashion_root / NAMES["train_labels"]).write_bytes(idx(np.zeros(59_999, np.uint8)))
-    with pytest.raises(DataError, match="Fashion-MNIST must have 60000 train images of 28x28 pixels, not so in"):
+    with pytest.raises(DataError, match="it must be of 60000 bytes as in Fashion-MNIST, got 59999"):
+        sources.decode(DataSpec(root=str(fashion_root)), tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("sizes", [[60_000], [2**31, 2**31]], ids=["behind its array", "by its header"])
+def test_no_more_is_unpacked_than_fashion_mnist_has(sizes, tmp_path):
+    header = bytes([0, 0, 8, len(sizes)]) + b"".join(size.to_bytes(4, "big") for size in sizes)
+    path = tmp_path / "labels.gz"
+    path.write_bytes(gzip.compress(header + bytes(2**26), 1))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=rf"{path} is corrupt: it must (be of 60000|have 60,000) bytes"):
+        sources._read_idx(tmp_path, "labels", (60_000,))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2**24
+
+
+def test_labels_beyond_the_classes_are_refused(fashion_root, fashion_arrays, tmp_path):
+    (fashion_root / NAMES["train_labels"]).write_bytes(idx(fashion_arrays["train_labels"] + 1))
+    with pytest.raises(DataError, match=r"labels in .* must be below 10, got 10"):
         sources.decode(DataSpec(root=str(fashion_root)), tmp_path, tmp_path)
 
 
