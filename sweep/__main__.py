@@ -1,56 +1,105 @@
 """python -m sweep: one run, or a sweep. See --help."""
 
-import os
+import pkgutil
 import sys
+from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fire.errors import InputError, require
-from sweep import usage
+from sweep import arguments, usage
+from sweep.arguments import Arguments
 from sweep.command import FAILED, guarded, refuse_input, run_one
-from sweep.config import CONF, PARTS, load, register_schema
-from sweep.overrides import as_typed
+from sweep.config import CONF, load, register_schema
+from sweep.hydra_errors import input_errors
 from sweep.plan import BY_GROUP, IN_A_SEARCH, IN_A_SWEEP, OF_SWEEPS, Point, refuse, refuse_unread
-from sweep.search.spec import quoted
 
+ROOT_CONFIG = "config"
 SWEEPER = "store"  # which conf/config.yaml chooses
 
 
 def main() -> None:
-    """Hydra's main function, with errors of the user's on one line and an exit code for each outcome."""
+    """Run the command, with the user's errors on one line and an exit code for each outcome."""
+    answer(sys.argv[1:])
+
+
+def answer(argv: list[str]) -> None:
+    """Do what the arguments ask for. Raises SystemExit with another exit code than 0 if that did not succeed."""
     register_schema()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them over several lines
-    guarded("sweep", _main, "; the same command goes on from the last epochs")
+    guarded("sweep", lambda: _answer(argv), "; the same command goes on from the last epochs")
 
 
-def _main() -> None:
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(usage.text([argument for argument in sys.argv[1:] if not argument.startswith("-")]))
+def _answer(argv: list[str]) -> None:
+    given = arguments.parse(argv)
+    if given.version:
+        print(usage.version())
         return
-    # Hydra wants -m first.
-    sys.argv[1:] = sorted(
-        (as_typed(quoted(argument)) for argument in sys.argv[1:]),
-        key=lambda argument: argument not in ("-m", "--multirun"),
-    )
-    arguments, unknown = get_args_parser().parse_known_args()
-    for flag in unknown:
-        if flag.startswith("-"):
-            raise InputError(f"arguments must be KEY=VALUE or flags of --hydra-help, got {flag!r}")
-    for override in OverridesParser.create().parse_overrides(arguments.overrides):
-        key = override.get_key_element()
-        if override.is_delete() and not key.startswith("hydra"):
-            raise InputError(f"arguments must be KEY=VALUE, got {override.input_line!r}")
-        if key in (*PARTS, "experiment") and override.value() is None:  # Hydra's own answer would be a traceback
-            raise InputError(f"{key} must be the name of one of conf/{key}/*.yaml, got null")
-        if key == "experiment" and override.is_sweep_override():  # each has axes of its own, which would be left out
-            raise InputError(f"experiment must be one name, one launch after another, got {override.input_line!r}")
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(_task)()
+    parsed = given.parsed
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3", job_name="sweep"):
+        app = GlobalHydra.instance().hydra
+        assert app is not None
+        cfg = _composed(app, given)
+        if given.help:
+            print(usage.text(cfg, CONF, *([Path(given.config_dir)] if given.config_dir else [])))
+        elif given.shown:
+            _print_part(cfg, given)
+        elif given.multirun or cfg.hydra.mode == RunMode.MULTIRUN or cfg.hydra.sweeper.params:
+            _check_plugins(cfg)
+            overrides = [*given.composed, "hydra.mode=MULTIRUN"]
+            app.multirun(config_name=ROOT_CONFIG, task_function=_task, overrides=overrides)
+        else:
+            for override in parsed:
+                key, line = override.get_key_element(), override.input_line or ""
+                require(not override.is_sweep_override(), key, "one value (with -m a list is a sweep)", line)
+            overrides = [*given.composed, "hydra.mode=RUN"]
+            app.run(config_name=ROOT_CONFIG, task_function=_task, overrides=overrides)
+
+
+def _composed(app: Any, given: Arguments) -> DictConfig:
+    """The configuration, with Hydra's own node; of lists of values, which a sweep has, no value is set."""
+    with input_errors():
+        cfg: DictConfig = app.compose_config(
+            config_name=ROOT_CONFIG,
+            overrides=given.composed,
+            run_mode=RunMode.MULTIRUN,
+            validate_sweep_overrides=False,
+            with_log_configuration=False,
+        )
+        return cfg
+
+
+def _check_plugins(cfg: DictConfig) -> None:
+    """Raise InputError unless sweeper and launcher are such, and the sweeper's parameters are overrides."""
+    for name, kind in (("sweeper", Sweeper), ("launcher", Launcher)):
+        node = cfg.hydra[name]
+        target = node.get("_target_") if isinstance(node, DictConfig) else node
+        try:
+            chosen = pkgutil.resolve_name(str(target))
+        except (ImportError, AttributeError, ValueError):
+            chosen = None
+        fits = isinstance(chosen, type) and issubclass(chosen, kind)
+        require(fits, f"hydra.{name}._target_", f"a {name} of Hydra's", target)
+    params = cfg.hydra.sweeper.get("params")
+    require(params is None or isinstance(params, DictConfig), "hydra.sweeper.params", "KEY: VALUES, by keys", params)
+
+
+def _print_part(cfg: DictConfig, given: Arguments) -> None:
+    """Print what --cfg and --package ask for."""
+    with input_errors(), open_dict(cfg):
+        if given.shown == "job":
+            del cfg["hydra"]
+        part: Any = OmegaConf.masked_copy(cfg, ["hydra"]) if given.shown == "hydra" else cfg
+        if given.package not in (None, "_global_"):
+            part = OmegaConf.select(part, str(given.package))
+            require(part is not None, "--package", "a key of the configuration", given.package)
+        print(OmegaConf.to_yaml(part, resolve=given.resolve) if OmegaConf.is_config(part) else part)
 
 
 def _task(cfg: DictConfig) -> None:

@@ -16,8 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fire.errors import InputError, MissingDataError, require
 from sweep.arithmetic import arithmetic_of, described, with_arithmetic
-from sweep.config import CONF, one_line, register_schema
+from sweep.config import CONF, register_schema
 from sweep.display import Display, console, print_summary
+from sweep.hydra_errors import input_errors, one_line
 from sweep.overrides import as_typed
 from sweep.plan import Point
 from sweep.store import Store
@@ -60,10 +61,12 @@ def compose(overrides: Sequence[str], parts: Sequence[str], options: Sequence[st
         if key.partition(".")[0] not in parts and key not in options:
             known = ", ".join([*(f"{part}, {part}.*" for part in parts), *options])
             raise InputError(f"arguments must be KEY=VALUE with KEY one of {known}, got {override!r}")
-    for parsed in OverridesParser.create().parse_overrides(overrides):
+    with input_errors():
+        every = OverridesParser.create().parse_overrides(overrides)
+    for parsed in every:
         require(not parsed.is_sweep_override(), parsed.get_key_element(), "one value", parsed.input_line)
     register_schema()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"), input_errors():
         return hydra.compose("config", overrides=overrides)
 
 

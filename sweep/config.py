@@ -4,16 +4,15 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
-from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, flag_override
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from fire import contents, folders
 from fire.arch import FAMILIES, ArchSpec
@@ -21,6 +20,7 @@ from fire.compress.spec import CompressSpec
 from fire.cost import Cost, count
 from fire.errors import InputError, SpecError, require
 from fire.recipe import DataSpec, TrainSpec
+from sweep.hydra_errors import one_line, unknown_key
 from sweep.search.spec import SearchSpec
 from sweep.store import Record
 
@@ -60,6 +60,8 @@ class RunOptions:
         require(self.stop_epoch >= 0, "stop_epoch", "at least 0", self.stop_epoch)
         require(self.auto_precision in ("", "fp32", "bf16"), "auto_precision", "fp32 or bf16", self.auto_precision)
         require(self.auto_kernels in ("", "compiled", "torch"), "auto_kernels", "compiled or torch", self.auto_kernels)
+        require(bool(self.results_dir), "results_dir", "a folder", self.results_dir)
+        require(bool(self.data_dir), "data_dir", "a folder", self.data_dir)
         require(0 <= self.timeout < float("inf"), "timeout", "at least 0 and finite", self.timeout)
 
 
@@ -248,37 +250,4 @@ def refuse_unknown(cfg: DictConfig, prefix: str, cls: Any) -> None:
     known = [field.name for field in dataclasses.fields(cls)]
     for name in map(str, cfg):
         if name not in known:
-            raise InputError(_unknown(f"{prefix}{name}", known))
-
-
-def _unknown(key: str, known: Collection[str]) -> str:
-    return f"{key} must be one of {', '.join(known)}, got a new key"
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error of Hydra or OmegaConf, with its cause, on one line.
-
-    Mistyped arguments, keys and choices are told as our own errors are: Hydra would advise what we refuse, and name
-    the schemas among the choices.
-    """
-    messages: list[str] = []
-    current: BaseException | None = error
-    while current is not None:
-        if isinstance(current, OverrideParseException):
-            key, equals, value = current.override.partition("=")
-            rule = "a value of Hydra's grammar, special characters in quotes" if equals else "KEY=VALUE"
-            return f"{key if equals else 'arguments'} must be {rule}, got {value if equals else key!r}"
-        if isinstance(current, MissingConfigException) and current.missing_cfg_file and current.options:
-            group, _, name = current.missing_cfg_file.rpartition("/")
-            return f"{group} must be one of {', '.join(current.options)}, got {name!r}"
-        if isinstance(current, ConfigAttributeError | ConfigKeyError) and isinstance(current.parent_node, DictConfig):
-            return _unknown(str(current.full_key), [str(key) for key in current.parent_node if key != "hydra"])
-        lines = str(current).partition("Config search path:")[0].splitlines()
-        text = " ".join(line.strip() for line in lines if line.strip() and not line.startswith("    "))
-        full_key = getattr(current, "full_key", None)  # of OmegaConf's errors, which don't always tell it
-        if full_key and not any(full_key in message for message in (*messages, text)):
-            text = f"{full_key}: {text}"
-        if text and text not in messages:
-            messages.append(text)
-        current = current.__cause__
-    return ": ".join(messages)
+            raise InputError(unknown_key(f"{prefix}{name}", known))

@@ -36,7 +36,7 @@ def as_typed(argument: str) -> str:
         value = in_home(value)
     try:
         read = OverridesParser.create().parse_override(f"{key}={value}").value()
-    except HydraException:
+    except (HydraException, ValueError):  # ValueError: of numbers with more digits than Python converts
         read = None
     return f"{key}={value}" if str(read) == value else f"{key}='{value}'"
 

@@ -17,7 +17,8 @@ from rich.table import Table
 
 from fire.cost import Cost
 from fire.errors import InputError, require
-from sweep.config import RunConfig, RunOptions, describe_folder, load, one_line
+from sweep.config import RunConfig, RunOptions, describe_folder, load
+from sweep.hydra_errors import input_errors, one_line
 from sweep.overrides import with_values
 
 # What says only where and how fast to run, and so does not tell sweeps apart.
@@ -114,7 +115,9 @@ class Planner:
     def point(self, overrides: list[str]) -> Point:
         """The point of these overrides. Raises InputError if it is not valid."""
         try:
-            config = self._config([self._parse(override) for override in overrides])
+            with input_errors():
+                parsed = [self._parse(override) for override in overrides]
+            config = self._config(parsed)
             return Point(overrides=tuple(overrides), config=config, key=config.key, cost=config.cost)
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(one_line(error)) from error
@@ -142,8 +145,9 @@ class Planner:
         return ""
 
     def composed(self, overrides: list[str]) -> DictConfig:
-        """What Hydra itself composes of these overrides."""
-        return self._loader.load_sweep_config(self._sweep, overrides)
+        """What Hydra itself composes of these overrides. Raises InputError where it cannot."""
+        with input_errors():
+            return self._loader.load_sweep_config(self._sweep, overrides)
 
     def _config(self, overrides: list[Override]) -> RunConfig:
         values = {o.key_or_group: _plain(o.value()) for o in overrides if self._is_value(o)}
@@ -159,7 +163,7 @@ class Planner:
 
     def _base(self, others: tuple[str, ...]) -> _Base:
         if others not in self._bases:
-            cfg = self._loader.load_sweep_config(self._sweep, list(others))
+            cfg = self.composed(list(others))
             with open_dict(cfg):
                 del cfg["hydra"]
             try:

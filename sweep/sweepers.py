@@ -4,13 +4,14 @@ Unlike Hydra's basic sweeper it knows the store, so a sweep that is launched aga
 """
 
 import hashlib
+import itertools
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -20,15 +21,18 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from fire import data
-from fire.errors import require
+from fire.errors import InputError, require
 from sweep import origin
 from sweep.arithmetic import arithmetic_of, described, overrides_of
 from sweep.config import RunConfig
 from sweep.display import console, print_summary
+from sweep.hydra_errors import input_errors, shortened
 from sweep.launcher import LocalLauncher
 from sweep.overrides import canonical
 from sweep.plan import BY_GROUP, EXECUTION, IN_A_SEARCH, Planner, Point, dry_run_table, refuse, refuse_unread
 from sweep.store import Store, Sweep
+
+MOST_POINTS = 100_000  # of a grid: planning them takes a minute
 
 
 class SweepFailedError(Exception):
@@ -63,8 +67,8 @@ class StoreSweeper(Sweeper):
         for override in overrides:  # they make no other runs: the same ones would be counted several times
             key = override.get_key_element()
             require(not (override.is_sweep_override() and key in EXECUTION), key, "one value", override.input_line)
-        (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-        points = _distinct(self.planner.grid([[canonical(text) for text in combination] for combination in grid]))
+        grid = [[canonical(text) for text in combination] for combination in _grid(overrides)]
+        points = _distinct(self.planner.grid(grid))
         refuse_unread([override.input_line or "" for override in overrides], [point.config for point in points])
         todo = unfinished(points)
         if todo is None:
@@ -88,7 +92,34 @@ class StoreSweeper(Sweeper):
         """The experiment's parameters, and the arguments of the command line."""
         given = [f"{name}={value}" for name, value in self.params.items()]
         refuse(given + arguments, ["compress.method"], BY_GROUP)
-        return self.parser.parse_overrides(given + arguments)
+        with input_errors():
+            return self.parser.parse_overrides(given + arguments)
+
+
+def _grid(overrides: list[Override]) -> list[list[str]]:
+    """All combinations of the overrides' values; of a key that is given twice, the last counts.
+
+    Raises InputError if there is none, or are too many.
+    """
+    axes = {override.get_key_element(): _choices(override) for override in overrides}
+    size = math.prod(len(choices) for choices in axes.values())
+    if size > MOST_POINTS:
+        lines = " ".join(override.input_line or "" for override in overrides if override.is_sweep_override())
+        raise InputError(
+            f"the sweep must have at most {MOST_POINTS:,} points, got {size:,} or more: {shortened(lines)}"
+        )
+    return [list(combination) for combination in itertools.product(*axes.values())]
+
+
+def _choices(override: Override) -> list[str]:
+    """The override for each of its values, or for the first ones if they are more than a sweep may have."""
+    key, line = override.get_key_element(), shortened(override.input_line or "")
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    require(override.is_discrete_sweep(), key, "a list or a range of values in a sweep", line)
+    values = list(itertools.islice(override.sweep_string_iterator(), MOST_POINTS + 1))
+    require(bool(values), key, "a list of at least one value", line)
+    return [f"{key}={value}" for value in values]
 
 
 def unfinished(points: list[Point]) -> list[Point] | None:

@@ -1,15 +1,20 @@
-"""python -m sweep --help. Hydra's own help takes a second to list the groups; this one reads the folder."""
+"""python -m sweep --help and --version. Hydra's own help takes a second to list the groups; this one reads folders."""
 
 import dataclasses
 import re
 from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-import hydra
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from fire.errors import SpecError
-from sweep.config import CONF, PARTS
+from sweep.arguments import FLAGS
+from sweep.config import PARTS
+from sweep.origin import git_state
+
+PROGRAM = "squeezenet-design-space"
 
 TEXT = """\
 Train SqueezeNet-style networks and sweep their metaparameters.
@@ -24,7 +29,11 @@ Train SqueezeNet-style networks and sweep their metaparameters.
   python -m sweep.evaluate WEIGHTS data=digits          the accuracy of a file of weights
   python -m analysis results --out report               figures, tables and a page, from the results
 
-Finished runs are skipped, killed ones go on from their last epoch. --hydra-help tells of Hydra's own flags.
+Finished runs are skipped, killed ones go on from their last epoch.
+
+Flags
+
+{flags}
 
 Groups (group=choice)
 
@@ -39,18 +48,24 @@ Choices (key=choice)
 {configuration}"""
 
 
-def text(overrides: list[str]) -> str:
-    """What --help prints: the groups of conf/, and the configuration that the overrides lead to."""
-    groups = {
-        folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
-        for folder in sorted(CONF.iterdir())
-        if folder.is_dir() and folder.name != "hydra"
-    }
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = hydra.compose("config", overrides=overrides, return_hydra_config=True)
+def version() -> str:
+    """The program and its version, and the commit of the checkout."""
+    commit, dirty = git_state()
+    at = f", commit {commit}{' with changes' if dirty else ''}" if commit else ""
+    try:
+        return f"{PROGRAM} {metadata.version(PROGRAM)}{at}"
+    except metadata.PackageNotFoundError:
+        return f"{PROGRAM}, not installed{at}"
+
+
+def text(cfg: DictConfig, *folders: Path) -> str:
+    """What --help prints: the groups of the folders, and the configuration, which is composed with Hydra's node."""
+    groups: dict[str, set[str]] = {}
+    for folder in folders:
+        for group in sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "hydra"):
+            groups.setdefault(group.name, set()).update(file.stem for file in group.glob("*.yaml"))
     params = cfg.hydra.sweeper.params
-    with open_dict(cfg):
-        del cfg["hydra"]
+    cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     choices = {
         f"{part}.{name}": texts
         for part in (*PARTS, "search")
@@ -58,7 +73,8 @@ def text(overrides: list[str]) -> str:
         if f"{part}.{name}" not in ("data.name", "compress.method")  # which come with their groups
     }
     return TEXT.format(
-        groups="\n".join(f"{name}: {', '.join(names)}" for name, names in groups.items()),
+        groups="\n".join(f"{name}: {', '.join(sorted(names))}" for name, names in groups.items() if names),
+        flags=FLAGS,
         choices="\n".join(f"{key}: {texts}" for key, texts in choices.items()),
         axes=f"Varied (a list or a value replaces it)\n\n{OmegaConf.to_yaml(params)}\n" if params else "",
         configuration=OmegaConf.to_yaml(cfg),

@@ -1,6 +1,8 @@
 """What the tests of sweep/ share: configurations in this process, and the command in one of its own."""
 
+import contextlib
 import functools
+import io
 import os
 import signal
 import subprocess
@@ -12,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from PIL import Image
 
+from sweep.__main__ import answer
 from sweep.config import CONF, RunConfig, load, register_schema
 from sweep.plan import Planner, Point
 
@@ -55,6 +58,17 @@ def planner() -> Planner:
 
 def point(*overrides: str) -> Point:
     return planner().point(list(overrides))
+
+
+def answered(*arguments: str) -> tuple[int, str, str]:
+    """What `command` gives, in this process: without the seconds of imports, for what trains nothing."""
+    code = 0
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            answer(list(arguments))
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return code, out.getvalue(), err.getvalue()
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:

@@ -26,10 +26,11 @@ from fire.synsets import imagenet
 from fire.train import evaluate
 from sweep.compress import _main as compress_command
 from sweep.compress import compressed_config
-from sweep.config import RunConfig, one_line
+from sweep.config import RunConfig
 from sweep.evaluate import _columns
 from sweep.evaluate import _main as evaluate_command
 from sweep.evaluate import evaluate as of_weights
+from sweep.hydra_errors import one_line
 from sweep.run import run
 from sweep.store import Record, Store
 from tests.sweeping import ROOT, TINY, command, composed, image_folder, point
