@@ -1,8 +1,10 @@
 """Files that are whole or absent, and locks that end with the process that holds them. Standard library only."""
 
+import errno
 import fcntl
 import math
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +28,26 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         _sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read(path: Path, most: int = 2**30) -> bytes:
+    """The content of a regular file of at most `most` bytes.
+
+    Raises OSError for anything else: a pipe would block, a device may have no end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        if status.st_size > most:
+            raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+        parts = []
+        while part := os.read(descriptor, status.st_size + 1):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
 
 
 def write(path: Path, content: bytes | str) -> None:

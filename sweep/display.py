@@ -12,7 +12,9 @@ from rich.text import Text
 
 from fire.progress import Progress
 from sweep.plan import Point, labels
-from sweep.store import Record, Store
+from sweep.store import Damage, Record, Store
+
+MOST_DAMAGED = 5  # lines
 
 
 def console() -> Console:
@@ -197,6 +199,13 @@ def why_unfinished(store: Store, key: str) -> str:
     if record is None:
         return "ended without a record"
     return record.error or f"left off after epoch {record.epochs}"
+
+
+def damage_lines(damaged: Sequence[Damage]) -> list[str]:
+    """A line for each of the first files that cannot be read, and one that counts the others."""
+    more = len(damaged) - MOST_DAMAGED
+    lines = [f"damaged: {each}" for each in damaged[:MOST_DAMAGED]]
+    return [*lines, f"damaged: {more:,} more files cannot be read"] if more > 0 else lines
 
 
 def print_failures(failures: Sequence[tuple[str, str, str]]) -> None:

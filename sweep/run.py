@@ -23,9 +23,9 @@ from fire.header import Preprocessing
 from fire.latency import latency
 from fire.progress import Epoch, Progress
 from fire.recipe import TrainSpec
-from sweep import origin
+from sweep import curves, origin
 from sweep.config import RunConfig
-from sweep.store import COMPRESSED, WEIGHTS, Record, Status, Store, curve_csv
+from sweep.store import COMPRESSED, WEIGHTS, Record, Status, Store
 
 Report = Callable[[Progress], None]
 Log = Callable[[str], None]
@@ -214,10 +214,9 @@ def _following(folder: Path, report: Report, log: Log) -> Report:
         nonlocal written
         if len(progress.curve) > written:
             written = len(progress.curve)
-            rows = [dataclasses.asdict(row) for row in progress.curve]
-            write(folder / "curve.csv", curve_csv(rows))
+            write(folder / "curve.csv", curves.dump(progress.curve))
             if progress.epochs_done == written:  # else the rows are of an earlier attempt
-                log(f"epoch {written}: {rows[-1]}")
+                log(f"epoch {written}: {dataclasses.asdict(progress.curve[-1])}")
         report(progress)
 
     return follow

@@ -7,25 +7,50 @@ results/sweeps/  <name>.json for each launched sweep: what varied, and the keys 
 record.json is written last and at once: a run is done if and only if it is there and says so.
 """
 
-import csv
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from fire.arch import FAMILIES
+from fire.compress.spec import CompressSpec
 from fire.errors import InputError
-from fire.files import locked, write
+from fire.files import locked, read, write
+from fire.progress import Epoch
+from fire.recipe import DataSpec, TrainSpec
+from sweep import curves, typed
 
 FORMAT = 1
 WEIGHTS, COMPRESSED = "weights.safetensors", "network.fcn"
 Status = Literal["finished", "failed", "stopped"]
 
 
+T = TypeVar("T")
+
+
 class StoreError(InputError):
     """The results directory cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """A file of the store that cannot be read: it is cut short, edited, of another version, or no regular file."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be read: {self.reason}"
+
+
+OnDamage = Callable[[Damage], None]  # a list's append collects what cannot be read
+
+
+def ignore(damage: Damage) -> None:
+    """Read on without a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,23 +167,14 @@ class Store:
         content = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False)
         write(folder / "record.json", content + "\n")
 
-    def read(self, key: str) -> Record | None:
-        """The run's record; None if there is none, or if the file is damaged (see `damaged`)."""
-        try:
-            content = json.loads((self.folder(key) / "record.json").read_bytes())
-            record = Record(**content)
-        except (OSError, ValueError, TypeError):
-            return None
-        return record if record.key == key and record.format == FORMAT else None
+    def read(self, key: str, on_damage: OnDamage = ignore) -> Record | None:
+        """The run's record; None if it has none, or one that cannot be read: then the run counts as not done."""
+        return _load(self.folder(key) / "record.json", lambda content: _record(content, key), on_damage)
 
     def is_done(self, key: str) -> bool:
         """Whether the run has finished."""
         record = self.read(key)
         return record is not None and record.status == "finished"
-
-    def is_damaged(self, key: str) -> bool:
-        """Whether there is a record.json that cannot be read; such a run counts as not done."""
-        return (self.folder(key) / "record.json").exists() and self.read(key) is None
 
     def is_busy(self, key: str) -> bool:
         """Whether some process is at the run."""
@@ -172,23 +188,30 @@ class Store:
         """The keys of all runs that have a record, readable or not, sorted."""
         return (name for name in self._names() if (self.folder(name) / "record.json").exists())
 
-    def records(self) -> Iterator[Record]:
+    def records(self, on_damage: OnDamage = ignore) -> Iterator[Record]:
         """All readable records, sorted by key."""
         for name in self._names():
-            record = self.read(name)
+            record = self.read(name, on_damage)
             if record is not None:
                 yield record
 
     def _names(self) -> list[str]:
-        return sorted(os.listdir(self.root)) if self.root.is_dir() else []
-
-    def validation_curve(self, key: str) -> tuple[float, ...]:
-        """Validation top-1 after each epoch that the run has trained; empty if it has no readable curve.csv."""
         try:
-            with open(self.folder(key) / "curve.csv", newline="") as file:
-                return tuple(float(row["validation_top1"]) for row in csv.DictReader(file))
-        except (OSError, ValueError, KeyError, TypeError):
-            return ()
+            return sorted(os.listdir(self.root))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StoreError(
+                f"the results must be a readable directory, got {str(self.root)!r} ({error.strerror})"
+            ) from error
+
+    def curve(self, key: str, on_damage: OnDamage = ignore) -> tuple[Epoch, ...]:
+        """The run's training curve, a row an epoch; empty if it has none, or none that can be read."""
+        return _load(self.folder(key) / "curve.csv", curves.parse, on_damage) or ()
+
+    def validation_curve(self, key: str, on_damage: OnDamage = ignore) -> tuple[float, ...]:
+        """Validation top-1 after each epoch of the run's curve."""
+        return tuple(row.validation_top1 for row in self.curve(key, on_damage))
 
     def write_sweep(self, sweep: Sweep) -> Path:
         """Write the sweep's manifest; it replaces the one of the same name."""
@@ -202,34 +225,77 @@ class Store:
         write(path, json.dumps(content, indent=1) + "\n")
         return path
 
-    def read_sweep(self, name: str) -> Sweep | None:
-        """The manifest of that name; None if there is none, or if the file is damaged or calls itself otherwise."""
-        try:
-            content = json.loads((self.root / "sweeps" / f"{name}.json").read_bytes())
-            if content["name"] != name:  # reports make files of it
-                return None
-            return Sweep(
-                name=content["name"],
-                varied=tuple(content["varied"]),
-                points=tuple((dict(point["overrides"]), point["key"]) for point in content["points"]),
-                search=content.get("search"),
-                experiment=content.get("experiment"),
-                overrides=tuple(content.get("overrides", ())),
-                launched=content.get("launched"),
-                arithmetic=Arithmetic(**content["arithmetic"]) if "arithmetic" in content else None,
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+    def read_sweep(self, name: str, on_damage: OnDamage = ignore) -> Sweep | None:
+        """The manifest of that name; None if there is none, or none that can be read."""
+        return _load(self.root / "sweeps" / f"{name}.json", lambda content: _sweep(content, name), on_damage)
 
-    def sweeps(self) -> Iterator[Sweep]:
+    def sweeps(self, on_damage: OnDamage = ignore) -> Iterator[Sweep]:
         """All readable manifests, sorted by name."""
         for path in sorted((self.root / "sweeps").glob("*.json")):
-            sweep = self.read_sweep(path.stem)
+            sweep = self.read_sweep(path.stem, on_damage)
             if sweep is not None:
                 yield sweep
 
 
-def curve_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The training curve as CSV, a row an epoch."""
-    header = ",".join(rows[0]) + "\n" if rows else ""
-    return header + "".join(",".join(repr(value) for value in row.values()) + "\n" for row in rows)
+def _load(path: Path, parse: Callable[[bytes], T], on_damage: OnDamage) -> T | None:
+    """What the file holds; None if there is none, or if the file or `parse` refuses, which `on_damage` is told."""
+    try:
+        return parse(read(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        on_damage(Damage(path=path, reason=error.strerror or str(error)))
+    except ValueError as error:
+        on_damage(Damage(path=path, reason=str(error)))
+    return None
+
+
+def _record(content: bytes, key: str) -> Record:
+    """The record of JSON. Raises ValueError unless it is this run's and has the types that all readers rely on."""
+    record = typed.build(Record, typed.parse(content))
+    if (record.key, record.format) != (key, FORMAT):
+        raise ValueError(f"key and format must be {key} and {FORMAT}, got {record.key} and {record.format}")
+    family = record.arch.get("family")
+    arch = FAMILIES.get(family) if isinstance(family, str) else None
+    for name, spec in (("arch", arch), ("data", DataSpec), ("train", TrainSpec), ("compress", CompressSpec)):
+        typed.check(spec, getattr(record, name), f"{name}.")
+    return record
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Manifest:
+    """A sweep as its file has it."""
+
+    name: str
+    varied: list[str]
+    points: list[dict[str, Any]]
+    search: dict[str, list[str]] | None = None
+    experiment: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    launched: str | None = None
+    arithmetic: dict[str, Any] | None = None
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Point:
+    overrides: dict[str, str]
+    key: str
+
+
+def _sweep(content: bytes, name: str) -> Sweep:
+    """The manifest of JSON. Raises ValueError unless it has this name and the types that all readers rely on."""
+    manifest = typed.build(_Manifest, typed.parse(content))
+    if (manifest.name, manifest.format) != (name, FORMAT):  # reports make files of the name
+        raise ValueError(f"name and format must be {name} and {FORMAT}, got {manifest.name} and {manifest.format}")
+    points = [typed.build(_Point, point) for point in manifest.points]
+    return Sweep(
+        name=name,
+        varied=tuple(manifest.varied),
+        points=tuple((point.overrides, point.key) for point in points),
+        search=manifest.search,
+        experiment=manifest.experiment,
+        overrides=tuple(manifest.overrides),
+        launched=manifest.launched,
+        arithmetic=None if manifest.arithmetic is None else typed.build(Arithmetic, manifest.arithmetic),
+    )

@@ -25,12 +25,12 @@ from fire.errors import InputError, require
 from sweep import origin
 from sweep.arithmetic import arithmetic_of, described, overrides_of
 from sweep.config import RunConfig
-from sweep.display import console, print_summary
+from sweep.display import console, damage_lines, print_summary
 from sweep.hydra_errors import input_errors, shortened
 from sweep.launcher import LocalLauncher
 from sweep.overrides import canonical
 from sweep.plan import BY_GROUP, EXECUTION, IN_A_SEARCH, Planner, Point, dry_run_table, refuse, refuse_unread
-from sweep.store import Store, Sweep
+from sweep.store import Damage, Store, Sweep
 
 MOST_POINTS = 100_000  # of a grid: planning them takes a minute
 
@@ -77,7 +77,10 @@ class StoreSweeper(Sweeper):
         sweep = _manifest(self.config, overrides, points)
         computed: list[str] = []
         if isinstance(self.launcher, LocalLauncher):  # else the runs may go to other machines, and choose there
-            arithmetic = arithmetic_of(points[0].config, store.read_sweep(sweep.name))
+            damaged: list[Damage] = []
+            arithmetic = arithmetic_of(points[0].config, store.read_sweep(sweep.name, damaged.append))
+            for line in damage_lines(damaged):
+                console().print(line)
             sweep = replace(sweep, arithmetic=arithmetic)
             computed = overrides_of(arithmetic)
             console().print(f"computed in {described(arithmetic, points[0].config)}")
@@ -128,17 +131,17 @@ def unfinished(points: list[Point]) -> list[Point] | None:
     Raises StoreError or DataError if runs could not be stored, or have no data: before anything trains.
     """
     store = Store(points[0].config.results_dir)
-    todo = [point for point in points if not store.is_done(point.key)]
+    damaged: list[Damage] = []
+    records = {point.key: store.read(point.key, damaged.append) for point in points}
+    todo = [point for point in points if (record := records[point.key]) is None or record.status != "finished"]
+    for line in damage_lines(damaged):
+        console().print(line)
     print_remarks(point.config for point in todo)
     if points[0].config.dry_run:
         states = {point.key: "finished" for point in points} | {point.key: "to do" for point in todo}
         console().print(dry_run_table(points, states, _starts(todo, store)))
         return None
     store.check_writable()
-    for point in todo:
-        if store.is_damaged(point.key):
-            path = store.folder(point.key) / "record.json"
-            console().print(f"damaged: {path} cannot be read; its run counts as not done")
     prepare_data(point.config for point in todo)
     return todo
 

@@ -346,11 +346,14 @@ def test_launched_again_it_does_what_is_missing(launched, data_dir, tmp_path):
     whole = json.loads(damaged.read_text())
     os.truncate(damaged, damaged.stat().st_size // 2)
     before = (results / LEARNS / "record.json").stat().st_mtime_ns
+    (manifest,) = (results / "sweeps").glob("*.json")
+    manifest.write_text("[" * 100_000)
 
     code, out, err = command(*SWEEP, f"data_dir={data_dir}", f"results_dir={results}")
     assert (code, err) == (1, "")
     assert "3 runs, 1 finished before" in out
-    assert f"damaged: {damaged} cannot be read" in out
+    assert out.count(f"damaged: {damaged} cannot be read") == 1
+    assert out.count(f"damaged: {manifest} cannot be read") == 1
     assert (results / LEARNS / "record.json").stat().st_mtime_ns == before
     assert json.loads(damaged.read_text())["top1"] == whole["top1"]
     starts = {key: (results / key / "log").read_text().count(" start, ") for key in (LEARNS, LEARNS_TOO, DIVERGES)}

@@ -17,7 +17,7 @@ from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
 from sweep.store import Store, Sweep
 from sweep.sweepers import manifest
-from tests.sweeping import TINY, composed, config, planner
+from tests.sweeping import TINY, composed, config, planner, write_curve
 from tests.test_search_best import record_of
 
 EPOCHS = 3  # rungs 1, 2, 3
@@ -44,8 +44,7 @@ def stop(made: Campaign, index: int, curve: tuple[float, ...], epochs: int) -> s
     run = made.space.point(index).config
     stopped = replace(record_of(run, curve[-1]), status="stopped", top1=None, epochs=epochs)
     made.store.write(stopped)
-    rows = "".join(f"{epoch},{top1}\n" for epoch, top1 in enumerate(curve, start=1))
-    (made.store.folder(run.key) / "curve.csv").write_text("epoch,validation_top1\n" + rows)
+    write_curve(made.store.folder(run.key), *curve)
     return run.key
 
 

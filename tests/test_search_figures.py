@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis import figures, report, search, tables
 from sweep.store import Record, Store, Sweep
+from tests.sweeping import write_curve
 from tests.test_figures import drawn
 from tests.test_tables import record
 
@@ -107,7 +108,7 @@ def results(tmp_path):
         if i == 6:
             made = replace(made, status="stopped", epochs=1, top1=None, validation_top1=0.9987)
             (store.root / made.key).mkdir(parents=True)
-            (store.root / made.key / "curve.csv").write_text("epoch,validation_top1,train_loss\n1,0.9987,0.1\n")
+            write_curve(store.root / made.key, 0.9987)
         made = replace(made, arch=made.arch | {"freq": 1 + i % 2}, end=f"2026-01-01T00:00:{i:02}")
         store.write(made)
         keys.append(made.key)

@@ -4,13 +4,15 @@ Searches themselves are sweeps: python -m sweep experiment=search.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from fire.errors import InputError, require
 from sweep.command import guarded
+from sweep.display import damage_lines
 from sweep.search import best
 from sweep.search.spec import KNOWN, Constraint
-from sweep.store import Store
+from sweep.store import Damage, Store
 
 
 def main() -> None:
@@ -33,7 +35,10 @@ def _main() -> None:
     bounds = [Constraint(name, True, bound) for name in KNOWN if (bound := getattr(chosen, name)) is not None]
     if not chosen.results.is_dir():
         raise InputError(f"the results must be a directory, got {str(chosen.results)!r}")
-    found = best.candidates(Store(chosen.results).records(), bounds)
+    damaged: list[Damage] = []
+    found = best.candidates(Store(chosen.results).records(damaged.append), bounds)
+    for line in damage_lines(damaged):
+        print(line, file=sys.stderr)
     if not found:
         within = " with " + ", ".join(map(str, bounds)) if bounds else ""
         raise InputError(f"the results must hold a finished network{within}, got none in {str(chosen.results)!r}")

@@ -7,13 +7,13 @@ from sweep.config import of_record
 from sweep.search.latencies import Latencies
 from sweep.search.searcher import Trial
 from sweep.search.space import Space
-from sweep.store import Record, Store, Sweep
+from sweep.store import OnDamage, Record, Store, Sweep, ignore
 
 
-def records(store: Store, space: Space) -> dict[int, Record]:
+def records(store: Store, space: Space, on_damage: OnDamage = ignore) -> dict[int, Record]:
     """The records of the space's points."""
     found = {}
-    for record in store.records():
+    for record in store.records(on_damage):
         config = of_record(record)
         place = None if config is None else space.of_config(config)
         if place is not None:
@@ -27,13 +27,14 @@ def trials(
     records: Mapping[int, Record],
     before: Sweep | None = None,
     latencies: Latencies | None = None,
+    on_damage: OnDamage = ignore,
 ) -> dict[int, Trial]:
     """What the records tell, and the manifest that an earlier launch of this search left: runs that it names and that
     have no record were killed."""
-    found = {index: trial_of(store, record, latencies) for index, record in records.items()}
+    found = {index: trial_of(store, record, latencies, on_damage) for index, record in records.items()}
     for index, key in tried(space, before):
         if store.read(key) is None:
-            found[index] = Trial(status="killed", curve=store.validation_curve(key))
+            found[index] = Trial(status="killed", curve=store.validation_curve(key, on_damage))
     return found
 
 
@@ -51,11 +52,11 @@ def tried(space: Space, manifest: Sweep | None, but: Collection[str] = ()) -> It
             yield place[0], key
 
 
-def trial_of(store: Store, record: Record, latencies: Latencies | None = None) -> Trial:
+def trial_of(store: Store, record: Record, latencies: Latencies | None = None, on_damage: OnDamage = ignore) -> Trial:
     """What the record, and the curve beside it, tell of its point. latencies: which ones may be compared."""
     return Trial(
         status=record.status,
-        curve=store.validation_curve(record.key),
+        curve=store.validation_curve(record.key, on_damage),
         top1=record.validation_top1 if record.status == "finished" else None,
         latency_seconds=None if latencies is None else latencies.of(record),
         end=record.end or "",

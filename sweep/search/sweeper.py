@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from fire.errors import InputError, require
 from sweep.arithmetic import arithmetic_of, described, with_arithmetic
 from sweep.config import PARTS, refuse_unknown
-from sweep.display import Display, console
+from sweep.display import Display, console, damage_lines
 from sweep.launcher import LocalLauncher
 from sweep.overrides import canonical
 from sweep.plan import EXECUTION, dry_run_table, refuse_unread
@@ -18,7 +18,7 @@ from sweep.search.latencies import take
 from sweep.search.searcher import Searcher, Trial
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
-from sweep.store import Store
+from sweep.store import Damage, Store
 from sweep.sweepers import StoreSweeper, SweepFailedError, manifest, prepare_data, print_remarks
 
 UNTOLD = {*EXECUTION, "search.budget_runs", "search.retry_failed"}  # a search with more budget is the same one
@@ -43,16 +43,19 @@ class SearchSweeper(StoreSweeper):
         store = Store(config.results_dir)
         # The kind is in the name, else a sweep of the same experiment would have the same one.
         launch = manifest(self.config, UNTOLD, (axis.key for axis in space.axes), "search")
-        former = store.read_sweep(launch.name)
+        damaged: list[Damage] = []
+        former = store.read_sweep(launch.name, damaged.append)
         arithmetic = arithmetic_of(config, former)
-        records = history.records(store, space)
+        records = history.records(store, space, damaged.append)
         failed = {record.key for record in records.values() if record.status == "failed"}
         forgotten = frozenset(failed if spec.retry_failed else ())
         records = {index: record for index, record in records.items() if record.key not in forgotten}
         latencies = None
         if "latency" in spec.objectives and not config.dry_run:
             latencies = take(with_arithmetic(config, arithmetic), list(records.values()))
-        trials = history.trials(store, space, records, former, latencies)
+        trials = history.trials(store, space, records, former, latencies, damaged.append)
+        for line in damage_lines(damaged):
+            console().print(line)
         searcher = Searcher(space, spec, epochs)
         allowed = int(space.allowed.sum())
         runs = min(spec.budget_runs, allowed)
