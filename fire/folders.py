@@ -22,6 +22,7 @@ SYSTEM_FOLDERS = {"@eadir", "#recycle", "__macosx", "lost+found", "$recycle.bin"
 # Formats that Pillow identifies without decoding them, or only by running another program on them (Ghostscript).
 NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 NAMED_REASONS = 5
+Place = tuple[int, int]  # device and inode of a folder, however it is called
 
 
 class ImageFile(NamedTuple):
@@ -148,9 +149,11 @@ def scan_part(root: Path, part: str) -> Part:
     if not folders:
         raise DataError(f"{shown(root / part)} must hold class folders with images, got none")
     names = tuple(sorted(folders))
+    place = (root / part).resolve()
+    above = frozenset(_place(folder.stat()) for folder in (place, *place.parents))
     files: list[ImageFile] = []
     for label, name in enumerate(names):
-        found, others = _images(folders[name], f"{part}/{name}/", label)
+        found, others = _images(folders[name], f"{part}/{name}/", label, above)
         if not found:
             raise DataError(f"class folder {shown(folders[name])} must hold images, got {summary(others) or 'none'}")
         files += found
@@ -158,11 +161,14 @@ def scan_part(root: Path, part: str) -> Part:
     return Part(names, files, left_out)
 
 
-def _images(folder: str, prefix: str, label: int) -> tuple[list[ImageFile], Counter[str]]:
-    """The image files in a class folder and the folders below it, sorted by name; what is left out, by reason."""
+def _images(folder: str, prefix: str, label: int, above: frozenset[Place]) -> tuple[list[ImageFile], Counter[str]]:
+    """The image files in a class folder and the folders below it, sorted by name; what is left out, by reason.
+
+    above: the folders that the class folder lies in.
+    """
     found: list[ImageFile] = []
     left_out: Counter[str] = Counter()
-    todo: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(folder, prefix, frozenset())]
+    todo = [(folder, prefix, above)]
     while todo:
         folder, prefix, above = todo.pop()
         place, entries = _open(folder)
@@ -183,12 +189,15 @@ def _images(folder: str, prefix: str, label: int) -> tuple[list[ImageFile], Coun
     return sorted(found, key=lambda file: (file.name, file.path)), left_out
 
 
-def _open(folder: str) -> tuple[tuple[int, int], list["os.DirEntry[str]"]]:
-    """Device and inode of a folder, and what is in it. Raises DataError if it cannot be read."""
+def _place(status: os.stat_result) -> Place:
+    return status.st_dev, status.st_ino
+
+
+def _open(folder: str) -> tuple[Place, list["os.DirEntry[str]"]]:
+    """Which folder it is, and what is in it. Raises DataError if it cannot be read."""
     try:
-        status = Path(folder).stat()
         with os.scandir(folder) as entries:
-            return (status.st_dev, status.st_ino), list(entries)
+            return _place(Path(folder).stat()), list(entries)
     except OSError as error:
         raise DataError(f"{shown(folder)} must be a readable folder ({error.strerror})") from error
 

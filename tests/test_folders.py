@@ -1,113 +1,23 @@
+"""Which files of a folder are images, of which class, and what is left out."""
+
+import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fire import contents, data, decoding, folders
+from fire import data, folders
 from fire.errors import DataError
 from fire.recipe import DataSpec
-
-
-def add(root: Path, name: str, pixels: np.ndarray, mode: str | None = None) -> Path:
-    """An image file of these pixels, converted to the mode."""
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(pixels)
-    (image.convert(mode, palette=Image.Palette.ADAPTIVE) if mode else image).save(path)
-    return path
-
-
-def grey(value: int, high: int = 20, wide: int = 20) -> np.ndarray:
-    return np.full((high, wide, 3), value, np.uint8)
+from tests.pictures import add, grey, spec, truncate, two_classes
 
 
 @pytest.fixture
 def root(tmp_path) -> Path:
-    """Two classes in folders made in the wrong order; an image's grey value tells which it is."""
-    root = tmp_path / "images"
-    for part in ("val", "train"):
-        for label, name in ((1, "zebra"), (0, "ant")):
-            for i in range(3):
-                add(root, f"{part}/{name}/{i}.png", grey(100 * label + 10 * i))
-    return root
-
-
-def spec(root: Path, **fields) -> DataSpec:
-    defaults = {"channels": 3, "classes": 2, "stored_size": 8, "image_size": 8, "validation": 1}
-    return DataSpec(name="image_folder", root=str(root), **{**defaults, **fields})
-
-
-def listed(path: Path, label: int = 0) -> folders.ImageFile:
-    return folders.ImageFile(str(path), f"train/{label}/{path.name}", label, path.stat().st_size, 0, 0)
-
-
-def read(path: Path, channels: int, size: int, tmp_path: Path, **fields) -> np.ndarray:
-    shape = spec(tmp_path, channels=channels, stored_size=size, image_size=1, **fields)
-    assert decoding.decode([listed(path)], tmp_path / "out.npy", shape) == [0]
-    return np.load(tmp_path / "out.npy")[0]
-
-
-@pytest.mark.parametrize(
-    ("name", "mode"),
-    [
-        ("a.png", "RGB"),
-        ("a.png", "L"),
-        ("a.png", "RGBA"),
-        ("a.png", "LA"),
-        ("a.png", "P"),
-        ("a.jpg", "RGB"),
-        ("a.JPEG", "L"),
-        ("a.jpg", "CMYK"),
-        ("a.bmp", "RGB"),
-        ("a.gif", "P"),
-        ("a.webp", "RGB"),
-        ("a.tif", "CMYK"),
-    ],
-)
-@pytest.mark.parametrize("channels", [1, 3])
-def test_every_mode_and_format_comes_out_as_the_same_grey(name, mode, channels, tmp_path):
-    path = add(tmp_path, name, grey(90, 17, 33), mode)
-    pixels = read(path, channels, 8, tmp_path)
-    assert pixels.shape == (channels, 8, 8)
-    assert np.abs(pixels.astype(int) - 90).max() <= 2  # lossy formats and CMYK are a little off
-
-
-def test_palette_with_transparency(tmp_path):
-    image = Image.fromarray(grey(90)).convert("P", palette=Image.Palette.ADAPTIVE)
-    image.save(tmp_path / "a.png", transparency=bytes([0, 128] * 128))
-    assert np.abs(read(tmp_path / "a.png", 3, 8, tmp_path).astype(int) - 90).max() <= 2
-
-
-def test_16_bits_are_scaled_and_not_clipped(tmp_path):
-    path = add(tmp_path, "a.png", np.full((20, 20), 65535 // 2, np.uint16))
-    assert np.abs(read(path, 1, 8, tmp_path).astype(int) - 127).max() <= 1
-
-
-def test_channels_keep_their_order(tmp_path):
-    colour = np.zeros((9, 9, 3), np.uint8) + np.array([200, 100, 50], np.uint8)
-    pixels = read(add(tmp_path, "a.png", colour), 3, 8, tmp_path)
-    assert pixels.reshape(3, -1).mean(1).tolist() == [200, 100, 50]
-
-
-def test_wide_image_is_resized_and_cut_to_its_middle(tmp_path):
-    pixels = np.zeros((40, 120, 3), np.uint8)
-    pixels[:, 60:] = 255  # left half black, right half white
-    pixels[:, :30] = pixels[:, 90:] = 77  # beyond the central square, with room to spare
-    assert (read(add(tmp_path, "a.png", pixels), 1, 40, tmp_path) == pixels[None, :, 40:80, 0]).all()
-    small = read(add(tmp_path, "a.png", pixels), 1, 10, tmp_path)[0]
-    assert (small[:, :4] == 0).all()
-    assert (small[:, 6:] == 255).all()
-
-
-def test_high_image_is_cut_to_its_middle(tmp_path):
-    pixels = np.repeat(np.arange(60, dtype=np.uint8), 20).reshape(60, 20)
-    assert (read(add(tmp_path, "a.png", pixels), 1, 20, tmp_path)[0, :, 0] == np.arange(20, 40)).all()
-
-
-def test_small_image_is_enlarged(tmp_path):
-    assert (read(add(tmp_path, "a.png", grey(50, 2, 3)), 3, 16, tmp_path) == 50).all()
+    return two_classes(tmp_path / "images")
 
 
 def test_labels_follow_the_sorted_class_names(root, tmp_path):
@@ -125,10 +35,6 @@ def test_other_files_are_no_images(root):
     listing = folders.scan(root)
     assert len(listing.train) == 6
     assert listing.class_names == ("ant", "zebra")
-
-
-def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 @pytest.fixture
@@ -154,28 +60,6 @@ def test_skipped_images_are_counted_and_labels_stay_aligned(root, damaged, tmp_p
     assert loaded.skipped == 1
     assert loaded.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert loaded.train.images[:, 0, 0, 0].tolist() == [0, 10, 20, 100, 110, 120]
-
-
-@pytest.mark.parametrize("suffix", [".png", ".gif", ".webp", ".tif", ".bmp"])
-def test_damaged_files_of_each_format_are_named(suffix, tmp_path):
-    random = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    path = add(tmp_path, f"a{suffix}", random)
-    truncate(path)
-    with pytest.raises(DataError, match="images must be readable, got 1 unreadable of 1") as caught:
-        decoding.decode([listed(path)], tmp_path / "out.npy", spec(tmp_path))
-    assert str(path) in str(caught.value)
-
-
-def test_many_corrupt_images_are_counted_and_three_named(tmp_path):
-    files = []
-    for i in range(5):
-        (tmp_path / f"{i}.jpg").write_text("no image")
-        files.append(listed(tmp_path / f"{i}.jpg"))
-    with pytest.raises(DataError, match=r"got 5 unreadable of 5: .*0\.jpg.*1\.jpg.*2\.jpg.* and 2 more") as caught:
-        decoding.decode(files, tmp_path / "out.npy", spec(tmp_path))
-    assert "3.jpg" not in str(caught.value)
-    with pytest.raises(DataError, match=r"^class folder train/0 must hold an image that can be read, got .*0\.jpg \("):
-        decoding.decode(files, tmp_path / "out.npy", spec(tmp_path, on_corrupt="skip"))
 
 
 @pytest.mark.parametrize(
@@ -212,40 +96,10 @@ def test_number_of_classes_must_be_the_configured_one(root, tmp_path):
         data.load(spec(root, classes=10), tmp_path)
 
 
-def fingerprint(root: Path) -> str:
-    return contents.fingerprint(folders.scan(root), root.parent / "data")
-
-
-def test_fingerprint_tells_contents_apart_and_not_places(root, tmp_path):
-    before = fingerprint(root)
-    assert fingerprint(shutil.copytree(root, tmp_path / "elsewhere")) == before
-    path = root / "train" / "ant" / "0.png"
-    path.rename(path.with_name("00.png"))
-    renamed = fingerprint(root)
-    path.with_name("00.png").rename(path)
-    assert fingerprint(root) == before
-    with open(path, "ab") as file:
-        file.write(b"!")
-    longer = fingerprint(root)
-    (root / "val" / "ant").rename(root / "val" / "bee")
-    (root / "train" / "ant").rename(root / "train" / "bee")
-    assert len({before, renamed, longer, fingerprint(root)}) == 4
-
-
 def test_fewer_test_images_are_of_all_classes(root, tmp_path):
     for limit, labels in ((2, [0, 1]), (4, [0, 0, 1, 1]), (9, [0, 0, 0, 1, 1, 1])):
         test = data.load(spec(root, limit=limit), tmp_path).test
         assert test.labels[test.rows].tolist() == labels
-
-
-def test_a_folder_that_has_changed_is_not_taken_for_what_it_was(root, tmp_path):
-    told = spec(root, fingerprint=fingerprint(root))
-    data.load(told, tmp_path / "before")
-    (root / "val" / "ant" / "2.png").unlink()
-    with pytest.raises(
-        DataError, match=rf"^data\.root must hold the images of fingerprint {told.fingerprint}, got \w+ in"
-    ):
-        data.load(told, tmp_path / "after")
 
 
 def test_images_without_class_folders_are_refused(tmp_path):
@@ -253,3 +107,154 @@ def test_images_without_class_folders_are_refused(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "val" / "0.png")
     with pytest.raises(DataError, match=r"val must hold class folders with images, got none"):
         folders.scan_part(tmp_path, "val")
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".JPG", ".jp2", ".avif", ".webp", ".tga", ".pcx", ".ico", ".qoi"])
+def test_all_that_pillow_reads_is_read(suffix, tmp_path):
+    if suffix.lower() not in folders.suffixes():
+        pytest.skip("this Pillow was built without it")
+    root = two_classes(tmp_path / "images", suffix)
+    listing = folders.scan(root)
+    assert [file.name for file in listing.test] == [
+        f"val/{name}/{i}{suffix}" for name in ("ant", "zebra") for i in range(3)
+    ]
+    assert not listing.left_out
+    means = data.load(spec(root), tmp_path).test.images.mean((1, 2, 3))
+    assert np.abs(means - [0, 10, 20, 100, 110, 120]).max() <= 2
+
+
+def test_every_suffix_of_pillow_is_an_image_or_is_known_not_to_be_decoded():
+    Image.init()
+    openable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    left_out = {".bufr", ".eps", ".ps", ".grib", ".h5", ".hdf", ".mpg", ".mpeg", ".wmf", ".emf"}
+    assert folders.suffixes() == openable - left_out
+
+
+def test_images_lie_at_any_depth(root):
+    # As Tiny ImageNet has them: train/<class>/images/*.JPEG beside train/<class>/<class>_boxes.txt.
+    for name in ("ant", "zebra"):
+        folder = root / "train" / name
+        (folder / "images" / "more").mkdir(parents=True)
+        for i, place in enumerate(("images", "images", "images/more")):
+            (folder / f"{i}.png").rename(folder / place / f"{i}.png")
+        (folder / f"{name}_boxes.txt").write_text("0.png 0 0 19 19\n")
+    listing = folders.scan(root)
+    assert [file.name.removeprefix("train/") for file in listing.train] == [
+        f"{name}/images/{path}" for name in ("ant", "zebra") for path in ("0.png", "1.png", "more/2.png")
+    ]
+    assert [file.label for file in listing.train] == [0, 0, 0, 1, 1, 1]
+    assert listing.left_out == Counter({".txt": 2})
+
+
+def test_what_is_no_image_and_no_class_is_left_out_and_counted(root):
+    for folder in (".ipynb_checkpoints", "lost+found", "@eaDir", "__MACOSX", "$RECYCLE.BIN", ".Trash-1000"):
+        add(root, f"train/{folder}/0.png", grey(0))
+        add(root, f"val/ant/{folder}/0.png", grey(0))
+    for name in (".DS_Store", "._0.png", "Thumbs.db", "LABELS", "figure.eps", "table.h5"):
+        (root / "train" / "ant" / name).write_bytes(b"\0\5\x16\7")
+    (root / "val" / "zebra" / "gone.png").symlink_to(root / "nowhere.png")
+    (root / "val" / "zebra" / "itself").symlink_to("itself")
+    (root / "val" / "zebra" / "round").symlink_to(root / "val")
+    os.mkfifo(root / "val" / "zebra" / "pipe.png")
+    add(root, "train/beside.png", grey(0))
+    (root / "train" / "README").write_text("no class")
+    listing = folders.scan(root)
+    assert listing.class_names == ("ant", "zebra")
+    assert (len(listing.train), len(listing.test)) == (6, 6)
+    assert listing.left_out == Counter(
+        {
+            "hidden": 2 + 2 + 2,
+            "system folder": 4 + 4,
+            ".db": 1,
+            ".eps": 1,
+            ".h5": 1,
+            "without suffix": 2,
+            "broken link": 2,
+            "link to a folder above": 1,
+            "special file": 1,
+            "beside the class folders": 1,
+        }
+    )
+
+
+def test_links_that_lead_round_in_circles_are_left_out(root):
+    (root / "train" / "ant" / "deep").mkdir()
+    (root / "train" / "ant" / "deep" / "up").symlink_to("..")
+    (root / "train" / "ant" / "other").symlink_to(root / "train" / "zebra")
+    listing = folders.scan(root)
+    assert [file.name for file in listing.train if file.label == 0][3:] == [
+        f"train/ant/other/{i}.png" for i in range(3)
+    ]
+    assert listing.left_out == Counter({"link to a folder above": 1})
+
+
+def test_the_summary_has_the_most_frequent_first():
+    left_out = Counter({".txt": 3, "hidden": 1200, "broken link": 1})
+    assert folders.summary(left_out) == "1,200 hidden, 3 .txt, 1 broken link"
+    many = Counter({f".{i}": 2 for i in range(7)})
+    assert folders.summary(many) == "2 .0, 2 .1, 2 .2, 2 .3, 2 .4, 4 for other reasons"
+    assert folders.summary(Counter()) == ""
+
+
+def test_composed_and_decomposed_accents_are_one_class(root, tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"  # as Linux and macOS write it
+    (root / "train" / "ant").rename(root / "train" / decomposed)
+    (root / "val" / "ant").rename(root / "val" / composed)
+    assert data.load(spec(root), tmp_path).class_names == (composed, "zebra")
+    (root / "val" / "zebra").rename(root / "val" / decomposed)
+    with pytest.raises(DataError, match=r"val must hold each class once, got two folders 'café'"):
+        folders.scan(root)
+
+
+def test_names_that_are_no_utf_8_are_escaped(root, tmp_path):
+    latin = os.fsdecode(b"caf\xe9")
+    for part in ("train", "val"):
+        (root / part / "ant").rename(root / part / latin)
+        (root / part / latin / "0.png").rename(root / part / latin / f"{latin}.png")
+    loaded = data.load(spec(root), tmp_path)
+    assert loaded.class_names == ("caf\\xe9", "zebra")
+    assert [file.name for file in folders.scan(root).test][2] == "val/caf\\xe9/caf\\xe9.png"
+    truncate(root / "train" / latin / "1.png")
+    with pytest.raises(DataError) as caught:
+        data.load(spec(root), tmp_path)
+    assert "caf\\xe9/1.png (" in str(caught.value)
+    str(caught.value).encode()
+
+
+def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("zebra"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError) as caught:
+        folders.scan(root)
+    assert str(caught.value) == f"{root}/train/zebra must be a readable folder (Permission denied)"
+
+
+def test_remarks_say_what_is_left_out(root):
+    assert data.remarks(spec(root)) == []
+    (root / "train" / "ant" / "notes.txt").write_text("")
+    (line,) = data.remarks(spec(root))
+    assert line == f"{root}: 6 training and 6 test images; left out: 1 .txt"
+    assert data.remarks(DataSpec()) == []
+
+
+@pytest.mark.parametrize(
+    ("validation", "held_out"), [(5, 5), (0.5, 3), (0.34, 2), (0.01, 1), (0.99, 5)], ids=str
+)  # of 6, one of which must be left on either side
+def test_validation_may_be_a_fraction(validation, held_out, root, tmp_path):
+    loaded = data.load(spec(root, validation=validation), tmp_path)
+    assert (len(loaded.train), len(loaded.validation)) == (6 - held_out, held_out)
+    assert sorted([*loaded.train.rows, *loaded.validation.rows]) == list(range(6))
+
+
+def test_a_number_that_leaves_nothing_to_train_on_is_refused_before_decoding(root):
+    with pytest.raises(DataError) as caught:
+        data.remarks(spec(root, validation=5000))
+    assert str(caught.value) == (
+        "data.validation must be below the 6 training images there are, such as 0.1 for a tenth or 1, got 5000"
+    )
