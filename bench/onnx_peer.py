@@ -11,7 +11,7 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
 from bench.measure import Row
-from fire import weights
+from fire import pretrained
 from fire.weights import Deployed
 from sweep.run import WEIGHTS
 from sweep.store import Record, Store
@@ -51,7 +51,7 @@ def rows(results_dir: Path) -> list[Row]:
         if record.file_bytes is None or record.float_key is None or not path.is_file():
             continue
         if record.float_key not in sizes:
-            sizes[record.float_key] = int8_bytes(weights.load(path))
+            sizes[record.float_key] = int8_bytes(pretrained.read(path))
         found.append(_row(record, sizes[record.float_key]))
     return found
 

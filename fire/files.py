@@ -1,4 +1,7 @@
-"""Files that are whole or absent, and locks that end with the process that holds them. Standard library only."""
+"""Files that are whole or absent, reasons why one cannot be read, and locks that end with the process that holds them.
+
+Standard library only.
+"""
 
 import errno
 import fcntl
@@ -10,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from fire.errors import InputError
 
 
 @contextmanager
@@ -54,6 +59,26 @@ def write(path: Path, content: bytes | str) -> None:
     """Write the whole file at once, as `replacing` does."""
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def reading(field: str, path: Path, rule: str) -> Iterator[None]:
+    """Say in one InputError what is wrong with the file that is read within: `field must be rule, got path: reason`.
+
+    Looks first whether it is a file that can be read and has content. The reason is then that of the OSError or
+    ValueError (InputErrors are such) that is raised within.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError("it is a directory" if path.is_dir() else "it is a device or a pipe")
+        with open(path, "rb") as file:
+            if not file.read(1):
+                raise InputError("it is empty")
+        yield
+    except OSError as error:
+        raise InputError(f"{field} must be a readable file, got {str(path)!r}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"{field} must be {rule}, got {str(path)!r}: {error}") from error
 
 
 def _sync_directory(path: Path) -> None:

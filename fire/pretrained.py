@@ -2,82 +2,88 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple, assert_never
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from fire.arch import ArchSpec
 from fire.compress import container, released
-from fire.compress.levels import Compressed
+from fire.compress.levels import values
 from fire.errors import InputError
-from fire.header import Preprocessing, tensor_shapes
+from fire.files import reading
+from fire.header import folded, tensor_shapes
 from fire.model import Network, build
-from fire.weights import Deployed, from_torchvision, load, read_torchvision
-
-# What torchvision's networks expect: pixels in [0, 1], minus the mean, over the standard deviation.
-TORCHVISION = Preprocessing(
-    image_size=224,
-    stored_size=256,
-    mean=[255 * mean for mean in (0.485, 0.456, 0.406)],
-    scale=[1 / (255 * std) for std in (0.229, 0.224, 0.225)],
-)
+from fire.weights import Deployed, as_float32, read_safetensors, read_state
+from fire.weights_file import WeightsFile, describe, difference, require_fit
 
 
-def read(path: Path, spec: ArchSpec) -> Deployed:
-    """The network of a file, whose kind its suffix says: .safetensors, .fcn (compressed), .net (the authors'), .pth.
+class Trained(NamedTuple):
+    """What a file of weights says, and its tensors in float32 under our names."""
 
-    spec: of the network for .pth, torchvision's state dicts, which don't say; the other files know their own.
+    file: WeightsFile
+    tensors: dict[str, Tensor]
+
+
+def load(path: Path) -> Trained:
+    """Read a file, whose kind its suffix says: .safetensors, .fcn (compressed), .net (the authors'), .pth and the like.
+
     Raises InputError if it is no whole file of its kind.
     """
-    match path.suffix:
-        case ".safetensors":
-            return load(path)
-        case ".fcn":
-            return _deployed(container.load(path))
-        case ".net":
-            return _deployed(released.read(path))
-        case ".pth":
-            state = read_torchvision(path)
-            classes = next(reversed(state.values())).numel()  # of the last layer's bias
-            spec = replace(spec, norm="none", classes=classes)
-            channels = len(TORCHVISION.mean)
-            renamed = from_torchvision(state, tensor_shapes(spec, channels))  # before anything is built
-            network = build(spec, channels)
-            network.load_state_dict(renamed)
-            names = tuple(str(label) for label in range(spec.classes))
-            return Deployed(network=network.eval(), spec=spec, preprocessing=TORCHVISION, class_names=names)
-    raise InputError(f"weights must be a file .safetensors, .fcn, .net or .pth, got {str(path)!r}")
+    about = describe(path)
+    match about.kind:
+        case "safetensors":
+            held = read_safetensors(path)
+        case "torch":
+            held = read_state(path)
+        case "fcn":
+            held = {name: torch.from_numpy(values(found)) for name, found in container.load(path).tensors.items()}
+        case "net":
+            held = {name: torch.from_numpy(values(found)) for name, found in released.read(path).tensors.items()}
+        case _:
+            assert_never(about.kind)
+    with reading("weights", path, "of finite numbers"):
+        return Trained(about, as_float32({ours: held[theirs] for ours, theirs in about.names.items()}))
+
+
+def read(path: Path, spec: ArchSpec | None = None) -> Deployed:
+    """The network of a file, as `load` and `deploy` make it."""
+    return deploy(load(path), spec)
+
+
+def deploy(trained: Trained, spec: ArchSpec | None = None) -> Deployed:
+    """The network of these weights in evaluation mode, on the CPU.
+
+    spec: for state dicts, which say no more than tensors; the number of classes is theirs. None: the file's own, or
+    torchvision's network whose names and shapes the tensors have. Raises InputError where nothing says it, where the
+    tensors are of another network, or where the file says its own.
+    """
+    about, tensors = trained
+    if about.says_arch and spec is not None:
+        raise InputError(f"arch must be left out for {about.path}, which says its own")
+    if spec is not None:
+        spec = replace(folded(spec), classes=len(about.class_names))
+    elif about.spec is not None:
+        spec = about.spec
+    else:
+        raise InputError(
+            f"arch must be given for {about.path}: it holds tensors alone, which are neither squeezenet_v1_0's nor "
+            "squeezenet_v1_1's of torchvision"
+        )
+    if wrong := difference(about.shapes, tensor_shapes(spec, about.channels)):
+        raise InputError(f"arch must be the network of {about.path}: {wrong}")
+    network = build(spec, about.channels)
+    network.load_state_dict(tensors)
+    return Deployed(network=network.eval(), spec=spec, preprocessing=about.preprocessing, class_names=about.class_names)
 
 
 @torch.no_grad()
-def start(network: Network, deployed: Deployed, inputs: str) -> None:
-    """Give the network the trained weights to start from; its last layer only if it has as many classes.
+def start(network: Network, trained: Trained, spec: ArchSpec, channels: int, inputs: str) -> None:
+    """Give the network, which is of the specification, the trained weights to start from.
 
-    inputs: as in TrainSpec, "standard" or "mean". Raises InputError if the weights expect the other, or if the other
-    layers differ in name or shape.
+    Its last layer keeps its own weights if it has another number of classes. Raises InputError as `require_fit` does.
     """
-    expected = "mean" if all(scale == 1 for scale in deployed.preprocessing.scale) else "standard"
-    if inputs != expected:
-        raise InputError(f"train.inputs must be {expected} for these weights, got {inputs}")
-    trained = deployed.network.state_dict()
-    own = network.state_dict()
-    layers = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    last = {f"{layers[-1]}.weight", f"{layers[-1]}.bias"}
-    for name in own.keys() | trained.keys():
-        shapes = [tuple(state[name].shape) if name in state else None for state in (own, trained)]
-        if shapes[0] == shapes[1]:
-            own[name].copy_(trained[name])
-        elif name not in last or None in shapes:
-            raise InputError(
-                f"train.weights must be of the network that arch describes (without batch normalisation, which is "
-                f"folded in files): {name} must be of shape {shapes[0]}, got {shapes[1]}"
-            )
-
-
-def _deployed(compressed: Compressed) -> Deployed:
-    return Deployed(
-        network=compressed.network(),
-        spec=compressed.spec,
-        preprocessing=compressed.preprocessing,
-        class_names=compressed.class_names,
-    )
+    require_fit(trained.file, spec, channels, inputs)
+    for name, own in network.state_dict().items():
+        if own.shape == trained.tensors[name].shape:
+            own.copy_(trained.tensors[name])

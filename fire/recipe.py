@@ -76,7 +76,7 @@ class TrainSpec:
     clip: float = 0.0  # gradients are scaled down to this norm; 0: never
     label_smoothing: float = 0.0
     ema: float = 0.0  # decay a step of the averaged weights that are then evaluated and kept; 0: none
-    weights: str = ""  # a file whose weights to start from: of this program, torchvision's or the authors'
+    weights: str = ""  # a file whose weights to start from, of any kind that fire.weights_file knows
     weights_fingerprint: str = ""  # of that file, filled in when the configuration is loaded
     init: str = "he"  # he (He et al. 2015) | xavier (Caffe's filler); conv10 is Gaussian, std 0.01, with both
     inputs: str = "standard"  # standard: mean 0, variance 1 a channel | mean: only the mean taken off, in 0..255

@@ -1,4 +1,4 @@
-"""Weights of deployed networks in and out: our safetensors files, and torchvision's SqueezeNet state dicts.
+"""Tensors in files: this program's safetensors files in and out, and state dicts as torch writes them in.
 
 Our file holds the folded network in fp32 under the paper's layer names (fire2.squeeze.weight) and, as metadata, all
 that is needed to use it: the specification, the channels, what is done to the input, the names of the classes.
@@ -7,10 +7,11 @@ that is needed to use it: the specification, the channels, what is done to the i
 import dataclasses
 import json
 import re
+import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -20,13 +21,13 @@ from torch import Tensor
 from fire import header
 from fire.arch import FAMILIES, ArchSpec
 from fire.errors import InputError
-from fire.files import write
+from fire.files import reading, write
 from fire.header import Preprocessing
-from fire.model import Network, build
+from fire.model import Network
+from fire.weights_file import FORMAT, KEY
 
-FORMAT = 1
-KEY = "deployed"  # of the metadata
-TORCHVISION_KEY = re.compile(r"(features|classifier)\.\d+\.((squeeze|expand1x1|expand3x3)\.)?(weight|bias)")
+# Under which keys a training script's checkpoint has the network's tensors.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,70 +54,80 @@ def save(path: Path, deployed: Deployed) -> None:
     write(path, safetensors.torch.save(tensors, metadata))
 
 
-def load(path: Path) -> Deployed:
-    """Read a file that `save` wrote. Raises InputError if it is not one, or not whole."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            content: dict[str, Any] = json.loads((file.metadata() or {})[KEY])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-        if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']!r} is not {FORMAT!r}")
-        arch = dict(content["arch"])
-        told = {"family": arch.pop("family"), "arch": arch, "class_names": content["class_names"]}
-        about = header.checked(told | content["preprocessing"])
-        needed = header.shapes(about)
-        held = {name: tuple(tensor.shape) for name, tensor in state.items()}
-        if held != needed:  # told before the network is built, whose specification may be absurd
-            name = min(name for name in held.keys() | needed.keys() if held.get(name) != needed.get(name))
-            raise ValueError(f"{name} must be of shape {needed.get(name)}, got {held.get(name)}")
-        require_finite(state)
-        network = build(about.spec, channels=len(about.preprocessing.mean))
-        network.load_state_dict(state)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} must be a whole weights file of this program: {reason}") from error
-    return Deployed(network=network.eval(), **about._asdict())
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of the file under its names."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
 
 
-def require_finite(state: Mapping[str, Tensor]) -> None:
-    """Raise InputError unless the tensors are of finite fp32 numbers, each of which is in memory."""
-    for name, tensor in state.items():
-        if tensor.dtype != torch.float32:
-            raise InputError(f"{name} must be of type float32, got {str(tensor.dtype).removeprefix('torch.')}")
-        if tensor.untyped_storage().nbytes() < tensor.nbytes:  # a view of few numbers as many
-            raise InputError(f"{name} must be stored whole, got {tensor.untyped_storage().nbytes():,} bytes")
-        if not tensor.isfinite().all():
-            raise InputError(f"{name} must be finite")
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors in a file that torch.save wrote: a state dict, or one within the dict of a checkpoint.
 
-
-def from_torchvision(state: Mapping[str, Tensor], ours: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """torchvision's squeezenet1_0 or squeezenet1_1 state dict under the names of our network's, layer by layer.
-
-    Raises InputError if the layers do not correspond.
+    Raises InputError if there is none, if the file is not whole, or if it holds pickled objects beside tensors, which
+    are not read, since any code could run.
     """
-    if len(ours) != len(state):
-        raise InputError(f"the weights must be of {len(ours)} tensors for this network, got {len(state)}")
-    renamed = {}
-    for (theirs, tensor), (name, shape) in zip(state.items(), ours.items(), strict=True):
-        match = TORCHVISION_KEY.fullmatch(theirs)
-        if match is None or not name.endswith(f"{match[2] or ''}{match[4]}") or tensor.shape != shape:
-            raise InputError(f"{name} must be a tensor of shape {shape}, got {theirs} of shape {tuple(tensor.shape)}")
-        renamed[name] = tensor
-    return renamed
+    with reading("weights", path, "a whole file of torch.save with a state dict"):
+        _refuse_compressed(path)
+        content = _loaded(path)
+        for key in WRAPPERS:
+            if isinstance(content, dict) and isinstance(content.get(key), dict):
+                content = content[key]
+                break
+        if not isinstance(content, dict) or not content:
+            raise InputError(f"it must hold a dict of tensors, got {type(content).__name__}")
+        for name, value in content.items():
+            if not isinstance(name, str) or not isinstance(value, Tensor):
+                raise InputError(f"it must hold nothing but tensors by name, got {name!r:.100}: {type(value).__name__}")
+            _require_stored_whole(name, value)
+        return dict(content)
 
 
-def read_torchvision(path: Path) -> dict[str, Tensor]:
-    """The state dict in a .pth file. Raises InputError if it is none, or not whole."""
+def types_of(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """The type of each tensor's numbers: float32."""
+    return {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in state.items()}
+
+
+def as_float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors in float32. Raises InputError if a number is not finite, or is beyond float32's range."""
+    converted = {}
+    for name, tensor in state.items():
+        converted[name] = tensor.detach().to(torch.float32)
+        if not converted[name].isfinite().all():
+            worst = tensor[~converted[name].isfinite()].flatten()[0].item()
+            raise InputError(f"{name} must be finite in float32, got {worst}")
+    return converted
+
+
+def _loaded(path: Path) -> object:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict) or not state or {type(name) for name in state} != {str}:
-            raise TypeError("it is no state dict")
-        if not all(isinstance(value, Tensor) for value in state.values()):
-            raise TypeError("it is no state dict")
-    except Exception as error:  # torch raises what its readers raise: pickle, zip, runtime, operating system errors
-        raise InputError(f"{path} must be a file of torch weights: {type(error).__name__}") from error
-    try:
-        require_finite(state)
-    except InputError as error:
-        raise InputError(f"{path} must be a file of torch weights: {error}") from error
-    return state
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is refused in a line below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch raises what its readers raise: pickle, zip, runtime, key, end-of-file errors
+        if pickled := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            raise InputError(
+                f"it holds a pickled {pickled[1]}, which is not read, since any code could run; "
+                "save network.state_dict() alone"
+            ) from error
+        if "TorchScript" in str(error):
+            raise InputError("it is a TorchScript archive; save network.state_dict()") from error
+        raise InputError("it is cut off, damaged, or no such file at all") from error
+
+
+def _refuse_compressed(path: Path) -> None:
+    """torch stores tensors as they are, but would inflate others: a small file could fill the memory."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > path.stat().st_size:
+            raise InputError(f"it must be stored without compression, got {size:,} bytes packed")
+
+
+def _require_stored_whole(name: str, tensor: Tensor) -> None:
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+        kind = "quantised" if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
+        raise InputError(f"{name} must be a dense tensor, got one that is {kind} on {tensor.device}")
+    if tensor.untyped_storage().nbytes() < tensor.nbytes:  # a view of few numbers as many
+        raise InputError(f"{name} must be stored whole, got {tensor.untyped_storage().nbytes():,} bytes")

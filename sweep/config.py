@@ -19,6 +19,7 @@ from fire.arch import FAMILIES, ArchSpec
 from fire.compress.spec import CompressSpec
 from fire.cost import Cost, count
 from fire.errors import InputError, SpecError, require
+from fire.files import reading
 from fire.recipe import DataSpec, TrainSpec
 from sweep.hydra_errors import one_line, unknown_key
 from sweep.search.spec import SearchSpec
@@ -180,10 +181,8 @@ def describe_folder(root: str, data_dir: str) -> tuple[int, str]:
 
 def describe_file(path: str) -> str:
     """A fingerprint of what the file of weights holds. Raises InputError if it cannot be read."""
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-    except OSError as error:
-        raise InputError(f"train.weights must be a readable file, got {path!r} ({error.strerror})") from error
+    with reading("train.weights", Path(path), "a readable file"), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def load(cfg: DictConfig, describe: Callable[[str, str], tuple[int, str]] = describe_folder) -> RunConfig:

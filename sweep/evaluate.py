@@ -1,37 +1,47 @@
-"""python -m sweep.evaluate WEIGHTS [data=NAME] [data.root=FOLDER] [option=value]: accuracy of a file of weights.
+"""python -m sweep.evaluate WEIGHTS [data=NAME] [data.root=FOLDER] [key=value ...]: accuracy of a file of weights.
 
 WEIGHTS is a file of this program (.safetensors, or .fcn, which is compressed), the authors' compressed SqueezeNet
-(.net), or torchvision's (.pth, with arch=squeezenet_v1_0 or arch=squeezenet_v1_1). NAME is fashion_mnist, unless said,
-or another of conf/data; options are data_dir, device and threads. The images are the data set's test images, as these
-weights expect them: the crop, mean and scale are the weights', and of image folders data.stored_size and data.resize
-too, if the weights say them. An image folder needs only val/<class>/*. The images' classes are found among the weights'
-by their names. Of .net and .pth, which name none, as many classes as they have are theirs, in order, and ImageNet's
+(.net), or tensors in torchvision's names, as torch.save (.pth, .pt, .bin, .ckpt, .pth.tar) or safetensors write them.
+Those are taken for torchvision's squeezenet1_0 or squeezenet1_1, whichever they fit; arch=NAME and arch.KEY=VALUE say
+otherwise.
+
+NAME is fashion_mnist, unless said, or another of conf/data; options are data_dir, device and threads. The images are
+the data set's test images, as these weights expect them: crop, mean and scale are the weights', and of image folders
+data.stored_size and data.resize too, if the file says them. These three and data.image_size go before the file's where
+they are typed. An image folder needs only val/<class>/*. The images' classes are found among the weights' by their
+names. Of .net and of torchvision's, which name none, as many classes as they have are theirs, in order, and ImageNet's
 synsets n01440764 to n15075141 are those of weights with 1,000. Where the images have some of the weights' classes,
 accuracy is over these, and over all that the weights know.
 """
 
 import dataclasses
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from fire import data, machine, pretrained, train
+from fire import data, machine, pretrained, train, weights_file
+from fire.arch import ArchSpec
 from fire.augment import Batches
+from fire.cost import count
 from fire.data import ImageSet
-from fire.errors import InputError
+from fire.errors import InputError, SpecError, require
+from fire.header import Preprocessing
 from fire.recipe import DataSpec, TrainSpec
 from fire.synsets import imagenet
+from fire.weights_file import WeightsFile
 from sweep.command import compose, first, guarded
 from sweep.config import run_options
 from sweep.run import prepare_process
 
+PARTS = ("data", "arch")
 OPTIONS = ("data_dir", "device", "threads")
-NAMED = (".safetensors", ".fcn")  # this program's files, which name their classes
+PRESETS = {"1.0": "squeezenet_v1_0", "1.1": "squeezenet_v1_1"}  # of conf/arch, by SqueezeNetSpec.version
+OF_TRAINING = ("data.mirror", "data.validation", "data.fingerprint")  # which nothing reads here
 
 
 def main() -> None:
@@ -44,32 +54,31 @@ def _main(arguments: list[str]) -> None:
         print(__doc__)
         return
     weights, overrides = first(arguments, "the file of weights")
-    parts = ["data", *(["arch"] if weights.suffix == ".pth" else [])]
-    for line in evaluate(weights, compose(overrides, parts, OPTIONS)):
+    for line in evaluate(weights, overrides):
         print(line)
 
 
-def evaluate(path: Path, cfg: DictConfig) -> list[str]:
+def evaluate(path: Path, overrides: Sequence[str]) -> list[str]:
     """What the command prints. Raises InputError if weights and images cannot be used, or not with each other."""
+    cfg = compose(overrides, PARTS, OPTIONS)
+    typed = {override.partition("=")[0] for override in overrides}
+    for key in OF_TRAINING:
+        require(key not in typed, key, "left out, as only training reads it", cfg.data[key.partition(".")[2]])
     options = run_options(cfg)
     device = prepare_process(options.device, options.threads or machine.cores())
-    deployed = pretrained.read(path, _typed(cfg.arch))
+    trained = pretrained.load(path)
+    about = trained.file
+    deployed = pretrained.deploy(trained, _arch(about, cfg, overrides, typed))
     expects = deployed.preprocessing
-    spec: DataSpec = _typed(cfg.data)
-    if len(expects.mean) != spec.channels:
-        raise InputError(f"data.channels must be {len(expects.mean)} for these weights, got {spec.channels}")
-    if expects.stored_size and spec.name == "image_folder":
-        spec = dataclasses.replace(
-            spec, stored_size=expects.stored_size, image_size=expects.image_size, resize=expects.resize
-        )
-    if expects.image_size > spec.stored_size:
-        raise InputError(
-            f"data.stored_size must be at least {expects.image_size}, which these weights expect, "
-            f"got {spec.stored_size}"
-        )
-    spec = dataclasses.replace(spec, image_size=expects.image_size)
+    spec = _data(cfg, typed, expects)
+    try:
+        count(deployed.spec, spec.image_size, spec.channels)
+    except SpecError as error:
+        raise InputError(f"data.{error}") from error
     images = data.load_test(spec, Path(options.data_dir))
-    columns = _columns(images.class_names, deployed.class_names, path.suffix in NAMED)
+    if "data.classes" in typed:
+        require(spec.classes == len(images.class_names), "data.classes", f"{len(images.class_names)}", spec.classes)
+    columns = _columns(images.class_names, deployed.class_names, about.names_classes)
     # As these weights expect them: (image - mean) * scale.
     images = dataclasses.replace(images, mean=tuple(expects.mean), std=tuple(1 / scale for scale in expects.scale))
     network = deployed.network.to(device)
@@ -83,6 +92,7 @@ def evaluate(path: Path, cfg: DictConfig) -> list[str]:
     skipped = f" ({images.skipped:,} could not be read)" if images.skipped else ""
     left_out = f"; left out: {images.left_out}" if images.left_out else ""
     lines = [f"{len(images.test):,} images{skipped}{left_out}, {path.stat().st_size:,} bytes of weights"]
+    lines += _remarks(about, deployed.spec, spec, expects, typed)
     if columns == list(range(known)):
         return [*lines, f"{known:,} classes: {scores(images.test, network)}"]
     some = _Columns(network, torch.tensor(columns, device=device))
@@ -91,6 +101,55 @@ def evaluate(path: Path, cfg: DictConfig) -> list[str]:
         f"over the {len(columns):,} classes of the images: {scores(images.test, some)}",
         f"over all {known:,} classes of the weights: {scores(labelled, network)}",
     ]
+
+
+def _arch(about: WeightsFile, cfg: DictConfig, overrides: Sequence[str], typed: Collection[str]) -> ArchSpec | None:
+    """The network that the command line asks for; None if it leaves that to the file."""
+    if not any(key.partition(".")[0] == "arch" for key in typed):
+        return None
+    if "arch" not in typed and not about.says_arch:
+        if about.spec is None:
+            raise InputError(f"arch must be given for {about.path}, got no more than fields of it")
+        cfg = compose([f"arch={PRESETS[about.spec.version]}", *overrides], PARTS, OPTIONS)
+    spec: ArchSpec = OmegaConf.to_object(cfg.arch)  # type: ignore[assignment] # of the schema's class
+    if "arch.classes" in typed:
+        known = len(about.class_names)
+        require(spec.classes == known, "arch.classes", f"{known} for {about.path}", spec.classes)
+    return spec
+
+
+def _data(cfg: DictConfig, typed: Collection[str], expects: Preprocessing) -> DataSpec:
+    """The data set with images as the weights expect them, but for what is typed."""
+    node = cfg.data.copy()
+    channels = len(expects.mean)
+    require(node.channels == channels, "data.channels", f"{channels} for these weights", node.channels)
+    if "data.image_size" not in typed:
+        node.image_size = expects.image_size
+    if expects.stored_size and node.name == "image_folder":
+        for name in ("stored_size", "resize"):
+            if f"data.{name}" not in typed:
+                node[name] = getattr(expects, name)
+    if node.image_size > node.stored_size:
+        who = "" if "data.image_size" in typed else ", which these weights expect"
+        raise InputError(f"data.stored_size must be at least {node.image_size}{who}, got {node.stored_size}")
+    spec: DataSpec = OmegaConf.to_object(node)  # type: ignore[assignment] # of the schema's class
+    if "data.resize" in typed:
+        require("resize" in spec.used, "data.resize", "left out where the images are no folder's", spec.resize)
+    return spec
+
+
+def _remarks(
+    about: WeightsFile, arch: ArchSpec, spec: DataSpec, expects: Preprocessing, typed: Collection[str]
+) -> list[str]:
+    """What the figures depend on beside the file and the data set."""
+    lines = weights_file.remarks(about, arch)
+    if not about.says_arch and not any(key.partition(".")[0] == "arch" for key in typed):
+        lines.append(f"the tensors are those of torchvision's squeezenet{arch.version.replace('.', '_')}")
+    for name in ("image_size", *(("stored_size", "resize") if expects.stored_size else ())):
+        used, expected = getattr(spec, name), getattr(expects, name)
+        if f"data.{name}" in typed and used != expected:
+            lines.append(f"data.{name}={used}, where the weights expect {expected}")
+    return lines
 
 
 class _Columns(nn.Module):
@@ -103,10 +162,6 @@ class _Columns(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.network(x)
         return logits[:, self.columns]
-
-
-def _typed(node: DictConfig) -> Any:
-    return OmegaConf.to_object(node)
 
 
 def _columns(images: tuple[str, ...], weights: tuple[str, ...], named: bool) -> list[int]:

@@ -3,8 +3,9 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -15,8 +16,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from rich.table import Table
 
+from fire import weights_file
 from fire.cost import Cost
 from fire.errors import InputError, require
+from fire.weights_file import WeightsFile
 from sweep.config import RunConfig, RunOptions, describe_folder, load
 from sweep.hydra_errors import input_errors, one_line
 from sweep.overrides import with_values
@@ -83,6 +86,21 @@ def refuse_unread(overrides: Iterable[str], configs: Sequence[RunConfig]) -> Non
         group, _, name = override.lstrip("+").partition("=")[0].partition(".")
         rule = f"a setting that compress={methods} reads ({', '.join(read) or 'no setting'})"
         require(group != "compress" or name in ("", *read), f"{group}.{name}", rule, override)
+
+
+def check_weights(config: RunConfig, describe: Callable[[Path], WeightsFile] = weights_file.describe) -> list[str]:
+    """What the user should know of the file of weights that the run starts from; nothing if there is none.
+
+    Raises InputError if the file is no whole file of weights, or does not fit the network or its inputs.
+    """
+    if not config.train.weights:
+        return []
+    try:
+        about = describe(Path(config.train.weights))
+    except InputError as error:
+        raise InputError(f"train.{error}") from error
+    weights_file.require_fit(about, config.arch, config.data.channels, config.train.inputs)
+    return weights_file.remarks(about, config.arch)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from fire import data, machine, model, pretrained, train, weights
+from fire import data, machine, model, pretrained, train, weights, weights_file
 from fire.augment import Batches
 from fire.compress import container, methods
 from fire.compress.levels import Compressed, values
@@ -103,7 +103,10 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
     images = data.load(config.data, Path(config.data_dir))
     network = model.build(config.arch, config.data.channels, config.train.init, config.seed)
     if config.train.weights:
-        pretrained.start(network, pretrained.read(Path(config.train.weights), config.arch), config.train.inputs)
+        known = pretrained.load(Path(config.train.weights))
+        pretrained.start(network, known, config.arch, config.data.channels, config.train.inputs)
+        for remark in weights_file.remarks(known.file, config.arch):
+            log(remark)
     trained = train.train(
         network,
         images,
@@ -163,7 +166,7 @@ def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict
         raise InputError(
             f"the network to compress must be in {path}; without it, delete {path.parent} to train it again"
         )
-    deployed = weights.load(path)
+    deployed = pretrained.read(path)
     result = methods.compress(
         deployed.network,
         images,

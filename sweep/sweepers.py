@@ -3,6 +3,7 @@
 Unlike Hydra's basic sweeper it knows the store, so a sweep that is launched again goes on where it ended.
 """
 
+import functools
 import hashlib
 import itertools
 import math
@@ -20,7 +21,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from fire import data
+from fire import data, weights_file
 from fire.errors import InputError, require
 from sweep import origin
 from sweep.arithmetic import arithmetic_of, described, overrides_of
@@ -29,7 +30,18 @@ from sweep.display import console, damage_lines, print_summary
 from sweep.hydra_errors import input_errors, shortened
 from sweep.launcher import LocalLauncher
 from sweep.overrides import canonical
-from sweep.plan import BY_GROUP, EXECUTION, IN_A_SEARCH, Planner, Point, dry_run_table, refuse, refuse_unread
+from sweep.plan import (
+    BY_GROUP,
+    EXECUTION,
+    IN_A_SEARCH,
+    Planner,
+    Point,
+    check_weights,
+    dry_run_table,
+    labels,
+    refuse,
+    refuse_unread,
+)
 from sweep.store import Damage, Store, Sweep
 
 MOST_POINTS = 100_000  # of a grid: planning them takes a minute
@@ -128,7 +140,8 @@ def _choices(override: Override) -> list[str]:
 def unfinished(points: list[Point]) -> list[Point] | None:
     """The points that are still to be run, with results and data ready for them; None if it was a dry run.
 
-    Raises StoreError or DataError if runs could not be stored, or have no data: before anything trains.
+    Raises StoreError or DataError if runs could not be stored, or have no data, InputError if the weights to start from
+    do not fit: before anything trains.
     """
     store = Store(points[0].config.results_dir)
     damaged: list[Damage] = []
@@ -137,6 +150,7 @@ def unfinished(points: list[Point]) -> list[Point] | None:
     for line in damage_lines(damaged):
         console().print(line)
     print_remarks(point.config for point in todo)
+    _check_weights([point for point in todo if not point.config.is_compressed] + _starts(todo, store))
     if points[0].config.dry_run:
         states = {point.key: "finished" for point in points} | {point.key: "to do" for point in todo}
         console().print(dry_run_table(points, states, _starts(todo, store)))
@@ -159,6 +173,20 @@ def prepare_data(configs: Iterable[RunConfig]) -> None:
         skipped = data.prepare(spec, Path(data_dir))
         if skipped:
             console().print(f"{skipped:,} images of {spec.name} cannot be read and are left out")
+
+
+def _check_weights(points: list[Point]) -> None:
+    """Say what the user should know of the files of weights. Raises InputError for one that does not fit its point."""
+    describe = functools.cache(weights_file.describe)
+    names = labels(points)
+    said: dict[str, None] = {}
+    for point in points:
+        try:
+            said |= dict.fromkeys(check_weights(point.config, describe))
+        except InputError as error:
+            raise InputError(f"{names[point.key]}: {error}" if len(points) > 1 else str(error)) from error
+    for line in said:
+        console().print(line)
 
 
 def _batches(todo: list[Point], store: Store) -> Iterator[list[Point]]:

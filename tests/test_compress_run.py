@@ -13,7 +13,7 @@ import torch
 from hydra.errors import HydraException
 from PIL import Image
 
-from fire import data, weights
+from fire import data, pretrained, weights
 from fire.arch import SqueezeNetSpec
 from fire.augment import Batches
 from fire.compress import container
@@ -163,15 +163,13 @@ def test_what_is_read_comes_first(argument):
 
 
 @pytest.mark.parametrize(
-    "override", ["train.epochs=9", "arch.sr=1", "compress=entropy", "seed=4", "dry_run=true", "+foo=1", "--data", "-m"]
+    "override", ["train.epochs=9", "compress=entropy", "seed=4", "dry_run=true", "+foo=1", "--data", "-m"]
 )
 def test_evaluate_command_takes_no_setting_that_it_does_not_read(override):
-    for file, known in (("network.fcn", "data, data.*"), ("network.pth", "data, data.*, arch, arch.*")):
-        if file.endswith(".fcn") or not override.startswith("arch."):
-            with pytest.raises(InputError) as caught:
-                evaluate_command([file, override])
-            rule = f"KEY=VALUE with KEY one of {known}, data_dir, device, threads"
-            assert str(caught.value) == f"arguments must be {rule}, got {override!r}"
+    with pytest.raises(InputError) as caught:
+        evaluate_command(["network.fcn", override])
+    rule = "KEY=VALUE with KEY one of data, data.*, arch, arch.*, data_dir, device, threads"
+    assert str(caught.value) == f"arguments must be {rule}, got {override!r}"
 
 
 def test_evaluate_command_says_what_the_record_says(finished):
@@ -180,9 +178,8 @@ def test_evaluate_command_says_what_the_record_says(finished):
     path = folder_of(config) / "network.fcn"
     code, out, err = module("sweep.evaluate", str(path), "data=digits", f"data_dir={config.data_dir}")
     assert (code, err) == (0, "")
-    lines = of_weights(
-        folder_of(config.uncompressed) / "weights.safetensors", composed("data=digits", f"data_dir={config.data_dir}")
-    )
+    weights_file = folder_of(config.uncompressed) / "weights.safetensors"
+    lines = of_weights(weights_file, ["data=digits", f"data_dir={config.data_dir}"])
     for known, said in ((record, out), (start, "\n".join(lines))):
         assert f"top-1 {100 * known.top1:.2f} %, top-5 {100 * known.top5:.2f} %" in said
     assert f"{path.stat().st_size:,} bytes" in out
@@ -200,7 +197,7 @@ def test_classes_of_another_data_set_are_not_taken_for_these(finished, tmp_path)
     )
     for path in (folder_of(config) / "network.fcn", folder_of(config.uncompressed) / "weights.safetensors"):
         with pytest.raises(InputError, match="classes must be among the weights' 10, '0' to '9': got 'class0'"):
-            of_weights(path, composed(*images))
+            of_weights(path, images)
 
 
 def test_weights_that_name_no_classes_have_them_in_order():
@@ -240,9 +237,9 @@ def test_some_of_imagenets_classes_are_found_by_their_synsets(thousand, tmp_path
     chosen = [imagenet()[label] for label in (7, 500, 999)]
     folder = synset_folder(tmp_path / "images", chosen)
     sizes = ("data.stored_size=20", "data.image_size=20")
-    out = "\n".join(of_weights(thousand, composed("data=image_folder", f"data.root={folder}", *sizes)))
+    out = "\n".join(of_weights(thousand, ["data=image_folder", f"data.root={folder}", *sizes]))
     # By hand: the same network over the same pictures, in torch alone.
-    deployed = weights.load(thousand)
+    deployed = pretrained.read(thousand)
     pictures = torch.stack(
         [torch.tensor([80.0 * number, 10, 0]).view(3, 1, 1).expand(3, 20, 20) for number in range(3)]
     )
@@ -262,12 +259,12 @@ def test_images_are_resized_as_in_training(thousand, tmp_path):
         folder.mkdir(parents=True)
         Image.fromarray(noise.integers(0, 256, (40, 60, 3), np.uint8)).save(folder / "0.png")
     images = ("data=image_folder", f"data.root={tmp_path}/images")
-    deployed = weights.load(thousand)
+    deployed = pretrained.read(thousand)
     telling = tmp_path / "telling.safetensors"
     weights.save(telling, replace(deployed, preprocessing=replace(deployed.preprocessing, stored_size=24)))
-    _, *told = of_weights(telling, composed(*images))
-    _, *asked = of_weights(thousand, composed(*images, "data.stored_size=24", "data.image_size=20"))
-    _, *large = of_weights(thousand, composed(*images))
+    _, *told = of_weights(telling, images)
+    _, *asked = of_weights(thousand, [*images, "data.stored_size=24", "data.image_size=20"])
+    _, *large = of_weights(thousand, images)
     assert told == asked != large
 
 
@@ -280,11 +277,17 @@ def test_images_are_resized_as_in_training(thousand, tmp_path):
             "the images' classes must be among the weights' 1,000, 'n01440764' to 'n15075141': got 'class0'",
         ),
         (
-            ["{weights}", "data=image_folder", "data.root={folder}", "data.stored_size=8", "data.image_size=8"],
+            ["{weights}", "data=image_folder", "data.root={folder}", "data.stored_size=8"],
             "data.stored_size must be at least 20, which these weights expect, got 8",
         ),
-        (["{folder}/nothing.fcn"], "{folder}/nothing.fcn must be a readable file: No such file or directory"),
-        (["README.md"], "weights must be a file .safetensors, .fcn, .net or .pth, got 'README.md'"),
+        (
+            ["{folder}/nothing.fcn"],
+            "weights must be a readable file, got '{folder}/nothing.fcn': No such file or directory",
+        ),
+        (
+            ["README.md"],
+            "weights must be a file .safetensors, .fcn, .net, .pth, .pt, .bin, .ckpt, .pth.tar, got 'README.md'",
+        ),
     ],
     ids=["channels", "classes", "size", "absent", "kind"],
 )
@@ -292,7 +295,7 @@ def test_evaluate_command_refuses(thousand, tmp_path, arguments, message):
     places = {"weights": thousand, "folder": image_folder(tmp_path / "images")}
     path, *overrides = (argument.format(**places) for argument in arguments)
     with pytest.raises(InputError) as caught:
-        of_weights(Path(path), composed(*overrides))
+        of_weights(Path(path), overrides)
     assert str(caught.value) == message.format(**places)
 
 

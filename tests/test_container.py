@@ -7,7 +7,7 @@ import torch
 from fire import header
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.compress.coders import CODERS
-from fire.compress.container import FileError, decode, encode, load, save, sizes
+from fire.compress.container import FileError, decode, encode, load, load_header, save, sizes
 from fire.compress.levels import Compressed, Levels, values
 from fire.errors import InputError
 from fire.header import Header, Preprocessing
@@ -112,6 +112,7 @@ def test_a_specification_with_batch_normalisation_stands_for_the_folded_network(
 def test_files_are_saved_and_loaded(coder, tmp_path):
     save(tmp_path / "network.fcn", compressed(), coder)
     assert_same(compressed(), load(tmp_path / "network.fcn"))
+    assert load_header(tmp_path / "network.fcn") == Header(SPEC, PREPROCESSING, compressed().class_names)
 
 
 @pytest.mark.parametrize("coder", CODER_NAMES)
@@ -154,13 +155,15 @@ def test_every_cut_and_whatever_follows_is_refused(coder):
 def test_the_path_is_in_the_message(tmp_path):
     for content in (b"", b"these are no weights\n"):
         (tmp_path / "bad").write_bytes(content)
-        with pytest.raises(FileError) as caught:
-            load(tmp_path / "bad")
-        assert str(caught.value).startswith(
-            f"{tmp_path / 'bad'} must be a whole file of a compressed network: the magic"
-        )
-        assert "\n" not in str(caught.value)
-    with pytest.raises(FileError, match="absent must be a readable file: No such file"):
+        for read in (load, load_header):
+            with pytest.raises(InputError) as caught:
+                read(tmp_path / "bad")
+            reason = "the magic" if content else "it is empty"
+            assert str(caught.value).startswith(
+                f"weights must be a whole file of a compressed network, got '{tmp_path / 'bad'}': {reason}"
+            )
+            assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"weights must be a readable file, got '.*absent': No such file"):
         load(tmp_path / "absent")
 
 

@@ -48,7 +48,7 @@ def test_commands_on_runs_and_files_compose(command):
     _, _, module, _, *overrides = shlex.split(command)
     parts, options = {
         "sweep.compress": (["compress"], compress.OPTIONS),
-        "sweep.evaluate": (["data"], evaluate.OPTIONS),
+        "sweep.evaluate": (evaluate.PARTS, evaluate.OPTIONS),
     }[module]
     assert compose_command(overrides, parts, options)
 

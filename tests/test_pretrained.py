@@ -1,22 +1,28 @@
 """Trained weights to start from: which files, what is taken over, and what is refused."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-import torchvision
 from PIL import Image
 
 from fire import pretrained, weights
 from fire.arch import SqueezeNetSpec
+from fire.compress import container
+from fire.compress.levels import Compressed
 from fire.errors import InputError
-from fire.header import Preprocessing
+from fire.header import Header, Preprocessing
 from fire.model import build
 from fire.synsets import imagenet
+from fire.weights_file import describe, remarks
 from sweep.evaluate import evaluate
+from sweep.search.space import Space
 from sweep.store import Store
-from tests.sweeping import TINY, command, composed, config
+from sweep.sweepers import unfinished
+from tests.sweeping import TINY, command, config, planner, point
 from tests.test_released import PATH as RELEASED
 from tests.test_released import needs_file
 
@@ -35,48 +41,60 @@ def saved(tmp_path_factory) -> Path:
 
 def test_a_network_starts_from_the_weights(saved):
     network = build(SPEC, channels=1, seed=6)
-    deployed = pretrained.read(saved, SPEC)
-    pretrained.start(network, deployed, "standard")
+    trained = pretrained.load(saved)
+    pretrained.start(network, trained, SPEC, 1, "standard")
     for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, deployed.network.state_dict()[name])
+        assert torch.equal(tensor, trained.tensors[name])
 
 
 def test_other_classes_leave_the_last_layer_as_it_was(saved):
     spec = replace(SPEC, classes=3)
     network, fresh = build(spec, channels=1, seed=6), build(spec, channels=1, seed=6)
-    deployed = pretrained.read(saved, spec)
-    pretrained.start(network, deployed, "standard")
+    trained = pretrained.load(saved)
+    pretrained.start(network, trained, spec, 1, "standard")
     last = f"conv{spec.fires + 2}"
     for name, tensor in network.state_dict().items():
-        expected = fresh if name.startswith(last) else deployed.network
-        assert torch.equal(tensor, expected.state_dict()[name]), name
+        expected = fresh.state_dict() if name.startswith(last) else trained.tensors
+        assert torch.equal(tensor, expected[name]), name
 
 
 @pytest.mark.parametrize(
-    "spec", [replace(SPEC, sr=1.0), replace(SPEC, fires=3), replace(SPEC, norm="batch")], ids=["sr", "fires", "norm"]
+    ("spec", "channels", "inputs", "message"),
+    [
+        (
+            replace(SPEC, sr=1.0),
+            1,
+            "standard",
+            "train.weights must be of the network that arch describes, got {path}: ",
+        ),
+        (replace(SPEC, fires=3), 1, "standard", "train.weights must be of the network that arch describes, got {path}"),
+        (
+            SPEC,
+            3,
+            "standard",
+            "train.weights must be of the network that arch describes, got {path}: conv1.weight must",
+        ),
+        (replace(SPEC, norm="batch"), 1, "standard", "arch.norm must be none for {file}, where normalisation is"),
+        (SPEC, 1, "mean", "train.inputs must be standard for {file}, got 'mean'"),
+    ],
+    ids=["sr", "fires", "channels", "norm", "inputs"],
 )
-def test_weights_of_another_network_are_refused(saved, spec):
-    with pytest.raises(InputError, match=r"train\.weights must be of the network that arch describes"):
-        pretrained.start(build(spec, channels=1), pretrained.read(saved, spec), "standard")
+def test_weights_that_do_not_fit_are_refused(spec, channels, inputs, message, saved):
+    network = build(spec, channels)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(InputError) as caught:
+        pretrained.start(network, pretrained.load(saved), spec, channels, inputs)
+    assert str(caught.value).startswith(message.format(path=repr(str(saved)), file=saved))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
-def test_weights_that_expect_other_inputs_are_refused(saved):
-    with pytest.raises(InputError, match=r"train\.inputs must be standard for these weights, got mean"):
-        pretrained.start(build(SPEC, channels=1), pretrained.read(saved, SPEC), "mean")
-
-
-def test_torchvisions_files_say_no_more_than_tensors(tmp_path):
-    path = tmp_path / "squeezenet1_1.pth"
-    theirs = torchvision.models.squeezenet1_1().eval()
-    torch.save(theirs.state_dict(), path)
-    deployed = pretrained.read(path, SqueezeNetSpec(version="1.1", classes=10))  # the file says how many
-    image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    mean, scale = (
-        torch.tensor(value).view(1, 3, 1, 1) for value in (deployed.preprocessing.mean, deployed.preprocessing.scale)
-    )
-    usual = torchvision.transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-    with torch.no_grad():
-        torch.testing.assert_close(deployed.network((255 * image - mean) * scale), theirs(usual(image)))
+def test_another_network_with_tensors_of_the_same_shapes_is_named(saved):
+    other = replace(SPEC, version="1.1", conv10_pad=1, classes=3, dropout=0.1)
+    assert remarks(describe(saved), other) == [
+        f"{saved} is used in another network with tensors of the same shapes: "
+        "arch.version=1.1 (trained with small), arch.conv10_pad=1 (trained with 0)"
+    ]
+    assert remarks(describe(saved), replace(SPEC, classes=3, dropout=0.1)) == []
 
 
 def test_the_key_tells_what_weights_a_run_started_from_not_where_they_lay(saved, tmp_path):
@@ -101,12 +119,82 @@ def test_a_run_goes_on_from_the_weights_of_another(tmp_path):
     assert second.validation_loss == pytest.approx(first.validation_loss, abs=0.1)
 
 
+def starting(path: Path, *overrides: str) -> tuple[str, ...]:
+    """A run on the digits that starts from weights, of the network that SPEC describes."""
+    arch = ("arch=squeezenet_small", "arch.norm=none", "arch.base_e=8", "arch.incr_e=8", "arch.fires=2", "arch.conv1=4")
+    return ("data=digits", *arch, f"train.weights={path}", *overrides)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "fcn"])
+def test_weights_that_do_not_fit_are_refused_while_planning(suffix, saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("fire.data.prepare", None)
+    path = saved
+    if suffix == "fcn":
+        deployed = pretrained.read(saved)
+        tensors = {name: tensor.numpy() for name, tensor in deployed.network.state_dict().items()}
+        about = Header(deployed.spec, deployed.preprocessing, deployed.class_names)
+        path = tmp_path / "network.fcn"
+        container.save(path, Compressed(**about._asdict(), tensors=tensors))
+    places = (f"results_dir={tmp_path}/results",)
+    for wrong, message in (
+        ("arch.sr=1.0", "train.weights must be of the network that arch describes, got"),
+        ("arch.norm=batch", "arch.norm must be none for"),
+        ("train.inputs=mean", "train.inputs must be standard for"),
+        ("dry_run=true arch.fires=3", "train.weights must be of the network that arch describes, got"),
+    ):
+        with pytest.raises(InputError) as caught:
+            unfinished([point(*starting(path, *wrong.split(), *places))])
+        assert str(caught.value).startswith(message)
+        with pytest.raises(InputError) as caught:
+            unfinished([point(*starting(path, *places)), point(*starting(path, *wrong.split(), *places))])
+        assert f": {message}" in str(caught.value)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_file_that_cannot_be_read_is_refused_while_planning(saved, tmp_path):
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(saved.read_bytes()[:-1])
+    with pytest.raises(InputError) as caught:
+        unfinished([point(*starting(path, f"results_dir={tmp_path}/results"))])
+    assert str(caught.value).startswith(f"train.weights must be a whole .safetensors file of weights, got '{path}': ")
+
+
+def test_runs_that_have_finished_need_no_weights(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("sweep.store.Store.read", lambda *arguments: SimpleNamespace(status="finished"))
+    assert unfinished([point(*starting(saved, "arch.sr=1.0", f"results_dir={tmp_path}"))]) == []
+
+
+def test_what_is_taken_over_into_another_network_is_said_before_it_trains(saved, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    rest = ("dry_run=true", f"results_dir={tmp_path}")
+    points = [point(*starting(saved, f"arch.final_relu={value}", *rest)) for value in (True, False)]
+    assert unfinished(points) is None
+    said = capsys.readouterr().out
+    assert said.count("is used in another network with tensors of the same shapes") == 1
+    assert "arch.final_relu=False (trained with True)" in said
+
+
+def test_a_sweep_with_weights_that_fit_none_of_its_points_ends_at_once(saved, tmp_path):
+    code, out, err = command("-m", *starting(saved, "arch.sr=0.5,0.9", f"results_dir={tmp_path}/results"))
+    assert (code, out) == (2, "")
+    assert re.fullmatch(r"sweep: sr=0\.5: train\.weights must be of the network that arch describes, [^\n]+\n", err)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_search_takes_no_axis_that_the_weights_do_not_fit(saved):
+    with pytest.raises(InputError, match=r"train\.weights must be of the network that arch describes"):
+        Space(planner(), list(starting(saved)), {"arch.sr": ["0.125", "0.9"]}, ())
+    space = Space(planner(), list(starting(saved)), {"arch.final_relu": ["true", "false"]}, ())
+    assert space.allowed.sum() == 2
+
+
 @needs_file
 def test_the_authors_file_starts_the_papers_network_with_other_classes():
-    deployed = pretrained.read(RELEASED, SPEC)
-    network = build(SqueezeNetSpec(conv10_pad=1, classes=10), channels=3)
-    pretrained.start(network, deployed, "mean")
-    ours, theirs = network.state_dict(), deployed.network.state_dict()
+    trained = pretrained.load(RELEASED)
+    spec = SqueezeNetSpec(conv10_pad=1, classes=10)
+    network = build(spec, channels=3)
+    pretrained.start(network, trained, spec, 3, "mean")
+    ours, theirs = network.state_dict(), trained.tensors
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == ["conv10.weight", "conv10.bias"]
 
 
@@ -118,9 +206,9 @@ def test_the_authors_file_is_evaluated_over_some_synsets_and_over_all(tmp_path):
         folder.mkdir(parents=True)
         Image.fromarray(image.numpy()).save(folder / "0.png")
     sizes = ("data.stored_size=227", "threads=1")
-    lines = evaluate(RELEASED, composed("data=image_folder", f"data.root={tmp_path}/images", *sizes))
+    lines = evaluate(RELEASED, ["data=image_folder", f"data.root={tmp_path}/images", *sizes])
     # The released network wants blue first, and the mean of each channel taken off.
-    deployed = pretrained.read(RELEASED, SPEC)
+    deployed = pretrained.read(RELEASED)
     wanted = pixels.permute(0, 3, 1, 2).float() - torch.tensor([123.0, 117.0, 104.0]).view(1, 3, 1, 1)
     with torch.no_grad():
         logits = deployed.network(wanted)

@@ -13,6 +13,7 @@ from fire.compress import container, released
 from fire.compress.container import FileError
 from fire.compress.huffman import sparse
 from fire.compress.levels import values
+from fire.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 PATH = Path(os.environ.get("SQUEEZENET_RELEASED", ROOT / "compressed_SqueezeNet.net"))
@@ -82,10 +83,10 @@ def test_the_network_tells_images_apart(generator):
 @pytest.mark.parametrize("cut", [0, 1, 103, 104, 50_000, 675_762])
 def test_a_cut_file_is_refused(content, cut, tmp_path):
     (tmp_path / "cut.net").write_bytes(content[:cut])
-    with pytest.raises(FileError) as caught:
+    with pytest.raises(InputError) as caught:
         released.read(tmp_path / "cut.net")
     assert str(caught.value).startswith(
-        f"{tmp_path / 'cut.net'} must be the authors' compressed SqueezeNet: it must be"
+        f"weights must be the authors' compressed SqueezeNet, got '{tmp_path / 'cut.net'}': it "
     )
 
 
@@ -132,5 +133,5 @@ def test_entries_beyond_the_layer_and_a_half_byte_too_much_are_refused():
 
 
 def test_an_absent_file_is_refused_with_its_path(tmp_path):
-    with pytest.raises(FileError, match=r"absent\.net must be a readable file"):
+    with pytest.raises(InputError, match=r"weights must be a readable file, got '.*absent\.net': No such file"):
         released.read(tmp_path / "absent.net")

@@ -13,7 +13,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from fire import data, weights
+from fire import data, pretrained
 from fire.recipe import DataSpec
 from fire.train import Scores
 from sweep.config import RunConfig
@@ -56,7 +56,7 @@ def test_the_record_is_in_the_store(finished):
 
 def test_the_weights_have_the_accuracy_of_the_record(finished, digits_spec, tmp_path):
     config, record, _ = finished
-    deployed = weights.load(folder_of(config) / "weights.safetensors")
+    deployed = pretrained.read(folder_of(config) / "weights.safetensors")
     steps = deployed.preprocessing
     test = data.load(digits_spec, tmp_path).test
     images = torch.from_numpy(test.images[test.rows].astype("float32"))

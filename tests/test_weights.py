@@ -1,18 +1,20 @@
 import dataclasses
 import json
+import os
 
 import pytest
 import safetensors.torch
 import torch
-import torchvision
 
 from fire import pretrained
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.errors import InputError
-from fire.header import Preprocessing, tensor_shapes
+from fire.header import Preprocessing
 from fire.model import build, fold
-from fire.weights import Deployed, from_torchvision, load, read_torchvision, save
+from fire.weights import Deployed, save
+from fire.weights_file import describe, remarks
 
+WHOLE = "a whole .safetensors file of weights"
 PREPROCESSING = {"image_size": 28, "mean": [72.94], "scale": [0.01]}
 SPEC = SqueezeNetSpec(version="small", base_e=8, incr_e=8, conv1=8, classes=3, bypass="complex", norm="batch")
 
@@ -36,7 +38,7 @@ def path(tmp_path):
 def test_round_trip(spec, tmp_path, generator):
     original = deployed(spec)
     save(tmp_path / "a.safetensors", original)
-    read = load(tmp_path / "a.safetensors")
+    read = pretrained.read(tmp_path / "a.safetensors")
     state, expected = read.network.state_dict(), original.network.state_dict()
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[name], expected[name]) for name in state)
@@ -91,33 +93,47 @@ def corrupt_metadata(path, **changes):
     safetensors.torch.save_file(safetensors.torch.load_file(path), path, metadata)
 
 
+def corrupt_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+def corrupt_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 @pytest.mark.parametrize(
-    "corrupt",
+    ("corrupt", "rule", "reason"),
     [
-        corrupt_truncated,
-        corrupt_header,
-        corrupt_empty,
-        corrupt_text,
-        corrupt_pickle,
-        corrupt_foreign,
-        corrupt_absent,
+        (corrupt_truncated, WHOLE, "metadata"),
+        (corrupt_header, WHOLE, "header"),
+        (corrupt_empty, WHOLE, "it is empty"),
+        (corrupt_text, WHOLE, "header"),
+        (corrupt_pickle, WHOLE, "header"),
+        (corrupt_foreign, WHOLE, "torchvision's names, got 'weight' (nor is there 'deployed' in its metadata, as in"),
+        (corrupt_directory, WHOLE, "it is a directory"),
+        (corrupt_pipe, WHOLE, "it is a device or a pipe"),
+        (corrupt_absent, "a readable file", "No such file or directory"),
     ],
 )
-def test_what_is_no_whole_file_of_ours_is_refused_with_its_path(corrupt, path):
+def test_what_is_no_whole_file_of_ours_is_refused_with_its_path_and_the_reason(corrupt, rule, reason, path):
     corrupt(path)
-    with pytest.raises(InputError) as caught:
-        load(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path} must be a whole weights file of this program: ")
-    assert "\n" not in message
+    for read in (describe, pretrained.read):
+        with pytest.raises(InputError) as caught:
+            read(path)
+        message = str(caught.value)
+        assert message.startswith(f"weights must be {rule}, got {str(path)!r}: ")
+        assert reason in message.partition(str(path))[2]
+        assert "\n" not in message
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"format": 99}, "format 99 is not 1"),
-        ({"class_names": None}, "class_names"),
-        ({"preprocessing": None}, "preprocessing"),
+        ({"format": 99}, "its metadata must be of format 1, got {'format': 99"),
+        ({"class_names": None}, "class_names in its metadata must be a list, got None"),
+        ({"preprocessing": None}, "preprocessing in its metadata must be a dict, got None"),
         ({"preprocessing": PREPROCESSING | {"scale": [0.0]}}, "scale must be of numbers above 0, got 0.0"),
         ({"preprocessing": PREPROCESSING | {"scale": [1e-320]}}, "scale must be of numbers above 0"),  # 0 in fp32
         ({"preprocessing": PREPROCESSING | {"mean": [1e308]}}, "mean must be of finite floats"),  # infinite in fp32
@@ -127,12 +143,16 @@ def test_what_is_no_whole_file_of_ours_is_refused_with_its_path(corrupt, path):
         ({"preprocessing": PREPROCESSING | {"stored_size": 20}}, "stored_size must be at least 28, got 20"),
         ({"preprocessing": PREPROCESSING | {"side": 20}}, "the header must be an object of"),
         ({"class_names": ["a", "b"]}, "class_names must be 3, got 2"),
-        ({"class_names": "abc"}, "class_names must be a list of texts"),
-        ({"arch": "abc"}, "dictionary update sequence"),
+        ({"class_names": "abc"}, "class_names in its metadata must be a list, got 'abc'"),
+        ({"class_names": [1, 2, 3]}, "class_names must be a list of texts"),
+        ({"arch": "abc"}, "arch in its metadata must be a dict, got 'abc'"),
         ({"arch": {"family": "resnet"}}, "resnet"),
         ({"arch": {"family": "squeezenet", "sr": 7.0}}, "sr must be in (0, 1], got 7.0"),
         ({"arch": {"family": "squeezenet", "final_relu": "no"}}, "'final_relu' must be a field of squeezenet with a"),
-        ({"arch": {"family": "squeezenet", "classes": 3}}, "conv1.bias must be of shape (96,), got (8,)"),
+        (
+            {"arch": {"family": "squeezenet", "classes": 3}},
+            "conv1.weight must be of shape (96, 1, 7, 7), got (8, 1, 3, 3)",
+        ),
         ({"arch": {"family": "squeezenet", "base_e": 10**6, "classes": 3}}, "parameters must be at most"),
         ({"arch": {"family": "squeezenet", "conv10_pad": 200_000, "classes": 3}}, "activations must be at most"),
     ],
@@ -141,7 +161,7 @@ def test_what_is_no_whole_file_of_ours_is_refused_with_its_path(corrupt, path):
 def test_metadata_that_does_not_fit_is_refused(changes, reason, path):
     corrupt_metadata(path, **changes)
     with pytest.raises(InputError) as caught:
-        load(path)
+        pretrained.read(path)
     assert str(path) in str(caught.value)
     assert reason in str(caught.value)
 
@@ -149,8 +169,12 @@ def test_metadata_that_does_not_fit_is_refused(changes, reason, path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda tensor: tensor.index_fill(0, torch.tensor([0]), float("nan")), "conv1.weight must be finite"),
-        (lambda tensor: tensor.to(torch.int8), "conv1.weight must be of type float32, got int8"),
+        (
+            lambda tensor: tensor.index_fill(0, torch.tensor([0]), float("nan")),
+            "conv1.weight must be finite in float32",
+        ),
+        (lambda tensor: tensor.double().fill_(-1e39), "conv1.weight must be finite in float32, got -1e+39"),
+        (lambda tensor: tensor.to(torch.int8), "conv1.weight must be of type float32, float16, bfloat16, float64, got"),
         (lambda tensor: tensor[:1], "conv1.weight must be of shape (8, 1, 3, 3), got (1, 1, 3, 3)"),
     ],
 )
@@ -161,83 +185,57 @@ def test_tensors_that_are_no_weights_are_refused(change, reason, path):
     state["conv1.weight"] = change(state["conv1.weight"])
     safetensors.torch.save_file(state, path, metadata)
     with pytest.raises(InputError) as caught:
-        load(path)
+        pretrained.read(path)
     assert reason in str(caught.value)
-
-
-def torchvisions(**changes):
-    state = {f"features.{i}.weight": torch.zeros(4, 3, 1, 1) for i in range(2)} | {"classifier.1.bias": torch.zeros(5)}
-    return state | changes
-
-
-@pytest.mark.parametrize(
-    ("state", "reason"),
-    [
-        ({3: torch.zeros(1)}, "TypeError"),
-        (torchvisions(**{"classifier.1.bias": torch.zeros(1).expand(10**11)}), "must be stored whole, got 4 bytes"),
-        (torchvisions(**{"classifier.1.bias": torch.zeros(5, dtype=torch.complex64)}), "must be of type float32"),
-        (torchvisions(**{"classifier.1.bias": torch.full((5,), float("inf"))}), "classifier.1.bias must be finite"),
-        (torchvisions(**{"classifier.1.bias": torch.tensor(1.0)}), "classes must be at least 2, got 1"),
-        (torchvisions(), "the weights must be of 52 tensors for this network, got 3"),
-    ],
-    ids=["keys", "views", "complex", "infinite", "scalar", "another network"],
-)
-def test_state_dicts_that_are_no_weights_are_refused_before_anything_is_built(state, reason, tmp_path, monkeypatch):
-    monkeypatch.setattr("fire.pretrained.build", None)
-    torch.save(state, tmp_path / "bad.pth")
-    with pytest.raises(InputError) as caught:
-        pretrained.read(tmp_path / "bad.pth", SqueezeNetSpec())
-    assert reason in str(caught.value)
-
-
-@pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_torchvisions_weights_give_torchvisions_logits(version, tmp_path, generator):
-    torch.manual_seed(0)
-    theirs = torchvision.models.get_model(f"squeezenet{version.replace('.', '_')}", weights=None).eval()
-    torch.nn.init.normal_(theirs.classifier[1].bias, 1)  # so that few logits die in the last ReLU
-    ours = build(SqueezeNetSpec(version=version)).eval()
-    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
-    shapes = tensor_shapes(SqueezeNetSpec(version=version), 3)
-    ours.load_state_dict(from_torchvision(read_torchvision(tmp_path / "theirs.pth"), shapes))
-    images = torch.randn(1, 3, 224, 224, generator=generator)
-    with torch.no_grad():
-        expected = theirs(images)
-        torch.testing.assert_close(ours(images), expected)
-    assert expected.std() > 0.1
-
-
-@pytest.mark.parametrize(
-    ("model", "spec", "message"),
-    [
-        ("squeezenet1_1", SqueezeNetSpec(), "conv1.weight must be a tensor of shape (96, 3, 7, 7), got features.0"),
-        ("squeezenet1_0", SqueezeNetSpec(sr=0.25), "fire2.squeeze.weight must be a tensor of shape (32, 96, 1, 1)"),
-        ("squeezenet1_0", SqueezeNetSpec(bypass="complex"), "the weights must be of 60 tensors for this network"),
-        ("resnet18", SqueezeNetSpec(), "the weights must be of 52 tensors for this network, got 122"),
-    ],
-)
-def test_another_models_weights_are_refused(model, spec, message):
-    with torch.device("meta"):
-        state = torchvision.models.get_model(model, weights=None).state_dict()
-    with pytest.raises(InputError) as caught:
-        from_torchvision(state, tensor_shapes(spec, 3))
-    assert str(caught.value).startswith(message)
-
-
-def test_weights_of_the_right_shapes_under_other_names_are_refused():
-    state = build(SqueezeNetSpec(base_e=8, incr_e=8)).state_dict()
-    with pytest.raises(InputError, match=r"conv1\.weight must be a tensor of shape .*, got conv1\.weight of shape"):
-        from_torchvision(state, {name: tuple(tensor.shape) for name, tensor in state.items()})
-
-
-@pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04 half a zip"])
-def test_what_torch_cannot_read_is_refused_with_its_path(content, tmp_path):
-    (tmp_path / "bad.pth").write_bytes(content)
-    with pytest.raises(InputError) as caught:
-        read_torchvision(tmp_path / "bad.pth")
-    assert str(caught.value).startswith(f"{tmp_path / 'bad.pth'} must be a file of torch weights: ")
 
 
 def test_the_same_network_gives_the_same_bytes(path, tmp_path):
     again = tmp_path / "again.safetensors"
-    save(again, load(path))
+    save(again, pretrained.read(path))
     assert again.read_bytes() == path.read_bytes()
+
+
+def test_metadata_that_is_no_json_is_refused(path):
+    tensors = safetensors.torch.load_file(path)
+    for text in ("abc", "[" * 10**5, "[]"):
+        safetensors.torch.save_file(tensors, path, {"deployed": text})
+        with pytest.raises(InputError, match="its metadata must be"):
+            pretrained.read(path)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "said"),
+    [
+        (torch.float16, "float16 and float32"),
+        (torch.bfloat16, "bfloat16 and float32"),
+        (torch.float64, "float32 and float64"),
+    ],
+)
+def test_other_floats_are_computed_in_float32_and_named(dtype, said, path, tmp_path):
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    state = safetensors.torch.load_file(path)
+    state["conv1.weight"] = state["conv1.weight"].to(dtype)
+    safetensors.torch.save_file(state, path, metadata)
+    read = pretrained.read(path)
+    assert {tensor.dtype for tensor in read.network.state_dict().values()} == {torch.float32}
+    assert torch.equal(read.network.conv1.weight, state["conv1.weight"].float())
+    assert remarks(describe(path), read.spec) == [f"{path} is stored as {said}; all is computed in float32"]
+
+
+def test_float32_is_not_remarked_on(path):
+    assert remarks(describe(path), SPEC) == []
+
+
+def test_a_file_is_described_without_its_numbers(path):
+    about = describe(path)
+    assert (about.spec, about.class_names) == (dataclasses.replace(SPEC, norm="none"), ("shirt", "été", "bag"))
+    state = safetensors.torch.load_file(path)
+    assert about.shapes == {name: tuple(tensor.shape) for name, tensor in state.items()}
+    assert (about.says_arch, about.names_classes, about.types) == (True, True, ("float32",))
+
+
+def test_the_architecture_of_a_file_that_says_its_own_is_not_asked_for(path):
+    with pytest.raises(InputError) as caught:
+        pretrained.read(path, SPEC)
+    assert str(caught.value) == f"arch must be left out for {path}, which says its own"

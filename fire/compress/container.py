@@ -25,7 +25,7 @@ from fire.compress.coders import CODERS, Array, Part
 from fire.compress.floats import keys
 from fire.compress.levels import CodeError, Compressed, Floats, Integers, Levels, values
 from fire.errors import InputError
-from fire.files import write
+from fire.files import reading, write
 from fire.header import Header
 
 MAGIC = b"\x89FCN"  # its first byte is in no text
@@ -33,6 +33,7 @@ VERSION = 1
 GRID, CODEBOOK, PLAIN = range(3)  # kinds of tensors
 DIGEST_BYTES = 8
 LARGEST_CODEBOOK = 2**16
+RULE = "a whole file of a compressed network"
 
 
 class FileError(InputError):
@@ -115,13 +116,15 @@ def save(path: Path, compressed: Compressed, coder: str = "range") -> None:
 
 
 def load(path: Path) -> Compressed:
-    """Read a file that `save` wrote. Raises FileError if it is not one, or not whole."""
-    try:
+    """Read a file that `save` wrote. Raises InputError if it is not one, or not whole."""
+    with reading("weights", path, RULE):
         return decode(path.read_bytes())
-    except OSError as error:
-        raise FileError(f"{path} must be a readable file: {error.strerror}") from error
-    except FileError as error:
-        raise FileError(f"{path} must be a whole file of a compressed network: {error}") from error
+
+
+def load_header(path: Path) -> Header:
+    """The header alone of a file that `save` wrote. Raises InputError if that or a checksum is not right."""
+    with reading("weights", path, RULE):
+        return header.parse(_sections(path.read_bytes()).header)
 
 
 def _split(name: str, tensor: Levels | Floats, shape: tuple[int, ...]) -> tuple[bytes, list[Part]]:

@@ -14,6 +14,7 @@ from fire.arch import SqueezeNetSpec
 from fire.compress.container import FileError
 from fire.compress.huffman import Sparse, dense
 from fire.compress.levels import CodeError, Compressed, Floats, Levels
+from fire.files import reading
 from fire.header import Header, Preprocessing
 from fire.header import shapes as shapes_of
 
@@ -27,19 +28,13 @@ PREPROCESSING = Preprocessing(
 
 
 def read(path: Path) -> Compressed:
-    """The network of that file. Raises FileError if it is not one, or not whole.
+    """The network of that file. Raises InputError if it is not one, or not whole.
 
     The tensors are the file's exactly, but for conv1, whose input channels are red, green, blue instead of blue, green,
     red. The file does not name the classes: they are ImageNet's in the order of their synsets, "0" to "999".
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise FileError(f"{path} must be a readable file: {error.strerror}") from error
-    try:
-        return parse(data)
-    except FileError as error:
-        raise FileError(f"{path} must be the authors' compressed SqueezeNet: {error}") from error
+    with reading("weights", path, "the authors' compressed SqueezeNet"):
+        return parse(path.read_bytes())
 
 
 def parse(data: bytes) -> Compressed:

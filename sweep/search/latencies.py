@@ -37,7 +37,7 @@ def take(config: RunConfig, records: Sequence[Record]) -> Latencies:
 def _take(config: RunConfig, records: Sequence[Record]) -> Latencies:
     import torch
 
-    from fire import weights
+    from fire import pretrained
     from fire.latency import latency
     from sweep.run import device_name, prepare_process
 
@@ -49,7 +49,7 @@ def _take(config: RunConfig, records: Sequence[Record]) -> Latencies:
     for record in records:
         if record.status == "finished" and here.of(record) is None:
             try:
-                network = weights.load(store.folder(record.key) / WEIGHTS).network
+                network = pretrained.read(store.folder(record.key) / WEIGHTS).network
             except InputError:
                 continue  # without weights it stays unknown
             network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload] # as in fire.train

@@ -3,6 +3,7 @@
 A point is a number, its place in the grid; so a million points are arrays, and nothing is sampled that is not allowed.
 """
 
+import functools
 import itertools
 import math
 import operator
@@ -13,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fire import weights_file
 from fire.arch import SqueezeNetSpec
 from fire.cost import count_grid
 from fire.errors import InputError, SpecError, require
 from sweep.config import PARTS, RunConfig
-from sweep.plan import Planner, Point
+from sweep.plan import Planner, Point, check_weights
 from sweep.search.spec import KNOWN, Constraint
 
 MOST_POINTS = 2**20
@@ -61,6 +63,7 @@ class Space:
         require(1 <= size <= MOST_POINTS, "the space", f"of 1 to {MOST_POINTS:,} points", size)
         self._constraints = tuple(constraints)
         self._points: dict[int, Point | None] = {}
+        self._describe = functools.cache(weights_file.describe)  # the file of weights that points start from
         self.example = self._valid({}, grid)  # a run of the space; all share its options
         self.axes = tuple(self._axis(key, grid) for key in grid)
         self.shape = tuple(len(axis.choices) for axis in self.axes)
@@ -107,7 +110,9 @@ class Space:
     def planned(self, overrides: dict[str, Any]) -> Point:
         """The run with these values, and the configuration's own otherwise. Raises InputError if there is none."""
         lines = (f"{key}={_text(value)}" for key, value in overrides.items())
-        return self._planner.point([*self._base, *lines])
+        point = self._planner.point([*self._base, *lines])
+        check_weights(point.config, self._describe)
+        return point
 
     def of_config(self, config: RunConfig) -> tuple[int, Point] | None:
         """The point whose run this is; None if it is none's."""
