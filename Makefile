@@ -1,5 +1,6 @@
 # make sr | pct | bypass: a sweep on real images, its figures and its report; ARGS="data=digits seed=0,1,2" goes on to it.
-# make results: the paper's tables 2 and 3, compressed networks included, some hours. make test: all checks.
+# make results: the paper's tables 2 and 3, compressed networks included, some hours. make test: all checks; make test-next:
+# the tests on the coming Hydra.
 # make bench: speed against peers, ten minutes; BENCH=--full takes an hour.
 PYTHON ?= python3
 ARGS ?=
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.complete
 
-.PHONY: setup sr pct bypass results bench test lint format publish clean
+.PHONY: setup sr pct bypass results bench test test-next lint format publish clean
 
 setup: $(SETUP)
 
@@ -57,6 +58,17 @@ bench: $(SETUP)
 test: lint
 	$(BIN)/python -m pytest
 
+# The tests on the coming Hydra and OmegaConf, in an environment of their own.
+NEXT := .venv-next
+test-next: $(NEXT)/.complete
+	$(NEXT)/bin/python -m pytest
+
+$(NEXT)/.complete: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(NEXT)
+	grep -v '^hydra-core\|^omegaconf' constraints.txt > $(NEXT)/constraints.txt
+	$(NEXT)/bin/python -m pip install --quiet --editable '.[notebooks,dev]' 'hydra-core==1.4.0rc3' --constraint $(NEXT)/constraints.txt
+	touch $@
+
 lint: $(SETUP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -67,4 +79,4 @@ format: $(SETUP)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) *.egg-info
+	rm -rf $(VENV) $(NEXT) *.egg-info

@@ -10,14 +10,14 @@ import itertools
 import tempfile
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 
 from bench import kills, replay
 from bench.measure import markdown
 from fire import data
 from sweep import origin
-from sweep.config import CONF, register_schema
+from sweep.config import presets
 from sweep.display import Display
 from sweep.launcher import LocalLauncher
 from sweep.plan import Planner
@@ -56,8 +56,7 @@ DATA = {
 
 def space_of(data: str, options: list[str]) -> Space:
     """The space of the table."""
-    register_schema()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with presets():
         cfg = compose("config", return_hydra_config=True)
         planner = Planner(GlobalHydra.instance().config_loader(), cfg)
         return Space(planner, [*BASE, *DATA[data], *options], AXES, ())
@@ -65,8 +64,7 @@ def space_of(data: str, options: list[str]) -> Space:
 
 def large_space(*constraints: str) -> Space:
     """The space of experiment=search."""
-    register_schema()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with presets():
         cfg = compose("config", ["experiment=search"], return_hydra_config=True)
         planner = Planner(GlobalHydra.instance().config_loader(), cfg)
         grid = {str(key): str(text).split(",") for key, text in cfg.hydra.sweeper.params.items()}

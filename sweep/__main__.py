@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.launcher import Launcher
@@ -17,7 +16,7 @@ from fire.errors import InputError, require
 from sweep import arguments, usage
 from sweep.arguments import Arguments
 from sweep.command import FAILED, guarded, refuse_input, run_one
-from sweep.config import CONF, load, register_schema
+from sweep.config import CONF, load, presets
 from sweep.hydra_errors import input_errors
 from sweep.plan import BY_GROUP, IN_A_SEARCH, IN_A_SWEEP, OF_SWEEPS, Point, refuse, refuse_unread
 
@@ -32,7 +31,6 @@ def main() -> None:
 
 def answer(argv: list[str]) -> None:
     """Do what the arguments ask for. Raises SystemExit with another exit code than 0 if that did not succeed."""
-    register_schema()
     guarded("sweep", lambda: _answer(argv), "; the same command goes on from the last epochs")
 
 
@@ -42,7 +40,7 @@ def _answer(argv: list[str]) -> None:
         print(usage.version())
         return
     parsed = given.parsed
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3", job_name="sweep"):
+    with presets():
         app = GlobalHydra.instance().hydra
         assert app is not None
         cfg = _composed(app, given)

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fire.errors import InputError, MissingDataError, require
 from sweep.arithmetic import arithmetic_of, described, with_arithmetic
-from sweep.config import CONF, register_schema
+from sweep.config import presets
 from sweep.display import Display, console, print_summary
 from sweep.hydra_errors import input_errors, one_line
 from sweep.overrides import as_typed
@@ -65,8 +65,7 @@ def compose(overrides: Sequence[str], parts: Sequence[str], options: Sequence[st
         every = OverridesParser.create().parse_overrides(overrides)
     for parsed in every:
         require(not parsed.is_sweep_override(), parsed.get_key_element(), "one value", parsed.input_line)
-    register_schema()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"), input_errors():
+    with presets(), input_errors():
         return hydra.compose("config", overrides=overrides)
 
 

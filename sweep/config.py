@@ -1,15 +1,17 @@
 """RunConfig: all that a run depends on, its schema for Hydra, and its identity. No torch."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
@@ -150,8 +152,18 @@ def _canonical(spec: Any) -> Any:
     return replace(spec, **numbers)
 
 
+def presets() -> AbstractContextManager[None]:
+    """A context in which Hydra composes configurations from the presets of conf/."""
+    register_schema()
+    # Hydra 1.3 warns where the version of its defaults is missing, 1.4 where it is given.
+    version = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+    context: AbstractContextManager[None] = hydra.initialize_config_dir(str(CONF), job_name="sweep", **version)
+    return context
+
+
+@functools.cache
 def register_schema() -> None:
-    """Make the dataclasses known to Hydra as the bases that the YAML files of conf/ fill in."""
+    """Make the dataclasses known to Hydra, once, as the bases that the YAML files of conf/ fill in."""
     store = ConfigStore.instance()
     for name, family in FAMILIES.items():
         store.store(group=SCHEMAS, name=name, node=schema_of(family))

@@ -9,7 +9,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fire.arch import FAMILIES
@@ -66,7 +66,7 @@ def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig | Non
             return None
         try:
             probe = _probe(type(of))  # type: ignore[arg-type] # of a type it cannot tell to be hashable
-            probe[name] = value
+            OmegaConf.update(probe, name, value)
             changes[part][name] = probe[name]
         except OmegaConfBaseException:
             return None

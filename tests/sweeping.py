@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from PIL import Image
@@ -17,7 +17,7 @@ from PIL import Image
 from fire.progress import Epoch
 from sweep import curves
 from sweep.__main__ import answer
-from sweep.config import CONF, RunConfig, load, register_schema
+from sweep.config import RunConfig, load, presets
 from sweep.plan import Planner, Point
 
 ROOT = Path(__file__).parents[1]
@@ -38,8 +38,7 @@ TINY = (
 
 def composed(*overrides: str) -> DictConfig:
     """What Hydra itself composes, with its own node."""
-    register_schema()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with presets():
         return compose("config", list(overrides), return_hydra_config=True)
 
 
@@ -50,16 +49,16 @@ def config(*overrides: str) -> RunConfig:
 
 
 @functools.cache
-def planner() -> Planner:
-    """As the sweeper makes it; the points' overrides are all that lead to them."""
-    register_schema()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", return_hydra_config=True)
+def planner(*experiment: str) -> Planner:
+    """As the sweeper of an experiment makes it; the points' overrides are all that lead to them."""
+    with presets():
+        cfg = compose("config", list(experiment), return_hydra_config=True)
         return Planner(GlobalHydra.instance().config_loader(), cfg)
 
 
 def point(*overrides: str) -> Point:
-    return planner().point(list(overrides))
+    experiment = [override for override in overrides if override.startswith("experiment=")]
+    return planner(*experiment).point(list(overrides))
 
 
 def answered(*arguments: str) -> tuple[int, str, str]:

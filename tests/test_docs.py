@@ -6,12 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 
 from analysis import export, tables
 from sweep import compress, evaluate
 from sweep.command import compose as compose_command
-from sweep.config import CONF, load, register_schema
+from sweep.config import load, presets
 from sweep.search.spec import quoted
 
 ROOT = Path(__file__).parents[1]
@@ -34,12 +34,11 @@ def test_make_targets_exist(target):
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if re.search(r"python -m sweep( -m)? \S*=", c)])
 def test_sweep_commands_compose(command):
-    register_schema()
     arguments = shlex.split(command)
     overrides = [word for word in arguments[arguments.index("sweep") + 1 :] if "=" in word]
     overrides = [quoted(word) for word in overrides]
     single = [re.sub(r"^([^=]*)=([^\[\]]*?),.*", r"\1=\2", word) for word in overrides]  # the first of each list
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with presets():
         assert load(compose("config", overrides=single)).key
 
 

@@ -14,7 +14,7 @@ from scipy import stats
 
 from fire.cost import MIB
 from fire.errors import InputError
-from sweep.config import CONF, RunConfig, load, of_record, register_schema
+from sweep.config import CONF, RunConfig, load, of_record, presets
 from sweep.display import percent
 from sweep.search.spec import KNOWN, Constraint
 from sweep.store import Record
@@ -93,9 +93,8 @@ def overrides_of(config: RunConfig) -> list[str]:
 
     Raises InputError if no command line of this version leads to it.
     """
-    register_schema()
     data = [f"data={config.data.name}", *([f"data.root={config.data.root}"] if config.data.root else [])]
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with presets():
 
         def composed(overrides: list[str]) -> RunConfig:
             folder = (config.data.classes, config.data.fingerprint)
