@@ -8,7 +8,7 @@ import matplotlib as mpl
 
 mpl.use("agg")
 
-from analysis import report
+from analysis import report, results
 from fire.errors import InputError
 
 
@@ -19,7 +19,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("report"), help="where to write (default: report)")
     arguments = parser.parse_args()
     try:
-        page = report.write(arguments.results, arguments.out)
+        found = results.read(arguments.results)
+        for damage in found.unreadable:
+            print(f"analysis: {damage}", file=sys.stderr)
+        page = report.write(found, arguments.out)
     except InputError as error:
         print(f"analysis: {error}", file=sys.stderr)
         return 2

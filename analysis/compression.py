@@ -1,17 +1,17 @@
 """Compressed networks: their bytes, what they lost against the networks they were made from, the paper's table 2."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from analysis import paper, tables
-from analysis.figures import CYCLE, DATA_NAMES, log_axis
 from analysis.stats import mean_interval
+from sweep.store import Sweep
 
 FAMILY_NAMES = {"alexnet": "AlexNet", "squeezenet": "SqueezeNet"}
+EXPERIMENTS = ("results", "results_alexnet")  # whose networks are those of the paper's tables 2 and 3
 METHOD_NAMES = {"none": "fp32", "deep_compression": "Deep Compression", "entropy": "entropy"}
 
 
@@ -57,6 +57,28 @@ def by_network(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return frame.sort_values("bytes", ascending=False, kind="stable").reset_index(drop=True)
 
 
+def summary(runs: pd.DataFrame, along: Sequence[str]) -> pd.DataFrame:
+    """Finished runs over their seeds, a row for each value of the columns: with bytes and drop if some are compressed.
+
+    Without columns, a row for each network.
+    """
+    names = [name for name in tables.network_columns(runs) if runs[name].map(repr).nunique() > 1]
+    by = list(along) or list(dict.fromkeys([*(name for name in tables.OVERVIEW[1:] if name in runs), *names]))
+    return by_network(runs, by) if (runs["compress"] != "none").any() else tables.over_seeds(runs, by)
+
+
+def paper_parts(runs: pd.DataFrame, sweeps: Iterable[Sweep]) -> list[tuple[str, pd.DataFrame]]:
+    """The finished runs of those sweeps that belong into the paper's tables 2 and 3, apart by what else accuracies
+    depend on, data and recipe, each behind its name."""
+    keys = {key for sweep in sweeps if sweep.experiment in EXPERIMENTS and sweep.search is None for key in sweep.keys}
+    chosen = runs[runs["key"].isin(keys) & (runs["status"] == "finished")]
+    return [
+        (", ".join(filter(None, (tables.setting_of(part), setting))), part)
+        for _, data in chosen.groupby("data", sort=False)
+        for setting, part in tables.apart(data, ("data.", "train."))
+    ]
+
+
 def table_2(runs: pd.DataFrame) -> pd.DataFrame:
     """The paper's tables 2 and 3 with our networks beside the published ones; missing is NaN. Runs of one setting.
 
@@ -75,7 +97,7 @@ def table_2(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for _, ours in groups.iterrows():
         bypass = ours["bypass"] if isinstance(ours["bypass"], str) else "none"
-        told = [_setting(name, ours[name]) for name in varied if pd.notna(ours[name])]
+        told = [setting(name, ours[name]) for name in varied if pd.notna(ours[name])]
         rows.append(
             {
                 "network": ", ".join(
@@ -103,75 +125,7 @@ def _published(family: str, bypass: str, method: str) -> dict[str, float]:
     return {"paper_mb": mb, "paper_reduction": reduction, "paper_top1": top1}
 
 
-class SizeInfo(NamedTuple):
-    """Accuracy, in percent, over the bytes of each network, in lines: groups of points that differ in one setting."""
-
-    title: str
-    lines: tuple[str, ...]
-    points: tuple[tuple[str, ...], ...]  # what each point's setting is
-    kilobytes: tuple[tuple[float, ...], ...]  # of 1,000 bytes
-    accuracy: tuple[tuple[float, ...], ...]
-    low: tuple[tuple[float, ...], ...]
-    high: tuple[tuple[float, ...], ...]
-    in_order: bool  # whether that setting is a number, so that lines mean something
-
-
-def size_info(runs: pd.DataFrame, along: Sequence[str]) -> SizeInfo:
-    """The finished runs of a sweep along these columns: a line moves along the last of them that is not the method."""
-    groups = by_network(runs, list(along))
-    *others, last = sorted(along, key=lambda column: column != "compress") if len(along) > 1 else along
-    names = [", ".join(filter(None, (_setting(name, row[name]) for name in others))) for _, row in groups.iterrows()]
-    parts = [groups[[name == line for name in names]] for line in dict.fromkeys(sorted(names))]
-    counts = sorted({int(groups["n"].min()), int(groups["n"].max())})
-    seeds = f"{' to '.join(map(str, counts))} seed{'' if counts == [1] else 's'}"
-    data = ", ".join(DATA_NAMES.get(name, name) for name in runs["data"].unique())
-
-    def of(column: str, factor: float) -> tuple[tuple[float, ...], ...]:
-        return tuple(tuple(factor * part[column].astype(float)) for part in parts)
-
-    return SizeInfo(
-        title=f"{data}, {seeds}",
-        lines=tuple(dict.fromkeys(sorted(names))),
-        points=tuple(tuple(_setting(last, value) for value in part[last]) for part in parts),
-        kilobytes=of("bytes", 1e-3),
-        accuracy=of("top1", 100),
-        low=of("top1_low", 100),
-        high=of("top1_high", 100),
-        in_order=bool(pd.api.types.is_numeric_dtype(groups[last])),
-    )
-
-
-def draw_size(info: SizeInfo, ax: Axes) -> None:
-    """Accuracy over the size of the file, on a log scale: lines with their settings, or points of each kind."""
-    kinds = sorted({point for points in info.points for point in points})  # each with one look
-    lines = zip(info.lines, info.points, info.kilobytes, info.accuracy, info.low, info.high, strict=True)
-    for color, (line, points, kilobytes, accuracy, low, high) in zip(CYCLE * 9, lines, strict=False):
-        spread = np.nan_to_num([np.subtract(accuracy, low), np.subtract(high, accuracy)])
-        if info.in_order:
-            ax.errorbar(kilobytes, accuracy, yerr=spread, color=color, marker="o", capsize=3, label=line)
-            for point, x, y in zip(points, kilobytes, accuracy, strict=True):
-                ax.annotate(point, (x, y), xytext=(0, 7), textcoords="offset points", fontsize=8, ha="center")
-            continue
-        for i, point in enumerate(points):
-            place = kinds.index(point)
-            x = kilobytes[i] * 1.05 ** (place - (len(kinds) - 1) / 2) if line else kilobytes[i]  # side by side
-            label = ", ".join(name for name in (line, point) if name)
-            look: dict[str, Any] = {
-                "color": color if line else CYCLE[place],
-                "marker": "osD^vP"[place % 6],
-                "linestyle": "none",
-            }
-            ax.errorbar(x, accuracy[i], yerr=spread[:, [i]], capsize=3, label=label, **look)
-    log_axis(ax, [size for line in info.kilobytes for size in line])
-    ax.set_xlabel("size of the file, kB of 1,000 bytes (log scale)")
-    ax.set_ylabel("test top-1 accuracy, %")
-    ax.set_title(info.title)
-    ax.margins(x=0.12, y=0.15)
-    if any(info.lines) or not info.in_order:
-        ax.legend(bbox_to_anchor=(1.02, 1), loc="upper left", borderaxespad=0, fontsize=9)
-
-
-def _setting(column: str, value: Any) -> str:
+def setting(column: str, value: Any) -> str:
     """A setting for people; empty where there is none, as of density in a network that is not compressed."""
     if pd.isna(value):
         return ""

@@ -1,7 +1,8 @@
-"""From the store to DataFrames."""
+"""Runs in groups: what they differ in, what they are called, means over seeds."""
 
 import dataclasses
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,71 +10,23 @@ import pandas as pd
 
 from analysis.stats import mean_interval
 from fire.arch import FAMILIES
-from fire.compress.spec import CompressSpec
-from fire.cost import MIB
-from fire.errors import InputError
-from fire.recipe import DataSpec, TrainSpec
-from sweep.store import Record, Store, Sweep
+from sweep.store import Sweep
 
 OVERVIEW = ("key", "family", "sr", "pct_3x3", "bypass")
 RESULTS = ("top1", "size_mib", "parameters", "macs", "top5", "validation_top1", "train_seconds")
-NESTED = ("arch", "data", "train", "compress")
 METAPARAMETERS = {
     "family",
     *(field.name for spec in FAMILIES.values() for field in dataclasses.fields(spec)),
 }
-# What a record means that is older than a field: defaults are what was done before (RunConfig.identity).
-DEFAULTS: dict[Any, dict[str, Any]] = {
-    spec: {field.name: field.default for field in dataclasses.fields(spec)}
-    for spec in (*FAMILIES.values(), DataSpec, TrainSpec, CompressSpec)
+DATA_NAMES = {
+    "fashion_mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "digits": "digits",
+    "image_folder": "image folder",
 }
-PLACES = ("data.root", "train.weights")  # where files lie; what is in them, their fingerprints tell
-COLUMNS = [field.name for field in dataclasses.fields(Record) if field.name not in NESTED]
-
-
-def load(results_dir: Path | str) -> pd.DataFrame:
-    """All runs of a store, a row a run, finished, stopped or failed.
-
-    Columns: those of sweep.store.Record; the metaparameters under their own names (family, sr, pct_3x3, ...); data, the
-    name of the data set; data.* and train.*; compress, the method, and compress.*, the settings it reads; size_mib;
-    float_top1, of the run that a compressed network was made from. What a run does not have is missing (NaN or None);
-    records that cannot be read are no rows. Raises InputError if the directory does not exist.
-    """
-    store = _store(results_dir)
-    rows = [row for record in store.records() if (row := _row(record)) is not None]
-    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*COLUMNS, "data", "compress"])
-    top1 = frame.set_index("key")["top1"]
-    # Records that are older than this field tell only whose network they compressed.
-    float_top1 = frame["float_top1"].fillna(frame["float_key"].map(top1[top1.index.notna()])).astype(float)
-    return frame.assign(size_mib=frame["size_bytes"].astype(float) / MIB, float_top1=float_top1)
-
-
-def unreadable(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
-    """The keys of records that have no row: damaged ones, and those of other versions of this program."""
-    return pd.DataFrame({"key": sorted(set(_store(results_dir).keys()) - set(runs["key"]))})
-
-
-def results_with(sweep: str, checkout: Path | str = "..") -> Path:
-    """Where the results of a sweep are: in results/ once it has been launched, until then in docs/results.
-
-    Raises InputError if neither has it.
-    """
-    for folder in (Path(checkout) / "results", Path(checkout) / "docs" / "results"):
-        if (folder / "sweeps" / f"{sweep}.json").is_file():
-            return folder
-    raise InputError(f"the sweep must have been launched (python -m sweep experiment={sweep}), got no {sweep!r}")
-
-
-def sweeps(results_dir: Path | str) -> list[Sweep]:
-    """The sweeps that were launched into a store. Raises InputError if the directory does not exist."""
-    return list(_store(results_dir).sweeps())
-
-
-def of_sweep(runs: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
-    """The runs of a sweep in the order of its points; points without a record have no row."""
-    order = {key: position for position, key in enumerate(sweep.keys)}
-    part = runs[runs["key"].isin(list(order))]
-    return part.sort_values("key", key=lambda keys: keys.map(order)).reset_index(drop=True)
+# What changes a result's last bits, and at times more, beside configuration and seed.
+COMPUTED_WITH = ("precision", "kernels", "threads", "device", "torch")
 
 
 def columns_of(runs: pd.DataFrame, sweep: Sweep) -> list[str]:
@@ -81,11 +34,17 @@ def columns_of(runs: pd.DataFrame, sweep: Sweep) -> list[str]:
     found: list[str] = []
     for override in sweep.varied:
         name = override.removeprefix("arch.").removesuffix(".name").removesuffix(".method")
-        for column in map(str, runs.columns):
+        for column in (*network_columns(runs), "seed"):
             inside = column in METAPARAMETERS if name == "arch" else column.startswith(f"{name}.")
             if column == name or (name not in runs and inside and runs[column].nunique(dropna=False) > 1):
                 found.append(column)
     return list(dict.fromkeys(found))
+
+
+def along(runs: pd.DataFrame, sweep: Sweep) -> list[str]:
+    """The columns that tell a sweep's networks apart: what it varies but seeds; if that is nothing, the compression."""
+    varied = [name for name in columns_of(runs, sweep) if name != "seed"]
+    return varied or (["compress"] if (runs["compress"] != "none").any() else [])
 
 
 def labels(runs: pd.DataFrame, columns: list[str]) -> dict[str, str]:
@@ -98,7 +57,8 @@ def labels(runs: pd.DataFrame, columns: list[str]) -> dict[str, str]:
 
 def network_columns(runs: pd.DataFrame) -> list[str]:
     """The columns that tell networks, recipes and data apart: runs that agree in them differ by their seeds alone."""
-    return [name for name in runs.columns if name in METAPARAMETERS or name.startswith(("data", "train.", "compress"))]
+    names = map(str, runs.columns)
+    return [name for name in names if name in METAPARAMETERS or name.startswith(("data", "train.", "compress"))]
 
 
 def apart(runs: pd.DataFrame, groups: tuple[str, ...]) -> list[tuple[str, pd.DataFrame]]:
@@ -146,42 +106,6 @@ def over_seeds(runs: pd.DataFrame, by: list[str], metric: str = "top1") -> pd.Da
     return frame.sort_values(["size_mib", *by], kind="stable").reset_index(drop=True)
 
 
-def curves(results_dir: Path | str, keys: list[str]) -> dict[str, pd.DataFrame]:
-    """The training curve of each of these runs that has one: a row an epoch, the columns of fire.progress.Epoch."""
-    store = _store(results_dir)
-    paths = {key: store.folder(key) / "curve.csv" for key in keys}
-    return {key: pd.read_csv(path) for key, path in paths.items() if path.is_file() and path.stat().st_size}
-
-
-def _store(results_dir: Path | str) -> Store:
-    if not Path(results_dir).is_dir():
-        raise InputError(f"the results must be a directory, got {str(results_dir)!r}")
-    return Store(results_dir)
-
-
-def _row(record: Record) -> dict[str, Any] | None:
-    """The record flat; None if it is none that this version knows, since stores may be merged."""
-    try:
-        data = DEFAULTS[DataSpec] | record.data
-        settings = DEFAULTS[CompressSpec] | record.compress
-        used = CompressSpec(method=settings["method"], pruning=settings["pruning"]).used
-        arch = DEFAULTS[FAMILIES[record.arch["family"]]] | record.arch
-        train = DEFAULTS[TrainSpec] | record.train
-    except (InputError, KeyError, TypeError):
-        return None
-    compress = {name: value for name, value in settings.items() if name in used}
-    row = {
-        **{name: getattr(record, name) for name in COLUMNS},  # dataclasses.asdict copies deeply, 8 times slower
-        **arch,
-        "data": data["name"],
-        **{f"data.{name}": value for name, value in data.items() if name != "name"},
-        **{f"train.{name}": value for name, value in train.items()},
-        "compress": compress["method"],
-        **{f"compress.{name}": value for name, value in compress.items() if name != "method"},
-    }
-    return {name: value for name, value in row.items() if name not in PLACES}
-
-
 def plain(value: Any) -> str:
     """A setting's value for people: numbers without zeros that say nothing."""
     return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
@@ -190,3 +114,57 @@ def plain(value: Any) -> str:
 def setting(column: str, value: Any) -> str:
     """A setting for people: compress.conv_bits as "conv_bits 5"."""
     return f"{column.rpartition('.')[2]} {plain(value)}"
+
+
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """Settings in the order in which they are shown: numbers, kinds of bypass from none to complex, other texts."""
+    order = {"none": 0, "simple": 1, "complex": 2}
+    return sorted(values, key=lambda v: (0, v, "") if isinstance(v, int | float) else (1, order.get(str(v), 3), str(v)))
+
+
+def setting_of(runs: pd.DataFrame) -> str:
+    """What the runs were trained on, and for how long: "digits, 3 epochs"."""
+    return f"{data_of(runs)}, {epochs_of(runs)}"
+
+
+def data_of(runs: pd.DataFrame) -> str:
+    """The names of the data sets."""
+    return ", ".join(DATA_NAMES.get(name, name) for name in runs["data"].unique()) or "no runs"
+
+
+def epochs_of(runs: pd.DataFrame) -> str:
+    """The numbers of epochs: "3/5 epochs"."""
+    return f"{'/'.join(f'{count:g}' for count in sorted(runs['train.epochs'].unique()))} epochs"
+
+
+def counted(number: int, noun: str) -> str:
+    """The number with its noun: "2 seeds"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def differences(runs: pd.DataFrame) -> str:
+    """A sentence on what the finished runs were computed with, where they differ in it; empty where they do not."""
+    finished = runs[runs["status"] == "finished"]
+    parts = []
+    for name in COMPUTED_WITH:
+        counts = Counter("not recorded" if pd.isna(value) else plain(value) for value in finished[name])
+        if len(counts) > 1:
+            parts.append(f"{name} {', '.join(f'{value} ({count})' for value, count in sorted(counts.items()))}")
+    if not parts:
+        return ""
+    return f"These runs were not all computed alike (in brackets: how many): {'; '.join(parts)}."
+
+
+def gains(runs: pd.DataFrame, along: Sequence[str], metaparameter: str) -> pd.DataFrame:
+    """What a parameter buys along a metaparameter: test accuracy gained from each value to the next larger network.
+
+    A row a network, with the columns along and points_per_mib, percentage points per MiB of fp32 parameters; missing
+    for the smallest, and for networks of the same size.
+    """
+    by = list(dict.fromkeys([*along, metaparameter]))
+    groups = over_seeds(runs, by)
+    others = [name for name in by if name != metaparameter]
+    steps = groups.groupby(others, dropna=False)[["size_mib", "top1"]] if others else groups[["size_mib", "top1"]]
+    gained = steps.diff()
+    per_mib = 100 * gained["top1"] / gained["size_mib"].where(gained["size_mib"] > 0)
+    return groups[[*by, "size_mib"]].assign(points_per_mib=per_mib)

@@ -25,9 +25,9 @@ from sweep.store import Record, Store
 PLAN = ("-m", "arch.base_e=range(16,116)", "arch.sr=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1.0", "dry_run=true")
 LOAD = """
 import sys, time
-from analysis import tables
+from analysis.results import read
 started = time.perf_counter()
-assert len(tables.load(sys.argv[1])) == int(sys.argv[2])
+assert len(read(sys.argv[1]).runs) == int(sys.argv[2])
 print(time.perf_counter() - started)
 """
 
@@ -48,7 +48,7 @@ def make_store(folder: Path, runs: int) -> None:
             key=f"{i:016x}", status="finished", arch={"family": "squeezenet", **dataclasses.asdict(SMALL)},
             data={"name": "fashion_mnist", "classes": 10}, train={"epochs": 3, "lr": 0.2}, seed=i,
             parameters=cost.parameters, macs=cost.macs, activations=cost.activations, size_bytes=cost.size_bytes,
-            top1=0.9, top5=0.99, loss=0.3, epochs=3, train_seconds=1.0,
+            top1=0.9, top5=0.99, validation_top1=0.9, loss=0.3, epochs=3, train_seconds=1.0,
         )  # fmt: skip
         folder_of_run = store.folder(record.key)
         folder_of_run.mkdir(parents=True)

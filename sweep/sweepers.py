@@ -243,4 +243,7 @@ def manifest(config: DictConfig, left_out: Collection[str], varied: Iterable[str
 
 def _file_name(parts: list[str]) -> str:
     name = re.sub(r"[^\w.,=+-]", "_", " ".join(parts)).replace(" ", "_") or "runs"
-    return name if len(name) <= 80 else f"{name[:70]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    content = name.encode()  # a file's name has at most 255 bytes, endings included
+    if len(content) <= 80:
+        return name
+    return f"{content[:70].decode(errors='ignore')}-{hashlib.sha256(content).hexdigest()[:8]}"

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from analysis import compression, export, layout, report, tables
+from analysis import compression, export, report, style
+from analysis.figures import file_size
+from analysis.results import read
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.cost import count
 from sweep.store import Record, Store, Sweep
@@ -33,6 +35,7 @@ def record(key: str, family: str, top1: float, seed: int = 0, start: str | None 
         **cost._asdict(),
         size_bytes=cost.size_bytes,
         top1=top1,
+        validation_top1=top1,
         float_key=start,
         file_bytes=file_bytes,
         train_seconds=60.0,
@@ -58,7 +61,7 @@ def store(tmp_path) -> Store:
 
 
 def test_the_drop_is_paired_with_the_network_that_was_compressed(store):
-    runs = compression.with_bytes(tables.load(store.root)).set_index("key")
+    runs = compression.with_bytes(read(store.root).runs).set_index("key")
     assert runs.loc[["d", "e", "f"], "drop"].tolist() == pytest.approx([0.001, 0.004, -0.001])
     assert runs.loc[["a", "b", "c"], "drop"].isna().all()
     assert runs.loc["d", "bytes"] == 100_000
@@ -68,14 +71,14 @@ def test_the_drop_is_paired_with_the_network_that_was_compressed(store):
 def test_the_drop_is_against_what_was_compressed_whatever_became_of_it(store):
     told = dataclasses.replace(store.read("d"), float_top1=0.95)
     store.write(told)
-    runs = compression.with_bytes(tables.load(store.root)).set_index("key")
+    runs = compression.with_bytes(read(store.root).runs).set_index("key")
     assert runs.loc["d", "drop"] == pytest.approx(0.031)
     assert runs.loc["e", "drop"] == pytest.approx(0.004), "older records tell whose network it was"
 
 
 def test_a_drop_of_some_seeds_is_none(store):
     (store.folder("c") / "record.json").unlink()
-    runs = tables.load(store.root)
+    runs = read(store.root).runs
     groups = compression.by_network(runs, ["compress"]).set_index("compress")
     assert np.isnan(groups.loc["deep_compression", "drop"])
     assert groups.loc["deep_compression", "n"] == 2
@@ -84,18 +87,18 @@ def test_a_drop_of_some_seeds_is_none(store):
 def test_a_store_of_alexnet_alone_has_its_table(store):
     for key in "bcdef":
         (store.folder(key) / "record.json").unlink()
-    (row,) = compression.table_2(tables.load(store.root)).to_dict("records")
+    (row,) = compression.table_2(read(store.root).runs).to_dict("records")
     assert (row["network"], row["compression"], row["reduction"]) == ("AlexNet", "fp32", 1)
 
 
 def test_points_without_a_setting_are_labelled_without_it(store):
-    info = compression.size_info(tables.load(store.root), ["compress", "compress.density"])
+    info = file_size.info(read(store.root).runs, ["compress", "compress.density"])
     assert not any("nan" in text for text in (*info.lines, *(point for line in info.points for point in line)))
     assert "fp32" in info.lines
 
 
 def test_intervals_are_over_seeds(store):
-    runs = tables.load(store.root)
+    runs = read(store.root).runs
     groups = compression.by_network(runs[runs["family"] == "squeezenet"], ["compress"]).set_index("compress")
     deep = groups.loc["deep_compression"]
     assert (deep["n"], deep["bytes"]) == (2, 105_000)
@@ -106,7 +109,7 @@ def test_intervals_are_over_seeds(store):
 
 
 def test_the_paper_stands_beside_ours(store):
-    table = compression.table_2(tables.load(store.root)).set_index(["network", "compression"])
+    table = compression.table_2(read(store.root).runs).set_index(["network", "compression"])
     alexnet = 4 * count(NETWORKS["alexnet"], 28, 1).parameters
     fp32 = table.loc[("AlexNet", "fp32")]
     assert (fp32["bytes"], fp32["reduction"], fp32["paper_mb"]) == (alexnet, 1, 240)
@@ -122,7 +125,7 @@ def test_the_paper_stands_beside_ours(store):
 
 
 def test_what_a_method_does_not_read_is_no_setting_of_it(store):
-    runs = tables.load(store.root).set_index("key")
+    runs = read(store.root).runs.set_index("key")
     assert runs.loc["d", "compress.density"] == 0.2
     assert runs.loc["f", "compress.rate"] == 0.3
     assert runs.loc[["d", "a"], "compress.rate"].isna().all()
@@ -130,15 +133,15 @@ def test_what_a_method_does_not_read_is_no_setting_of_it(store):
 
 
 def test_the_figure_has_a_point_a_method(store):
-    runs = tables.load(store.root)
-    info = compression.size_info(runs[runs["family"] == "squeezenet"], ["compress"])
+    runs = read(store.root).runs
+    info = file_size.info(runs[runs["family"] == "squeezenet"], ["compress"])
     (points,) = info.points
     assert points == ("fp32", "Deep Compression", "entropy")
     assert info.kilobytes[0][1:] == (105.0, 50.0)
     assert info.accuracy[0] == pytest.approx((92.5, 92.25, 92.1))
     assert not info.in_order
-    with layout.style():
-        FigureCanvasAgg(layout.file_size(runs, ["compress"])).draw()
+    with style.style():
+        FigureCanvasAgg(file_size.figure(runs, ["compress"])).draw()
 
 
 def test_lines_go_along_the_last_setting(tmp_path):
@@ -147,7 +150,7 @@ def test_lines_go_along_the_last_setting(tmp_path):
     for number, (density, bits) in enumerate(grid):
         settings = {"method": "deep_compression", "density": density, "conv_bits": bits}
         store.write(record(f"{number}", "squeezenet", 0.9, file_bytes=1000 * (number + 1), **settings))
-    info = compression.size_info(tables.load(tmp_path), ["compress.density", "compress.conv_bits"])
+    info = file_size.info(read(tmp_path).runs, ["compress.density", "compress.conv_bits"])
     assert info.lines == ("density 0.1", "density 0.2")
     assert info.points == (("conv_bits 6", "conv_bits 4"),) * 2
     assert info.kilobytes == ((2.0, 1.0), (4.0, 3.0))
@@ -155,7 +158,7 @@ def test_lines_go_along_the_last_setting(tmp_path):
 
 
 def test_the_report_has_the_table_and_keeps_fp32_networks_apart(store, tmp_path):
-    page = report.write(store.root, tmp_path / "report")
+    page = report.write(read(store.root), tmp_path / "report")
     text = page.read_text()
     assert "The paper&#x27;s tables 2 and 3, and ours" in text
     overview = (tmp_path / "report" / "tables" / "runs-fashion_mnist.csv").read_text().splitlines()
@@ -167,7 +170,7 @@ def test_a_sweep_of_seeds_alone_and_a_part_of_the_experiment_have_their_sections
     store.write_sweep(Sweep(name="compress=deep_compression", varied=("seed",), points=points))
     store.write_sweep(Sweep(name="results_seed=0", varied=("compress",), points=(({}, "f"),)))
     (store.root / "sweeps" / "results.json").unlink()
-    report.write(store.root, tmp_path / "report")
+    report.write(read(store.root), tmp_path / "report")
     written = tmp_path / "report" / "tables"
     rows = pd.read_csv(written / "compress=deep_compression.csv")
     assert rows["drop"].tolist() == pytest.approx([0.0025])
@@ -181,8 +184,8 @@ def test_what_was_trained_otherwise_is_no_seed_of_it(store, tmp_path):
     for one in (digits, wide):
         store.write(one)
     points = (({}, "g"), ({}, "h"))
-    store.write_sweep(Sweep(name="results_of_others", varied=("data", "arch.base_e"), points=points))
-    report.write(store.root, tmp_path / "report")
+    store.write_sweep(Sweep(name="results_arch.base_e=64", varied=("data", "arch.base_e"), points=points))
+    report.write(read(store.root), tmp_path / "report")
     fashion, other = (pd.read_csv(tmp_path / "report" / "tables" / f"table_2-{n}.csv") for n in (1, 2))
     fp32 = fashion[fashion["compression"] == "fp32"].set_index("network")["top1"]
     assert fp32.to_dict() == pytest.approx(

@@ -9,6 +9,7 @@ import pytest
 from hydra import compose
 
 from analysis import export, tables
+from analysis.results import read
 from sweep import compress, evaluate
 from sweep.command import compose as compose_command
 from sweep.config import load, presets
@@ -64,8 +65,9 @@ def test_its_compressed_networks_are_those_of_the_committed_results():
 @pytest.mark.parametrize("name", ["sr", "pct_3x3", "bypass"])
 def test_its_tables_are_those_of_the_committed_results(name):
     written = (ROOT / "docs" / "tables" / f"{name}.md").read_text()
-    (sweep,) = [sweep for sweep in tables.sweeps(ROOT / "docs" / "results") if sweep.name == name]
-    runs = tables.of_sweep(tables.load(ROOT / "docs" / "results"), sweep)
+    results = read(ROOT / "docs" / "results")
+    (sweep,) = [sweep for sweep in results.sweeps if sweep.name == name]
+    runs = results.of(sweep)
     assert written == export.markdown(export.readable(tables.over_seeds(runs, [sweep.varied[0].removeprefix("arch.")])))
     for row in written.splitlines()[2:]:
         cells = [cell.strip() for cell in row.strip("|").split("|")]

@@ -6,10 +6,13 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from analysis import figures, layout, paper, report, tables
+from analysis import paper, report, style
+from analysis.figures import bypass, curve, pareto, training
+from analysis.results import read
 from fire.arch import SqueezeNetSpec
 from fire.cost import count
 from fire.errors import InputError
+from fire.progress import Epoch
 from sweep.store import Sweep
 from tests.test_tables import record, store  # noqa: F401 (a fixture)
 
@@ -24,7 +27,7 @@ def test_the_paper_s_sizes_are_those_of_its_networks(metaparameter):
 
 
 def test_curve_info_is_the_mean_over_seeds_in_percent(store):  # noqa: F811
-    info = figures.curve_info(tables.load(store.root), "sr")
+    info = curve.info(read(store.root).runs, "sr")
     assert info.values == (0.25, 0.5)
     assert info.accuracy == pytest.approx((70, 85))
     assert info.seeds == 2
@@ -48,36 +51,36 @@ def test_bypass_info_has_the_paper_s_order():
             "train_seconds": 1.0,
         }
     )
-    info = figures.bypass_info(runs)
+    info = bypass.info(runs)
     assert info.kinds == ("none", "simple", "complex")
     assert info.accuracy == pytest.approx((10, 20, 30))
-    assert figures.paper_bypass_info().size_mib[2] == pytest.approx(6.06, abs=0.005)
+    assert bypass.paper_info().size_mib[2] == pytest.approx(6.06, abs=0.005)
 
 
 def test_pareto_info_marks_the_front(store):  # noqa: F811
     store.write(record("f", sr=0.75, top1=0.5))
-    info = figures.pareto_info(tables.load(store.root), ["sr"])
+    info = pareto.info(read(store.root).runs, ["sr"])
     assert info.front == (True, True, False)
 
 
 def drawn(figure) -> list[str]:
     """The texts of a figure: titles, labels, ticks."""
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     return [text.get_text() for text in figure.findobj(match=lambda artist: hasattr(artist, "get_text"))]
 
 
 def test_the_curve_shows_values_along_the_top_and_the_paper_in_its_own_panel(store):  # noqa: F811
-    with layout.style():
-        figure = layout.curve(tables.load(store.root), "sr")
+    with style.style():
+        figure = curve.figure(read(store.root).runs, "sr")
         texts = drawn(figure)
     assert len(figure.axes) == 2
     assert {"0.25", "0.5", "0.125", "1", "ImageNet, as published (figure 3)"} <= set(texts)
 
 
 def test_nothing_is_cut_off(store):  # noqa: F811
-    runs = tables.load(store.root)
-    with layout.style():
-        for figure in (layout.curve(runs, "sr"), layout.bypass(runs), layout.pareto(runs, ["sr"], "bypass")):
+    runs = read(store.root).runs
+    with style.style():
+        for figure in (curve.figure(runs, "sr"), bypass.figure(runs), pareto.figure(runs, ["sr"], "bypass")):
             canvas = FigureCanvasAgg(figure)
             canvas.draw()
             pixels = np.asarray(canvas.buffer_rgba())
@@ -86,8 +89,15 @@ def test_nothing_is_cut_off(store):  # noqa: F811
                 assert (border == 255).all()
 
 
+@pytest.mark.parametrize("text", ["$x^{$", "$\\frac{$", "$", "a$b$c"])
+def test_a_dollar_sign_in_results_is_no_formula(text):
+    row = Epoch(epoch=1, lr=1, train_loss=1, validation_loss=1, validation_top1=0.5, train_seconds=1, seconds=1)
+    with style.style():
+        assert text in drawn(training.figure({"a": text}, {"a": (row,)}))
+
+
 def test_the_report_links_only_to_files_that_exist(store, tmp_path):  # noqa: F811
-    page = report.write(store.root, tmp_path / "report").read_text()
+    page = report.write(read(store.root), tmp_path / "report").read_text()
     links = [part.split('"')[0] for mark in ('src="', 'href="') for part in page.split(mark)[1:]]
     files = [link for link in links if not link.startswith("#")]
     assert len(files) > 5
@@ -99,7 +109,7 @@ def test_the_report_links_only_to_files_that_exist(store, tmp_path):  # noqa: F8
 def test_the_report_does_not_average_over_data_sets_of_one_name(store, tmp_path):  # noqa: F811
     one = record("e", top1=0.2)
     store.write(dataclasses.replace(one, data=one.data | {"limit": 100}))
-    page = report.write(store.root, tmp_path / "report").read_text()
+    page = report.write(read(store.root), tmp_path / "report").read_text()
     assert "All networks: digits, limit 0" in page
     assert "All networks: digits, limit 100" in page
     written = {path.stem for path in (tmp_path / "report" / "figures").glob("*.png")}
@@ -111,14 +121,14 @@ def test_a_sweep_over_data_sets_has_a_front_for_each(store, tmp_path):  # noqa: 
         store.write(dataclasses.replace(record(key, sr=sr), data={"name": name, "classes": 10}))
     points = tuple(({}, key) for key in "efg")
     store.write_sweep(Sweep(name="both", varied=("data", "arch.sr"), points=points))
-    report.write(store.root, tmp_path / "report")
+    report.write(read(store.root), tmp_path / "report")
     written = {path.stem for path in (tmp_path / "report" / "figures").glob("both*.png")}
     assert written >= {"both-1", "both-2"}
 
 
 def test_a_sweep_of_seeds_alone_has_their_mean(store, tmp_path):  # noqa: F811
     store.write_sweep(Sweep(name="seeds", varied=("seed",), points=(({}, "a"), ({}, "b"))))
-    report.write(store.root, tmp_path / "report")
+    report.write(read(store.root), tmp_path / "report")
     (row,) = pd.read_csv(tmp_path / "report" / "tables" / "seeds.csv").to_dict("records")
     assert (row["sr"], row["n"], row["top1"]) == (0.5, 2, pytest.approx(0.85))
 
@@ -126,22 +136,22 @@ def test_a_sweep_of_seeds_alone_has_their_mean(store, tmp_path):  # noqa: F811
 def test_a_manifest_cannot_name_a_file_elsewhere(store, tmp_path):  # noqa: F811
     path = store.write_sweep(Sweep(name="odd", varied=("arch.sr",), points=(({}, "a"), ({}, "c"))))
     path.write_text(path.read_text().replace('"odd"', '"../../odd"'))
-    page = report.write(store.root, tmp_path / "a" / "b").read_text()
-    assert "odd" not in page
+    page = report.write(read(store.root), tmp_path / "a" / "b").read_text()
+    assert "odd.json</td>" in page, "it is listed as unreadable"
     assert [path.name for path in tmp_path.rglob("odd.*")] == ["odd.json"]
 
 
 def test_the_report_tells_of_records_that_it_cannot_read(store, tmp_path):  # noqa: F811
     store.write(dataclasses.replace(record("elder"), arch={"family": "resnet"}))
-    page = report.write(store.root, tmp_path / "report").read_text()
-    assert "Records that cannot be read" in page
-    assert "<td>elder</td>" in page
+    page = report.write(read(store.root), tmp_path / "report").read_text()
+    assert "Files that cannot be read" in page
+    assert "elder/record.json</td>" in page
 
 
 def test_the_report_is_the_same_twice(store, tmp_path):  # noqa: F811
     first, second = tmp_path / "first", tmp_path / "second"
-    report.write(store.root, first)
-    report.write(store.root, second)
+    report.write(read(store.root), first)
+    report.write(read(store.root), second)
     for path in sorted(first.rglob("*.*")):
         assert path.read_bytes() == (second / path.relative_to(first)).read_bytes(), path.name
 
@@ -149,25 +159,25 @@ def test_the_report_is_the_same_twice(store, tmp_path):  # noqa: F811
 def test_a_report_without_results_or_place_says_so(store, tmp_path):  # noqa: F811
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="must hold a finished run"):
-        report.write(tmp_path / "empty", tmp_path / "report")
+        report.write(read(tmp_path / "empty"), tmp_path / "report")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"writable directory, got .*file"):
-        report.write(store.root, tmp_path / "file" / "report")
+        report.write(read(store.root), tmp_path / "file" / "report")
 
 
 def test_the_committed_results_are_whole():
-    runs = tables.load(RESULTS)
+    results = read(RESULTS)
+    runs = results.runs
+    assert results.unreadable == ()
     assert (runs["status"] == "finished").all()
     unfinished = set()
-    for sweep in tables.sweeps(RESULTS):
-        part = tables.of_sweep(runs, sweep)
-        if len(part) < len(sweep.keys):
+    for sweep in results.sweeps:
+        if len(results.of(sweep)) < len(sweep.keys):
             unfinished.add(sweep.name)
-        for key, curve in tables.curves(RESULTS, list(part["key"])).items():
-            run = part.set_index("key").loc[key]
-            assert list(curve["epoch"]) == list(range(1, int(run["epochs"]) + 1))
-            # Of a compressed network the record has the accuracy of the file, decoded.
-            assert curve["validation_top1"].iloc[-1] == pytest.approx(run["validation_top1"], abs=1e-9)
+    for key, rows in results.curves.items():
+        run = runs.set_index("key").loc[key]
+        assert [row.epoch for row in rows] == list(range(1, int(run["epochs"]) + 1))
+        assert rows[-1].validation_top1 == pytest.approx(run["validation_top1"], abs=1e-9)
     assert unfinished == {"results", "results_alexnet"}  # the README says what they lack
     for _, run in runs[runs["family"] == "squeezenet"].iterrows():
         # Beside AlexNet, which has no squeeze ratio, whole numbers are floats in the table.

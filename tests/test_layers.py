@@ -72,7 +72,16 @@ def test_sweep_does_not_know_analysis():
 
 
 def test_analysis_reads_the_store_only():
-    allowed = ("analysis", "sweep.store", "fire.arch", "fire.cost", "fire.errors", "fire.recipe", "fire.compress.spec")
+    allowed = (
+        "analysis",
+        "sweep.store",
+        "fire.arch",
+        "fire.cost",
+        "fire.errors",
+        "fire.progress",
+        "fire.recipe",
+        "fire.compress.spec",
+    )
     for path in files("analysis"):
         assert not roots(path) & {"torch", "torchvision", "hydra", "omegaconf", "optuna"}, path
         for name in imported(path):

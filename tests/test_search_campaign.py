@@ -188,6 +188,7 @@ def test_a_manifest_says_its_experiment_and_overrides_where_its_name_is_cut(tmp_
     given = ("arch.conv1=24", "arch.base_e=24", "arch.incr_e=24", "train.epochs=7", "train.lr=0.05", "data.limit=1000")
     launch = manifest(composed("experiment=sr", *given, "results_dir=elsewhere"), {"results_dir"}, ("arch.sr",))
     assert len(launch.name) < len("_".join(("sr", *given)))
+    assert len(manifest(composed(f"train.weights='{'文' * 79}'"), (), ()).name.encode()) <= 80, "of 255 bytes"
     assert (launch.experiment, launch.overrides, launch.varied) == ("sr", given, ("arch.sr",))
     store = Store(tmp_path)
     store.write_sweep(launch)

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from analysis import figures, report, search, tables
+from analysis import costs, report, style, tables
+from analysis.figures import distribution, hypervolume, importance, parallel, pareto
+from analysis.results import read
 from sweep.store import Record, Store, Sweep
 from tests.sweeping import write_curve
 from tests.test_figures import drawn
@@ -36,7 +38,7 @@ def test_hypervolume_over_cost_by_hand():
         status=["finished", "finished", "stopped", "finished"],
         epochs=[3, 3, 1, 3],
     ).sample(frac=1, random_state=0)
-    info = search.hypervolume_info(runs)
+    info = hypervolume.info(runs)
     assert info.cost == (3, 6, 7, 10)
     assert info.volume == pytest.approx((0, 0.4 / 0.6, 0.4 / 0.6, 1))
     assert (info.finished, info.stopped) == (3, 1)
@@ -49,7 +51,7 @@ def test_importance_of_what_matters_alone_and_of_what_does_not():
     )
     runs["freq"] = random.choice([1, 2], 200)
     runs["validation_top1"] = runs["sr"] + 0.4 * (runs["bypass"] == "simple")
-    info = search.importance_info(runs, ["freq", "bypass", "sr"])
+    info = importance.info(runs, ["freq", "bypass", "sr"])
     # Variances on the grid: sr 0.0972 (of 0.25, 0.5, 1), bypass 0.04; nothing else, and no interaction.
     variances = np.array([np.var([0.25, 0.5, 1.0]), 0.4**2 / 4])
     assert info.names == ("sr", "bypass", "freq")
@@ -61,13 +63,13 @@ def test_importance_of_what_matters_alone_and_of_what_does_not():
 def test_interactions_are_of_no_axis():
     runs = frame(a=[0, 0, 1, 1] * 20, b=[0, 1, 0, 1] * 20)
     runs["validation_top1"] = (runs["a"] ^ runs["b"]).astype(float)
-    info = search.importance_info(runs, ["a", "b"])
+    info = importance.info(runs, ["a", "b"])
     assert max(info.shares) < 0.15
 
 
 def test_few_runs_tell_nothing_of_importance():
     runs = frame(sr=[0.25, 0.5] * 4, validation_top1=[0.5] * 8, status=["finished"] * 7 + ["stopped"])
-    assert search.importance_info(runs, ["sr"]) is None
+    assert importance.info(runs, ["sr"]) is None
 
 
 def test_distributions_at_matched_size_by_hand():
@@ -78,12 +80,12 @@ def test_distributions_at_matched_size_by_hand():
         validation_top1=[0.1, 0.2, 0.3, 0.9, 0.2, 0.8, 0.99, 0.99],
         status=["finished"] * 6 + ["stopped", "failed"],
     )
-    info = search.distribution_info(runs, "bypass")
+    info = distribution.info(runs, "bypass")
     assert info.names == ("none", "simple")
     assert info.accuracy == (pytest.approx((10, 20, 30, 90)), pytest.approx((20, 80)))
     assert info.part == (pytest.approx((1 / 6, 2 / 6, 3 / 6, 1)), pytest.approx((0.5, 1))), "a half for each size"
     assert info.counts == (4, 2)
-    assert search.distribution_info(runs[runs["bypass"] == "none"], "bypass") is None
+    assert distribution.info(runs[runs["bypass"] == "none"], "bypass") is None
 
 
 def test_lines_are_of_finished_runs():
@@ -93,7 +95,7 @@ def test_lines_are_of_finished_runs():
         validation_top1=[0.9, 0.8, 0.99],
         status=["finished", "finished", "stopped"],
     )
-    info = search.parallel_info(runs, ["sr", "fires"])
+    info = parallel.info(runs, ["sr", "fires"])
     assert (info.axes, info.values, info.places) == (("sr",), (("0.25", "0.5"),), ((0,), (1,)))
     assert info.accuracy == pytest.approx((80, 90))
 
@@ -120,12 +122,10 @@ def results(tmp_path):
 
 
 def test_stopped_runs_are_in_no_figure_and_no_table(results, tmp_path, monkeypatch):
-    from analysis import layout
-
     texts = []
-    save = layout.save
-    monkeypatch.setattr(layout, "save", lambda figure, *rest: (texts.extend(drawn(figure)), save(figure, *rest)))
-    page = report.write(results.root, tmp_path / "report").read_text()
+    save = style.save
+    monkeypatch.setattr(style, "save", lambda figure, *rest: (texts.extend(drawn(figure)), save(figure, *rest)))
+    page = report.write(read(results.root), tmp_path / "report").read_text()
     assert "11 trained to the end, 1 stopped early" in page
     assert not [text for text in texts if "0.59" in text], "the stopped run's sr, wherever a label would show it"
     for table in (tmp_path / "report" / "tables").iterdir():
@@ -133,7 +133,7 @@ def test_stopped_runs_are_in_no_figure_and_no_table(results, tmp_path, monkeypat
         assert "99.87" not in table.read_text()
     names = {path.stem for path in (tmp_path / "report" / "figures").glob("search-*.png")}
     assert names == {f"search-{name}" for name in ("front", "volume", "importance", "parallel")}
-    means = tables.over_seeds(tables.load(results.root), ["sr"])
+    means = tables.over_seeds(read(results.root).runs, ["sr"])
     assert (len(means), 0.59 in set(means["sr"])) == (11, False)
 
 
@@ -147,16 +147,16 @@ def test_the_front_of_a_search_is_that_of_the_validation_set(tmp_path):
     store = Store(tmp_path)
     store.write(finished("small", sr=0.25, top1=0.5, validation_top1=0.9))
     store.write(finished("large", sr=0.5, top1=0.9, validation_top1=0.8))
-    runs = tables.load(tmp_path)
-    assert figures.pareto_info(runs, ["key"]).front == (True, True)
-    info = figures.pareto_info(runs, ["key"], judged_by="validation_top1")
+    runs = read(tmp_path).runs
+    assert pareto.info(runs, ["key"]).front == (True, True)
+    info = pareto.info(runs, ["key"], judged_by="validation_top1")
     assert (info.front, info.accuracy) == ((True, False), pytest.approx((50, 90)))
     store.write_sweep(
         Sweep(
             name="search", varied=("arch.sr",), points=(({}, "small"), ({}, "large")), search={"objectives": ["top1"]}
         )
     )
-    table = report.write(tmp_path, tmp_path / "report").with_name("tables") / "search.csv"
+    table = report.write(read(tmp_path), tmp_path / "report").with_name("tables") / "search.csv"
     assert pd.read_csv(table)["key"].tolist() == ["small"]
 
 
@@ -164,13 +164,13 @@ def test_a_search_is_shown_over_its_own_cost(tmp_path):
     # Fewer operations, more parameters: the second is on the front of MACs, the first on that of size.
     Store(tmp_path).write(finished("small", validation_top1=0.8, size_bytes=1000, macs=9_000_000))
     Store(tmp_path).write(finished("quick", validation_top1=0.7, size_bytes=2000, macs=3_000_000))
-    runs = tables.load(tmp_path)
-    assert search.cost_of(["top1", "size_bytes", "macs"], runs) == search.cost_of(["top1"], runs) == figures.SIZE
-    cost = search.cost_of(["top1", "latency", "macs"], runs)
-    assert cost == search.COSTS["macs"], "no run has a latency"
-    assert figures.pareto_info(runs, ["key"], cost=cost).cost == (9, 3)
-    assert dict(zip(runs["key"], search.front(runs, cost), strict=True)) == {"small": True, "quick": True}
-    assert dict(zip(runs["key"], search.front(runs), strict=True)) == {"small": True, "quick": False}
+    runs = read(tmp_path).runs
+    assert costs.cost_of(["top1", "size_bytes", "macs"], runs) == costs.cost_of(["top1"], runs) == costs.SIZE
+    cost = costs.cost_of(["top1", "latency", "macs"], runs)
+    assert cost == costs.COSTS["macs"], "no run has a latency"
+    assert pareto.info(runs, ["key"], cost=cost).cost == (9, 3)
+    assert dict(zip(runs["key"], costs.front(runs, cost), strict=True)) == {"small": True, "quick": True}
+    assert dict(zip(runs["key"], costs.front(runs), strict=True)) == {"small": True, "quick": False}
 
 
 @pytest.mark.parametrize("other", [{"host": "b"}, {"device": "GPU"}, {"threads": 2}], ids=str)
@@ -186,7 +186,7 @@ def test_latencies_of_one_place_are_compared(other, tmp_path):
     ):
         run = finished(key, validation_top1=top1, latency_seconds=latency, **place)
         store.write(replace(run, status="stopped") if key == "stopped" else run)
-    runs, left_out = search.with_comparable_latencies(tables.load(tmp_path))
+    runs, left_out = costs.with_comparable_latencies(read(tmp_path).runs)
     assert dict(runs.dropna(subset="latency_seconds")[["key", "latency_seconds"]].to_numpy()) == {
         "slow": 0.5,
         "quick": 0.25,
@@ -196,7 +196,7 @@ def test_latencies_of_one_place_are_compared(other, tmp_path):
     for objectives in (["top1", "latency"], ["top1", "macs"]):
         told = {"objectives": objectives}
         store.write_sweep(Sweep(name="search", varied=("arch.sr",), points=points, search=told))
-        page = report.write(tmp_path, tmp_path / "report")
+        page = report.write(read(tmp_path), tmp_path / "report")
         note = "Latencies left out: 1, " in page.read_text()
         found = set(pd.read_csv(page.with_name("tables") / "search.csv")["key"])
         assert (note, found) == ((True, {"slow", "quick"}) if "latency" in objectives else (False, {"unknown"}))
@@ -204,7 +204,7 @@ def test_latencies_of_one_place_are_compared(other, tmp_path):
 
 def test_without_latencies_nothing_is_left_out():
     runs = frame(validation_top1=[0.5], host=["a"], device=["cpu"], threads=[1], latency_seconds=[np.nan])
-    assert search.with_comparable_latencies(runs)[1] == 0
+    assert costs.with_comparable_latencies(runs)[1] == 0
 
 
 @pytest.mark.parametrize("told", [{"objectives": ["top1", "macs"]}, None], ids=["search", "sweep"])
@@ -215,18 +215,16 @@ def test_odd_axes_do_not_break_the_report(varied, told, tmp_path):
         store.write(finished(f"{i:04}", sr=(i + 1) / 10, validation_top1=0.5))
     points = tuple(({}, f"{i:04}") for i in range(9))
     store.write_sweep(Sweep(name="odd", varied=varied, points=points, search=told))
-    page = report.write(tmp_path, tmp_path / "report").read_text()
+    page = report.write(read(tmp_path), tmp_path / "report").read_text()
     assert ("9 trained to the end" if told else "9 of 9 runs finished") in page
 
 
 def test_more_groups_than_colours_are_all_drawn():
     names = tuple("abcdefgh")
     ax = Figure().add_subplot()
-    search.draw_distribution(
-        search.DistributionInfo("fires", names, ((50.0,),) * 8, ((1.0,),) * 8, (1,) * 8, ((0.1, 0.2),)), ax
-    )
+    distribution.draw(distribution.Info("fires", names, ((50.0,),) * 8, ((1.0,),) * 8, (1,) * 8, ((0.1, 0.2),)), ax)
     assert len(ax.get_legend().get_texts()) == 8
     ax = Figure().add_subplot()
     sizes = tuple(float(i + 1) for i in range(8))
-    figures.draw_pareto(figures.ParetoInfo("", "top1", "size", sizes, sizes, names, (True,) * 8), ax, "fires")
+    pareto.draw(pareto.Info("", "top1", "size", sizes, sizes, names, (True,) * 8), ax, "fires")
     assert len(ax.get_legend().get_texts()) == 9, "and the front"

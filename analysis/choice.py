@@ -1,0 +1,109 @@
+"""The sweeps that a notebook shows: the user's newest ones, or the committed ones where there are none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import compression, tables
+from analysis.results import Results, read
+from fire.errors import InputError
+from sweep.store import Sweep
+
+OWN, COMMITTED = Path("results"), Path("docs") / "results"  # below the checkout
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Choice:
+    """A sweep with a finished run, and the names of the others of its experiment that were to choose from."""
+
+    results: Results
+    sweep: Sweep
+    others: tuple[str, ...]
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """Its runs: see Results.of."""
+        return self.results.of(self.sweep)
+
+    @property
+    def along(self) -> list[str]:
+        """The columns that tell its networks apart."""
+        return tables.along(self.runs, self.sweep)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row a network, over its seeds."""
+        return compression.summary(self.runs, self.along)
+
+    def __str__(self) -> str:
+        runs, folder = self.runs, self.results.folder
+        finished = int((runs["status"] == "finished").sum())
+        when = f", launched {self.sweep.launched}" if self.sweep.launched else ""
+        lines = [f"sweep {self.sweep.name} in {folder}{when}: {finished} of {len(self.sweep.keys)} runs finished"]
+        lines += [f"others in {folder}: {', '.join(self.others)}"] if self.others else []
+        return "\n".join(lines)
+
+
+def choose(
+    *experiments: str, folder: Path | str | None = None, sweep: str | None = None, checkout: Path | str = ".."
+) -> tuple[Choice, ...]:
+    """The sweep of each experiment that was launched last and has a finished run, with whatever overrides.
+
+    All from one folder: the given one, or the first of <checkout>/results and <checkout>/docs/results that has one. Of
+    the committed ones, the sweep without overrides comes first. Experiments without a sweep are left out.
+    sweep: the name of one to take instead of the newest of its experiment; of another experiment, it is taken alone.
+    Raises InputError if no sweep is left, or none has that name.
+    """
+    own, committed = Path(checkout) / OWN, Path(checkout) / COMMITTED
+    folders = [Path(folder)] if folder is not None else [each for each in (own, committed) if each.is_dir()]
+    for each in folders:
+        found = _choices(read(each), experiments, sweep, plain_first=each == committed)
+        if found:
+            return found
+    places = ", ".join(map(str, folders)) or f"neither {own} nor {committed}"
+    wanted = f"a sweep {sweep!r}" if sweep is not None else "a sweep"
+    raise InputError(
+        f"the results must have {wanted} of experiment {' or '.join(experiments)} with a finished run "
+        f"(python -m sweep experiment={experiments[0]}), got none in {places}"
+    )
+
+
+def _choices(
+    results: Results, experiments: Sequence[str], name: str | None, *, plain_first: bool
+) -> tuple[Choice, ...]:
+    finished = set(results.runs["key"][results.runs["status"] == "finished"])
+    # Manifests of earlier versions say no time; of these, the fewer overrides the better.
+    newest = sorted(
+        (each for each in results.sweeps if each.search is None and finished.intersection(each.keys)),
+        key=lambda each: (plain_first and not each.overrides, each.launched or "", -len(each.overrides), each.name),
+        reverse=True,
+    )
+    named = next((each for each in newest if each.name == name), None)
+    if name is not None and named is None:
+        return ()
+    chosen = []
+    for experiment in experiments:
+        of_it = [each for each in newest if each.experiment == experiment]
+        chosen += [named] if named in of_it else of_it[:1]
+    if named is not None and named not in chosen:
+        chosen = [named]
+    return tuple(
+        Choice(
+            results=results,
+            sweep=each,
+            others=tuple(o.name for o in newest if o.experiment == each.experiment and o is not each),
+        )
+        for each in chosen
+        if each is not None
+    )
+
+
+def everything(folder: Path | str | None = None, checkout: Path | str = "..") -> Results:
+    """All results in the given folder, or in <checkout>/results if it has a finished run, or the committed ones."""
+    own, committed = Path(checkout) / OWN, Path(checkout) / COMMITTED
+    if folder is not None:
+        return read(folder)
+    results = read(own if own.is_dir() else committed)
+    return results if (results.runs["status"] == "finished").any() else read(committed)

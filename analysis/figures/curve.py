@@ -1,0 +1,97 @@
+"""Accuracy over size along one metaparameter, as in the paper's figure 3."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import paper, tables
+from analysis.style import BLUE, ORANGE, panels, set_accuracy_limits
+
+NAMES = {"sr": "squeeze ratio (SR)", "pct_3x3": "percentage of 3x3 filters"}
+
+
+class Info(NamedTuple):
+    """Accuracy over size along one metaparameter, in the order of sizes. Accuracies in percent; no interval is NaN."""
+
+    title: str
+    metaparameter: str
+    metric: str
+    values: tuple[float, ...]
+    size_mib: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    seeds: int
+
+
+def info(runs: pd.DataFrame, metaparameter: str) -> Info:
+    """Test accuracy of a sweep's finished runs over fp32 size, with the mean over seeds and its 95 % interval."""
+    groups = tables.over_seeds(runs, [metaparameter])
+    seeds = int(groups["n"].max()) if len(groups) else 0
+    return Info(
+        title=f"{tables.setting_of(runs)}, {tables.counted(seeds, 'seed')}",
+        metaparameter=metaparameter,
+        metric="test top-1",
+        values=tuple(groups[metaparameter].astype(float)),
+        size_mib=tuple(groups["size_mib"]),
+        accuracy=tuple(100 * groups["top1"]),
+        low=tuple(100 * groups["top1_low"]),
+        high=tuple(100 * groups["top1_high"]),
+        seeds=seeds,
+    )
+
+
+def paper_info(metaparameter: str) -> Info:
+    """The same of the paper's figure 3."""
+    points = paper.FIGURE_3[metaparameter]
+    none = (float("nan"),) * len(points)
+    return Info(
+        title="ImageNet, as published (figure 3)",
+        metaparameter=metaparameter,
+        metric="top-5",
+        values=tuple(point.value for point in points),
+        size_mib=tuple(point.size_mib for point in points),
+        accuracy=tuple(100 * point.top5 for point in points),
+        low=none,
+        high=none,
+        seeds=0,
+    )
+
+
+def draw(info: Info, ax: Axes, color: str = BLUE) -> None:
+    """Accuracy over size, the metaparameter's values along the top, as in the paper's figure 3."""
+    accuracy = np.array(info.accuracy)
+    spread = np.array([accuracy - info.low, info.high - accuracy])
+    if np.isfinite(spread).any():
+        ax.errorbar(
+            info.size_mib, accuracy, yerr=np.nan_to_num(spread), fmt="none", ecolor=color, elinewidth=1.2, capsize=3
+        )
+    ax.plot(info.size_mib, accuracy, marker="o", color=color, linewidth=1.8, markersize=6)
+    ax.set_xlabel("size of the fp32 parameters, MiB")
+    ax.set_ylabel(f"{info.metric} accuracy, %")
+    ax.set_title(info.title)
+    ax.set_xlim(0, max(info.size_mib) * 1.07)
+    set_accuracy_limits(ax, (*info.accuracy, *info.low, *info.high))
+    top = ax.secondary_xaxis("top")
+    top.set_xticks(info.size_mib, [_value(info.metaparameter, value) for value in info.values])
+    top.set_xlabel(NAMES.get(info.metaparameter, info.metaparameter))
+    for size in info.size_mib:
+        ax.axvline(size, color="#eeeeee", linewidth=0.8, zorder=0)
+    ax.grid(visible=False, axis="x")
+
+
+def figure(runs: pd.DataFrame, metaparameter: str) -> Figure:
+    """Size versus accuracy of a sweep; in a panel of its own what the paper published, where it has the curve."""
+    published = metaparameter in paper.FIGURE_3
+    whole, axes = panels(columns=2 if published else 1, width=5.2, height=4.0)
+    draw(info(runs, metaparameter), axes[0])
+    if published:
+        draw(paper_info(metaparameter), axes[1], color=ORANGE)
+    return whole
+
+
+def _value(metaparameter: str, value: float) -> str:
+    return f"{100 * value:g}" if metaparameter == "pct_3x3" else f"{value:g}"

@@ -1,0 +1,64 @@
+"""What a search had found after each run: hypervolume over cost."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.costs import SIZE, Cost
+from analysis.stats import hypervolume
+from analysis.style import BLUE, panels
+
+
+class Info(NamedTuple):
+    """After each run of a search: what it cost so far in epochs x GMACs an image, and the hypervolume, 1 in the end.
+
+    The hypervolume is over the logarithm of the objective that is a cost, up to the largest and down to the worst that
+    were trained to the end. A run that was stopped and went on stands at its last end, with all of its
+    epochs; failed runs, of which no record says how far they came, cost nothing here.
+    """
+
+    cost: tuple[float, ...]
+    volume: tuple[float, ...]
+    finished: int
+    stopped: int
+
+
+def info(runs: pd.DataFrame, objective: Cost = SIZE, metric: str = "validation_top1") -> Info:
+    """The runs of a search in the order in which they ended; those stopped early cost the epochs that they trained."""
+    runs = runs.sort_values(["end", "key"], kind="stable")
+    finished = ((runs["status"] == "finished") & runs[objective.column].notna()).to_numpy()
+    size = np.log10(runs[objective.column].to_numpy(np.float64))
+    quality = runs[metric].to_numpy(np.float64)
+    cost = np.cumsum(runs["epochs"].fillna(0).to_numpy(np.float64) * runs["macs"].to_numpy(np.float64)) / 1e9
+    reference = (float(size[finished].max()), float(quality[finished].min()))
+    volumes = [
+        hypervolume(size[: n + 1][finished[: n + 1]], quality[: n + 1][finished[: n + 1]], reference)
+        for n in range(len(runs))
+    ]
+    whole = volumes[-1] or 1.0
+    return Info(
+        cost=tuple(cost),
+        volume=tuple(volume / whole for volume in volumes),
+        finished=int(finished.sum()),
+        stopped=int((runs["status"] == "stopped").sum()),
+    )
+
+
+def draw(info: Info, ax: Axes) -> None:
+    """A staircase that rises to 1."""
+    ax.step((0, *info.cost), (0, *info.volume), where="post", color=BLUE, linewidth=1.8)
+    ax.set_ylim(0, 1.05)
+    ax.set_xlim(0, None)
+    ax.set_xlabel("cost: epochs x GMACs an image")
+    ax.set_ylabel("hypervolume, of the final one")
+    ax.set_title(f"{info.finished} runs to the end, {info.stopped} stopped early")
+
+
+def figure(runs: pd.DataFrame, cost: Cost) -> Figure:
+    """The hypervolume of a search's runs over what they cost."""
+    whole, (ax,) = panels(columns=1, width=5.2, height=3.6)
+    draw(info(runs, cost), ax)
+    return whole

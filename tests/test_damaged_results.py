@@ -1,0 +1,150 @@
+"""One damaged file never stops a report: hundreds of mutations of a small store, each shown or listed as unreadable."""
+
+import dataclasses
+import html
+import json
+import random
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from analysis import export, report, sections
+from analysis.__main__ import main
+from analysis.figures import bypass, curve, distribution, file_size, hypervolume, importance, parallel, pareto, training
+from analysis.results import read
+from fire.arch import AlexNetSpec
+from fire.cost import count
+from fire.progress import Epoch
+from sweep import curves
+from sweep.store import Record, Store, Sweep
+from tests.test_tables import record
+
+FIGURES = (bypass, curve, distribution, file_size, hypervolume, importance, parallel, pareto, training)
+VALUES = (
+    None, True, -1, 0, 2, 10**30, 0.25, -0.5, 1e300, float("nan"), float("inf"),
+    "", "x", "a/b", "$x^{$", "=1+1", "<b>", "\ud800", "a\nb", "x" * 300, "failed", "stopped", "simple", "2026-01-01",
+    [], [5], ["x"], ["arch.bypass"], ["data", "seed"], ["compress", "arch.sr"], ["train.lr"], ["top1"], ["latency"],
+    {}, {"a": {"b": 1}}, {"objectives": ["macs"]}, {"method": "entropy"},
+)  # fmt: skip
+BYTES = (b"", b"\xff\xff", b"[" * 100_000, b"x" * 10_000, b"null", b"0" * 5_000, b"\x00", b"{}", b"[[]]", b"1e999")
+EPOCH = Epoch(epoch=1, lr=0.1, train_loss=1.0, validation_loss=1.0, validation_top1=0.5, train_seconds=1.0, seconds=2.0)
+
+
+def run(key: str, sr: float, **fields: object) -> Record:
+    shared = {"host": "a", "device": "cpu", "threads": 1, "epochs": 2, "end": f"2026-01-01T00:00:0{int(8 * sr)}"}
+    return dataclasses.replace(record(key, sr=sr, top1=0.5 + sr / 4), **shared | fields)
+
+
+def sweep(name: str, varied: tuple[str, ...], *keys: str, **fields: Any) -> Sweep:
+    return Sweep(name=name, varied=varied, points=tuple(({varied[0]: "1"}, key) for key in keys), **fields)
+
+
+def make(root: Path) -> Store:
+    """A sweep, a search, the paper's table, a failed and a compressed run."""
+    store = Store(root)
+    for i, sr in enumerate((0.25, 0.5, 0.75)):
+        store.write(run(f"s{i}", sr))
+        (store.folder(f"s{i}") / "curve.csv").write_text(curves.dump([EPOCH, dataclasses.replace(EPOCH, epoch=2)]))
+    store.write(run("f", 0.5, status="failed", top1=None, validation_top1=None, error="diverged"))
+    compress = {"method": "deep_compression", "density": 0.2}
+    store.write(run("c", 0.5, compress=compress, float_key="s1", float_top1=0.7, file_bytes=1000))
+    alexnet = AlexNetSpec(version="small", classes=10)
+    cost = count(alexnet, 28, 1)
+    arch = {"family": "alexnet", **dataclasses.asdict(alexnet)}
+    store.write(run("a", 0.5, arch=arch, **cost._asdict(), size_bytes=cost.size_bytes))
+    store.write_sweep(sweep("sr", ("arch.sr",), "s0", "s1", "s2", "f", experiment="sr", launched="2026-01-01"))
+    store.write_sweep(sweep("results", ("compress", "seed"), "s1", "c", "a"))
+    search = {"objectives": ["top1", "size_bytes"], "constraints": ["macs<=1e9"]}
+    store.write_sweep(sweep("search", ("arch.sr",), "s0", "s1", "s2", search=search))
+    return store
+
+
+def mutated(content: bytes, draw: random.Random, *, as_json: bool) -> bytes:
+    """The file with one value replaced or removed, or with other bytes."""
+    if as_json and draw.random() < 0.85:
+        whole = json.loads(content)
+        within, name = whole, draw.choice(sorted(whole))
+        while isinstance(within[name], dict | list) and within[name] and draw.random() < 0.7:
+            within = within[name]
+            name = draw.choice(sorted(within) if isinstance(within, dict) else range(len(within)))
+        if draw.random() < 0.1:
+            del within[name]
+        else:
+            within[name] = draw.choice(VALUES)
+        return json.dumps(whole).encode()
+    place = draw.randrange(len(content))
+    other = draw.choice((*BYTES, bytes([draw.randrange(256)])))
+    return draw.choice((other, content[:place] + other, content[:place] + other + content[place + len(other) :]))
+
+
+@pytest.fixture(scope="module")
+def accepted(tmp_path_factory) -> tuple[Store, dict[Path, list[bytes]]]:
+    """The store, and for each of its files the mutations that are read; what the others cost is asserted here."""
+    store, draw = make(tmp_path_factory.mktemp("results")), random.Random(0)
+    files = sorted(path for path in store.root.rglob("*.*") if path.is_file())
+    taken: dict[Path, list[bytes]] = {path: [] for path in files}
+    for _ in range(300):
+        path = draw.choice(files)
+        whole = path.read_bytes()
+        path.write_bytes(mutated(whole, draw, as_json=path.suffix == ".json"))
+        results = read(store.root)
+        if results.unreadable:
+            (line,) = map(str, results.unreadable)
+            assert line.startswith(f"{path} cannot be read: ")
+            assert "\n" not in line
+        else:
+            taken[path].append(path.read_bytes())
+        others = {"s0", "s1", "s2", "f", "c", "a"} - ({path.parent.name} if path.name == "record.json" else set())
+        assert others <= set(results.runs["key"])
+        assert len(results.sweeps) == (2 if path.parent.name == "sweeps" and results.unreadable else 3)
+        path.write_bytes(whole)
+    return store, taken
+
+
+def harm(accepted: tuple[Store, dict[Path, list[bytes]]], root: Path, seed: int) -> Store:
+    """A copy of the store with most of its files mutated so that they are still read."""
+    store, taken = accepted
+    draw = random.Random(seed)
+    shutil.copytree(store.root, root)
+    for path, contents in taken.items():
+        if contents and draw.random() < 0.8:
+            (root / path.relative_to(store.root)).write_bytes(draw.choice(contents))
+    return Store(root)
+
+
+def test_many_mutations_are_read_and_many_are_not(accepted):
+    _, taken = accepted
+    assert 30 < sum(map(len, taken.values())) < 240, "else the other tests say little"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_read_has_its_sections(seed, accepted, tmp_path, monkeypatch):
+    for module in FIGURES:  # all but matplotlib itself, which takes most of the time
+        monkeypatch.setattr(
+            module, "panels", lambda columns, width, height: (mock.Mock(), [mock.MagicMock()] * columns)
+        )
+    results = read(harm(accepted, tmp_path / "results", seed).root)
+    assert results.unreadable == ()
+    for section in sections.of(results):
+        assert section.title in html.unescape(report._section_html(section, "0"))
+        for _, frame in section.tables:
+            assert export.csv(frame).count("\n") > len(frame)
+            assert export.markdown(export.readable(frame)).count("\n") == len(frame) + 2
+
+
+def test_whatever_is_read_is_drawn_and_what_is_not_is_listed(accepted, tmp_path, monkeypatch, capsys):
+    store = harm(accepted, tmp_path / "results", seed=100)
+    damaged = [store.folder("s0") / "record.json", store.folder("s1") / "curve.csv", store.root / "sweeps" / "odd.json"]
+    for path in damaged:
+        path.write_bytes(b"\xff\xff")
+    monkeypatch.setattr(sys, "argv", ["analysis", str(store.root), "--out", str(tmp_path / "report")])
+    assert main() == 0
+    _, err = capsys.readouterr()
+    page = html.unescape((tmp_path / "report" / "index.html").read_text())
+    listed = [line.removeprefix("analysis: ") for line in err.splitlines()]
+    assert [line.partition(" cannot be read: ")[0] for line in listed] == [str(path) for path in damaged]
+    assert all(f"<td>{path}</td>" in page for path in damaged)
