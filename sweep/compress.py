@@ -8,12 +8,13 @@ data_dir, device, dry_run and threads.
 import dataclasses
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from fire.errors import InputError
 from sweep import command
 from sweep.config import RunConfig, load, of_record
 from sweep.plan import BY_GROUP, Point, refuse, refuse_unread
-from sweep.store import WEIGHTS, Store
+from sweep.store import WEIGHTS, Damage, Store
 
 OPTIONS = ("data_dir", "device", "dry_run", "threads")
 
@@ -39,14 +40,8 @@ def compressed_config(folder: Path, overrides: list[str]) -> RunConfig:
 
     Raises InputError if there is no finished run, or an override is of something else.
     """
-    record = Store(folder.parent).read(folder.name)
-    if record is None or record.status != "finished" or record.compress:
-        raise InputError(f"the run must be the folder of a finished run without compression, got {str(folder)!r}")
-    if not (folder / WEIGHTS).is_file():
-        raise InputError(f"the run must have its {WEIGHTS}, got {str(folder)!r} without")
-    trained = of_record(record)
-    if trained is None:
-        raise InputError(f"the run must be one that this version of the program knows, got {str(folder)!r}")
+    folder = folder.resolve()  # "." has no name, by which the store knows a run
+    trained = _trained(folder)
     refuse(overrides, ["compress.method"], BY_GROUP)
     if not any(override.startswith("compress=") for override in overrides):
         overrides = ["compress=deep_compression", *overrides]
@@ -62,6 +57,34 @@ def compressed_config(folder: Path, overrides: list[str]) -> RunConfig:
         seed=trained.seed,
         results_dir=str(folder.parent),
     )
+
+
+def _trained(folder: Path) -> RunConfig:
+    """The configuration of the finished run in the folder."""
+
+    def refuse_folder(reason: str) -> NoReturn:
+        raise InputError(
+            f"the run must be the folder of a finished run without compression, got {str(folder)!r}: {reason}"
+        )
+
+    if not folder.is_dir():
+        refuse_folder("there is no such folder")
+    damaged: list[Damage] = []
+    record = Store(folder.parent).read(folder.name, damaged.append)
+    if record is None:
+        runs = sum(1 for _ in folder.glob("*/record.json"))
+        known = f"it holds {runs} runs, of which one must be chosen" if runs else "it holds no record.json"
+        refuse_folder(str(damaged[0]) if damaged else known)
+    if record.compress:
+        refuse_folder("it is compressed already")
+    if record.status != "finished":
+        refuse_folder(f"it is {record.status}")
+    if not (folder / WEIGHTS).is_file():
+        refuse_folder(f"it has no {WEIGHTS}")
+    trained = of_record(record)
+    if trained is None or trained.key != record.key:
+        refuse_folder("this version of the program knows no such run")
+    return trained
 
 
 if __name__ == "__main__":

@@ -120,3 +120,12 @@ def image_folder(root: Path, classes: int = 2) -> Path:
             for number in range(count):
                 Image.new("RGB", (24, 20), (80 * label, 10 * number, 0)).save(folder / f"{number}.jpg")
     return root
+
+
+def synset_folder(root: Path, names: list[str]) -> Path:
+    """Of each class one image, in val/ alone."""
+    for number, name in enumerate(names):
+        folder = root / "val" / name
+        folder.mkdir(parents=True)
+        Image.new("RGB", (24, 20), (80 * number, 10, 0)).save(folder / "0.png")
+    return root

@@ -1,5 +1,6 @@
 """Compression as a run: what its record and its file say, and the commands that compress and evaluate."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,31 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hydra.errors import HydraException
-from PIL import Image
 
-from fire import data, pretrained, weights
-from fire.arch import SqueezeNetSpec
+from fire import data
 from fire.augment import Batches
 from fire.compress import container
 from fire.compress.levels import values
 from fire.errors import InputError
-from fire.header import Preprocessing
-from fire.model import build
-from fire.sources import FASHION_CLASSES
-from fire.synsets import imagenet
 from fire.train import evaluate
 from sweep.compress import _main as compress_command
 from sweep.compress import compressed_config
 from sweep.config import RunConfig
-from sweep.evaluate import _columns
 from sweep.evaluate import _main as evaluate_command
 from sweep.evaluate import evaluate as of_weights
 from sweep.hydra_errors import one_line
 from sweep.run import run
 from sweep.store import Record, Store
-from tests.sweeping import ROOT, TINY, command, composed, image_folder, point
+from tests.sweeping import ROOT, TINY, command, point, synset_folder
 
 COMPRESSED = ("compress=deep_compression", "compress.epochs=1", "compress.density=0.5")
 
@@ -140,15 +133,46 @@ def test_compress_command_refuses(finished, overrides, message):
     assert re.fullmatch(message, one_line(caught.value))
 
 
-def test_compress_command_wants_a_finished_run(finished, tmp_path):
-    for folder in (tmp_path, folder_of(finished[0])):
-        with pytest.raises(InputError, match="the run must be the folder of a finished run without compression, got"):
-            compressed_config(folder, [])
-    later = replace(finished[1], key="later", compress={}, train=finished[1].train | {"mixup": 0.2})
-    Store(tmp_path).write(later)
-    (tmp_path / "later" / "weights.safetensors").touch()
-    with pytest.raises(InputError, match="the run must be one that this version of the program knows, got"):
-        compressed_config(tmp_path / "later", [])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda folder: folder.parent, "it holds 1 runs, of which one must be chosen"),
+        (lambda folder: folder.parent / "other", "there is no such folder"),
+        (lambda folder: folder / "record.json", "there is no such folder"),
+        (lambda folder: (folder / "record.json").unlink(), "it holds no record.json"),
+        (lambda folder: rewrite(folder, seed="x"), "record.json cannot be read: "),
+        (lambda folder: (folder / "weights.safetensors").unlink(), "it has no weights.safetensors"),
+        (lambda folder: folder.rename(folder.with_name("renamed")), "renamed/record.json cannot be read: key "),
+        (lambda folder: rewrite(folder, status="stopped"), "it is stopped"),
+        (lambda folder: rewrite(folder, compress={"method": "entropy"}), "it is compressed already"),
+        (lambda folder: rewrite(folder, seed=5), "this version of the program knows no such run"),
+    ],
+)  # fmt: skip
+def test_compress_command_wants_a_finished_run(change, reason, finished, tmp_path):
+    folder = tmp_path / "results" / finished[0].uncompressed.key
+    shutil.copytree(folder_of(finished[0].uncompressed), folder)
+    folder = change(folder) or folder
+    with pytest.raises(InputError) as caught:
+        compressed_config(folder, [])
+    rule = "the run must be the folder of a finished run without compression"
+    assert str(caught.value).startswith(f"{rule}, got {str(folder)!r}: ")
+    assert reason in str(caught.value)
+
+
+def rewrite(folder: Path, **changes: object) -> None:
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps(record | changes))
+
+
+def test_compress_command_takes_the_folder_where_it_is_started(finished, monkeypatch):
+    folder = folder_of(finished[0].uncompressed)
+    monkeypatch.chdir(folder)
+    config = compressed_config(Path(), [])
+    assert config.uncompressed.key == folder.name
+    assert Path(config.results_dir) == folder.parent.resolve()
+
+
+def test_compress_command_says_what_is_wrong_in_one_line(tmp_path):
     code, out, err = module("sweep.compress", str(tmp_path))
     assert (code, out) == (2, "")
     assert re.fullmatch(r"sweep\.compress: the run must be [^\n]+\n", err)
@@ -198,108 +222,3 @@ def test_classes_of_another_data_set_are_not_taken_for_these(finished, tmp_path)
     for path in (folder_of(config) / "network.fcn", folder_of(config.uncompressed) / "weights.safetensors"):
         with pytest.raises(InputError, match="classes must be among the weights' 10, '0' to '9': got 'class0'"):
             of_weights(path, images)
-
-
-def test_weights_that_name_no_classes_have_them_in_order():
-    names = tuple(f"class{label}" for label in range(10))
-    assert _columns(names, tuple("0123456789"), named=False) == list(range(10))
-    assert _columns(("7", "3"), tuple("0123456789"), named=True) == [7, 3]
-
-
-def test_the_committed_network_is_of_the_data_set_that_is_taken_unless_said():
-    path = ROOT / "docs" / "results" / "ec3c1b53e4c83546" / "network.fcn"
-    assert composed().data.name == "fashion_mnist"
-    assert _columns(FASHION_CLASSES, container.load(path).class_names, named=True) == list(range(10))
-
-
-@pytest.fixture(scope="module")
-def thousand(tmp_path_factory) -> Path:
-    """A file of weights of a small network that tells ImageNet's classes apart, so to speak."""
-    spec = SqueezeNetSpec(version="small", base_e=4, incr_e=4, fires=1, conv1=4, classes=1000)
-    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
-    preprocessing = Preprocessing(image_size=20, mean=[100.0] * 3, scale=[0.02] * 3)
-    names = tuple(str(label) for label in range(1000))
-    network = build(spec, channels=3).eval()
-    weights.save(path, weights.Deployed(network=network, spec=spec, preprocessing=preprocessing, class_names=names))
-    return path
-
-
-def synset_folder(root: Path, names: list[str]) -> Path:
-    """Of each class one image, in val/ alone."""
-    for number, name in enumerate(names):
-        folder = root / "val" / name
-        folder.mkdir(parents=True)
-        Image.new("RGB", (24, 20), (80 * number, 10, 0)).save(folder / "0.png")
-    return root
-
-
-def test_some_of_imagenets_classes_are_found_by_their_synsets(thousand, tmp_path):
-    chosen = [imagenet()[label] for label in (7, 500, 999)]
-    folder = synset_folder(tmp_path / "images", chosen)
-    sizes = ("data.stored_size=20", "data.image_size=20")
-    out = "\n".join(of_weights(thousand, ["data=image_folder", f"data.root={folder}", *sizes]))
-    # By hand: the same network over the same pictures, in torch alone.
-    deployed = pretrained.read(thousand)
-    pictures = torch.stack(
-        [torch.tensor([80.0 * number, 10, 0]).view(3, 1, 1).expand(3, 20, 20) for number in range(3)]
-    )
-    with torch.no_grad():
-        logits = deployed.network((pictures - 100) * 0.02)
-    labels = torch.tensor([7, 500, 999])
-    over_all = float((logits.argmax(1) == labels).double().mean())
-    over_some = float((logits[:, labels].argmax(1) == torch.arange(3)).double().mean())
-    assert f"over the 3 classes of the images: top-1 {100 * over_some:.2f} %, top-5 100.00 %" in out
-    assert f"over all 1,000 classes of the weights: top-1 {100 * over_all:.2f} %" in out
-
-
-def test_images_are_resized_as_in_training(thousand, tmp_path):
-    noise = np.random.default_rng(0)
-    for name in imagenet()[:2]:
-        folder = tmp_path / "images" / "val" / name
-        folder.mkdir(parents=True)
-        Image.fromarray(noise.integers(0, 256, (40, 60, 3), np.uint8)).save(folder / "0.png")
-    images = ("data=image_folder", f"data.root={tmp_path}/images")
-    deployed = pretrained.read(thousand)
-    telling = tmp_path / "telling.safetensors"
-    weights.save(telling, replace(deployed, preprocessing=replace(deployed.preprocessing, stored_size=24)))
-    _, *told = of_weights(telling, images)
-    _, *asked = of_weights(thousand, [*images, "data.stored_size=24", "data.image_size=20"])
-    _, *large = of_weights(thousand, images)
-    assert told == asked != large
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["{weights}", "data=digits"], "data.channels must be 3 for these weights, got 1"),
-        (
-            ["{weights}", "data=image_folder", "data.root={folder}"],
-            "the images' classes must be among the weights' 1,000, 'n01440764' to 'n15075141': got 'class0'",
-        ),
-        (
-            ["{weights}", "data=image_folder", "data.root={folder}", "data.stored_size=8"],
-            "data.stored_size must be at least 20, which these weights expect, got 8",
-        ),
-        (
-            ["{folder}/nothing.fcn"],
-            "weights must be a readable file, got '{folder}/nothing.fcn': No such file or directory",
-        ),
-        (
-            ["README.md"],
-            "weights must be a file .safetensors, .fcn, .net, .pth, .pt, .bin, .ckpt, .pth.tar, got 'README.md'",
-        ),
-    ],
-    ids=["channels", "classes", "size", "absent", "kind"],
-)
-def test_evaluate_command_refuses(thousand, tmp_path, arguments, message):
-    places = {"weights": thousand, "folder": image_folder(tmp_path / "images")}
-    path, *overrides = (argument.format(**places) for argument in arguments)
-    with pytest.raises(InputError) as caught:
-        of_weights(Path(path), overrides)
-    assert str(caught.value) == message.format(**places)
-
-
-def test_the_synsets_are_imagenets():
-    # The first is the tench, the last the toilet tissue: Russakovsky et al. 2015, ILSVRC 2012.
-    assert (len(imagenet()), imagenet()[0], imagenet()[-1]) == (1000, "n01440764", "n15075141")
-    assert list(imagenet()) == sorted(set(imagenet()))
