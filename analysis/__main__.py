@@ -9,26 +9,26 @@ import matplotlib as mpl
 mpl.use("agg")
 
 from analysis import report, results
-from fire.errors import InputError
+from sweep import exits
 
 
-def main() -> int:
-    """Write the report; the exit code."""
+def main() -> None:
+    """Run the command."""
+    exits.main("analysis", lambda: write(sys.argv[1:]))
+
+
+def write(arguments: list[str]) -> None:
+    """Write the report. Raises InputError or OSError where results or report cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m analysis", description="Figures, tables and a page from results.")
     parser.add_argument("results", type=Path, help="a directory of results, such as results or docs/results")
     parser.add_argument("--out", type=Path, default=Path("report"), help="where to write (default: report)")
-    arguments = parser.parse_args()
-    try:
-        found = results.read(arguments.results)
-        for damage in found.unreadable:
-            print(f"analysis: {damage}", file=sys.stderr)
-        page = report.write(found, arguments.out)
-    except InputError as error:
-        print(f"analysis: {error}", file=sys.stderr)
-        return 2
-    print(f"report: {page}; figures: {arguments.out / 'figures'}; tables: {arguments.out / 'tables'}")
-    return 0
+    given = parser.parse_args(arguments)
+    found = results.read(given.results)
+    for damage in found.unreadable:
+        print(f"analysis: {damage}", file=sys.stderr)
+    page = report.write(found, given.out)
+    print(f"report: {page}; figures: {given.out / 'figures'}; tables: {given.out / 'tables'}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -12,26 +12,28 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from fire.errors import InputError, require
-from sweep import arguments, usage
+from fire.errors import require
+from sweep import arguments, exits, usage
 from sweep.arguments import Arguments
-from sweep.command import FAILED, guarded, refuse_input, run_one
+from sweep.command import in_our_words, run_one
 from sweep.config import CONF, load, presets
+from sweep.exits import RunsError
 from sweep.hydra_errors import input_errors
 from sweep.plan import BY_GROUP, IN_A_SEARCH, IN_A_SWEEP, OF_SWEEPS, Point, refuse, refuse_unread
 
 ROOT_CONFIG = "config"
+RESUMES = "; the same command goes on from the last epochs"
 SWEEPER = "store"  # which conf/config.yaml chooses
 
 
 def main() -> None:
-    """Run the command, with the user's errors on one line and an exit code for each outcome."""
-    answer(sys.argv[1:])
+    """Run the command."""
+    exits.main("sweep", lambda: answer(sys.argv[1:]), RESUMES)
 
 
 def answer(argv: list[str]) -> None:
-    """Do what the arguments ask for. Raises SystemExit with another exit code than 0 if that did not succeed."""
-    guarded("sweep", lambda: _answer(argv), "; the same command goes on from the last epochs")
+    """Do what the arguments ask for. Raises InputError where they are wrong, RunsError if runs have not finished."""
+    in_our_words(lambda: _answer(argv))
 
 
 def _answer(argv: list[str]) -> None:
@@ -101,24 +103,28 @@ def _print_part(cfg: DictConfig, given: Arguments) -> None:
 
 
 def _task(cfg: DictConfig) -> None:
-    """One run; in a sweep with a launcher of Hydra's, a run's failure is left to the store and the sweeper."""
+    """One run, by itself or as a job of a launcher of Hydra's. It exits here, before Hydra adds lines of its own."""
+    exits.guarded("sweep", lambda: in_our_words(lambda: _run(cfg)), RESUMES)
+
+
+def _run(cfg: DictConfig) -> None:
     alone = HydraConfig.get().mode == RunMode.RUN
     overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides.task)  # which may hold interpolations
+    if alone:
+        sweeper = HydraConfig.get().runtime.choices["hydra/sweeper"]
+        require(sweeper == SWEEPER, "hydra/sweeper", IN_A_SWEEP, sweeper)
+        refuse(overrides, ["search"], IN_A_SEARCH)
+        refuse(overrides, OF_SWEEPS, IN_A_SWEEP)
+        refuse(overrides, ["compress.method"], BY_GROUP)
+    config = load(cfg)
+    if alone:
+        refuse_unread(overrides, [config])
+    point = Point(overrides=tuple(overrides), config=config, key=config.key, cost=config.cost)
     try:
+        run_one(point)
+    except RunsError:
         if alone:
-            sweeper = HydraConfig.get().runtime.choices["hydra/sweeper"]
-            require(sweeper == SWEEPER, "hydra/sweeper", IN_A_SWEEP, sweeper)
-            refuse(overrides, ["search"], IN_A_SEARCH)
-            refuse(overrides, OF_SWEEPS, IN_A_SWEEP)
-            refuse(overrides, ["compress.method"], BY_GROUP)
-        config = load(cfg)
-        if alone:
-            refuse_unread(overrides, [config])
-        finished = run_one(Point(overrides=tuple(overrides), config=config, key=config.key, cost=config.cost))
-    except InputError as error:  # here, since Hydra would put a line of its own before it
-        refuse_input("sweep", error)
-    if not finished and alone:
-        raise SystemExit(FAILED)
+            raise  # in a sweep, the store tells the sweeper
 
 
 if __name__ == "__main__":

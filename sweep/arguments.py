@@ -1,6 +1,7 @@
 """The command line of python -m sweep: flags wherever they stand, and overrides."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,11 @@ def parse(arguments: Sequence[str]) -> Arguments:
         value = getattr(found, name)
         require(found.shown is not None or not value, f"--{name}", "given with --cfg", value)
     if found.config_dir is not None:
-        require(Path(found.config_dir).is_dir(), "--config-dir", "an existing folder", found.config_dir)
+        try:
+            os.listdir(found.config_dir)
+        except OSError as error:
+            rule = f"a readable folder, got {found.config_dir!r} ({error.strerror})"
+            raise InputError(f"--config-dir must be {rule}") from error
     return Arguments(**{**vars(found), "overrides": tuple(as_typed(quoted(text)) for text in found.overrides)})
 
 

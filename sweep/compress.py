@@ -21,7 +21,7 @@ OPTIONS = ("data_dir", "device", "dry_run", "threads")
 
 def main() -> None:
     """Run the command."""
-    command.guarded("sweep.compress", lambda: _main(sys.argv[1:]))
+    command.main("sweep.compress", lambda: _main(sys.argv[1:]))
 
 
 def _main(arguments: list[str]) -> None:
@@ -31,8 +31,7 @@ def _main(arguments: list[str]) -> None:
     folder, overrides = command.first(arguments, "the folder of a run")
     config = compressed_config(folder, overrides)
     point = Point(overrides=tuple(overrides), config=config, key=config.key, cost=config.cost)
-    if not command.run_one(point):
-        sys.exit(command.FAILED)
+    command.run_one(point)
 
 
 def compressed_config(folder: Path, overrides: list[str]) -> RunConfig:

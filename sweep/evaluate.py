@@ -34,7 +34,8 @@ from fire.header import Preprocessing
 from fire.recipe import DataSpec, TrainSpec
 from fire.synsets import imagenet
 from fire.weights_file import WeightsFile
-from sweep.command import compose, first, guarded
+from sweep import command
+from sweep.command import compose, first
 from sweep.config import run_options
 from sweep.run import prepare_process
 
@@ -46,7 +47,7 @@ OF_TRAINING = ("data.mirror", "data.validation", "data.fingerprint")  # which no
 
 def main() -> None:
     """Run the command."""
-    guarded("sweep.evaluate", lambda: _main(sys.argv[1:]))
+    command.main("sweep.evaluate", lambda: _main(sys.argv[1:]))
 
 
 def _main(arguments: list[str]) -> None:

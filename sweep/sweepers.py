@@ -27,6 +27,7 @@ from sweep import origin
 from sweep.arithmetic import arithmetic_of, described, overrides_of
 from sweep.config import RunConfig
 from sweep.display import console, damage_lines, print_summary
+from sweep.exits import RunsError, runs_begun
 from sweep.hydra_errors import input_errors, shortened
 from sweep.launcher import LocalLauncher
 from sweep.overrides import canonical
@@ -45,10 +46,6 @@ from sweep.plan import (
 from sweep.store import Damage, Store, Sweep
 
 MOST_POINTS = 100_000  # of a grid: planning them takes a minute
-
-
-class SweepFailedError(Exception):
-    """Some runs of a sweep did not finish; what and why has been printed."""
 
 
 class StoreSweeper(Sweeper):
@@ -70,7 +67,7 @@ class StoreSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run all points of the grid. Raises InputError before anything trains, SweepFailedError in the end."""
+        """Run all points of the grid. Raises InputError before anything trains, RunsError in the end."""
         assert self.config is not None
         assert self.planner is not None
         assert self.launcher is not None
@@ -98,10 +95,11 @@ class StoreSweeper(Sweeper):
             console().print(f"computed in {described(arithmetic, points[0].config)}")
         path = store.write_sweep(sweep)
         console().print(f"{len(points)} runs, {len(points) - len(todo)} finished before; {path}")
-        for batch in _batches(todo, store):
-            self.launcher.launch([[*point.overrides, *computed] for point in batch], initial_job_idx=0)
-        if not print_summary(store, points):
-            raise SweepFailedError
+        with runs_begun():
+            for batch in _batches(todo, store):
+                self.launcher.launch([[*point.overrides, *computed] for point in batch], initial_job_idx=0)
+            if not print_summary(store, points):
+                raise RunsError
 
     def overrides(self, arguments: list[str]) -> list[Override]:
         """The experiment's parameters, and the arguments of the command line."""

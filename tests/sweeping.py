@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from fire.progress import Epoch
-from sweep import curves
+from sweep import curves, exits
 from sweep.__main__ import answer
 from sweep.config import RunConfig, load, presets
 from sweep.plan import Planner, Point
@@ -66,7 +66,7 @@ def answered(*arguments: str) -> tuple[int, str, str]:
     code = 0
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
         try:
-            answer(list(arguments))
+            exits.guarded("sweep", lambda: answer(list(arguments)))
         except SystemExit as end:
             code = int(end.code or 0)
     return code, out.getvalue(), err.getvalue()

@@ -94,7 +94,10 @@ def test_help_tells_choices_and_what_an_experiment_varies():
         (["--cfg", "nope"], ["arguments must be KEY=VALUE or flags of --help: argument -c/--cfg: invalid choice: "]),
         (["-m", "--cfg", "job", "--package", "nope"], ["--package must be a key of the configuration, got 'nope'"]),
         (["--config-name", "mine"], ["arguments must be KEY=VALUE or flags of --help, got '--config-name'"]),
-        (["--config-dir", "/nope"], ["--config-dir must be an existing folder, got '/nope'"]),
+        (
+            ["--config-dir", "/nope"],
+            ["--config-dir must be a readable folder, got '/nope' (No such file "],
+        ),
         (["experiment=sr", "seed=0,1", "train.typo=3"], ["train.typo must be one of epochs, ", "got a new key"]),
         (["experiment=sr", "seed=0,1", "train=slow"], ["train must be one of full, paper, quick, got 'slow'"]),
         (["experiment=sr", "seed=0,1", "train.lr=high"], ["train.lr must be a number, got 'high'"]),

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from fire.errors import InputError, require
-from sweep.command import guarded
+from sweep import exits
 from sweep.display import damage_lines
 from sweep.search import best
 from sweep.search.spec import KNOWN, Constraint
@@ -17,10 +17,10 @@ from sweep.store import Damage, Store
 
 def main() -> None:
     """Run the command."""
-    guarded("sweep.search", _main)
+    exits.main("sweep.search", lambda: _main(sys.argv[1:]))
 
 
-def _main() -> None:
+def _main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m sweep.search",
         description="The best network that was trained to the end, within bounds: chosen by its validation accuracy, "
@@ -31,7 +31,7 @@ def _main() -> None:
     for name in KNOWN:
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="MOST", help=f"at most so many {name}")
     parser.add_argument("--data", help="of this data set only, such as fashion_mnist")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     bounds = [Constraint(name, True, bound) for name in KNOWN if (bound := getattr(chosen, name)) is not None]
     if not chosen.results.is_dir():
         raise InputError(f"the results must be a directory, got {str(chosen.results)!r}")

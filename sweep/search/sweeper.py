@@ -9,6 +9,7 @@ from fire.errors import InputError, require
 from sweep.arithmetic import arithmetic_of, described, with_arithmetic
 from sweep.config import PARTS, refuse_unknown
 from sweep.display import Display, console, damage_lines
+from sweep.exits import RunsError, runs_begun
 from sweep.launcher import LocalLauncher
 from sweep.overrides import canonical
 from sweep.plan import EXECUTION, dry_run_table, refuse_unread
@@ -19,7 +20,7 @@ from sweep.search.searcher import Searcher, Trial
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
 from sweep.store import Damage, Store
-from sweep.sweepers import StoreSweeper, SweepFailedError, manifest, prepare_data, print_remarks
+from sweep.sweepers import StoreSweeper, manifest, prepare_data, print_remarks
 
 UNTOLD = {*EXECUTION, "search.budget_runs", "search.retry_failed"}  # a search with more budget is the same one
 
@@ -28,7 +29,7 @@ class SearchSweeper(StoreSweeper):
     """Trains chosen points of the grid that the parameters span: hydra/sweeper=search."""
 
     def sweep(self, arguments: list[str]) -> None:
-        """Search. Raises InputError before anything trains, SweepFailedError in the end if runs have failed."""
+        """Search. Raises InputError before anything trains, RunsError in the end if runs have failed."""
         assert self.config is not None
         if not isinstance(self.launcher, LocalLauncher):
             raise InputError("hydra/launcher must be local for a search, which asks for one point after another")
@@ -93,9 +94,11 @@ class SearchSweeper(StoreSweeper):
                 forgotten=forgotten,
             )
             campaign.write_manifest()
-            self.launcher.run(config, spec.budget_runs, campaign.next, display)
-        if not campaign.print_summary():
-            raise SweepFailedError
+            with runs_begun():
+                self.launcher.run(config, spec.budget_runs, campaign.next, display)
+        with runs_begun():
+            if not campaign.print_summary():
+                raise RunsError
 
     def planned(self, arguments: list[str]) -> tuple[SearchSpec, Space]:
         """The settings and the space that the experiment and the command line lead to."""
