@@ -58,6 +58,7 @@ def test_fire_stands_alone(path):
         "sweep/curves",
         "sweep/store",
         "sweep/typed",
+        "sweep/exits",
     ],
 )
 def test_standard_library_only(name):
@@ -74,6 +75,7 @@ def test_sweep_does_not_know_analysis():
 def test_analysis_reads_the_store_only():
     allowed = (
         "analysis",
+        "sweep.exits",
         "sweep.store",
         "fire.arch",
         "fire.cost",
