@@ -132,10 +132,14 @@ def _has_idx_files(folder: Path) -> bool:
 
 
 def _download_by_torchvision(home: Path) -> None:
+    """Download into home/FashionMNIST; whole or not at all, for torchvision leaves what an interrupt cut short."""
     from torchvision.datasets import FashionMNIST
 
-    with _socket_timeout(20):
-        FashionMNIST(str(home), download=True)
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home) as temporary, _socket_timeout(20):
+        FashionMNIST(temporary, download=True)
+        shutil.rmtree(home / "FashionMNIST", ignore_errors=True)
+        (Path(temporary) / "FashionMNIST").rename(home / "FashionMNIST")
 
 
 def _download_by_apt(target: Path) -> None:

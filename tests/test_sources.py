@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torchvision
 
 from fire import data, sources
 from fire.errors import DataError, MissingDataError
@@ -133,6 +134,26 @@ def test_where_nothing_is_found_the_message_lists_what_was_tried(no_fashion_anyw
     ):
         assert part in message
     assert "\n" not in message
+
+
+def test_download_that_was_interrupted_is_begun_anew(fashion_root, tmp_path, monkeypatch):
+    calls = []
+
+    def fetch(root, download):
+        raw = Path(root) / "FashionMNIST" / "raw"
+        shutil.copytree(fashion_root, raw)
+        calls.append(raw)
+        if len(calls) == 1:
+            (raw / NAMES["test_images"]).write_bytes(b"half of")
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sources, "DEBIAN", Path("no/such/fashion-mnist"))
+    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", fetch)
+    with pytest.raises(KeyboardInterrupt):
+        sources._find_fashion_mnist(FASHION, tmp_path / "data")
+    found = sources._find_fashion_mnist(FASHION, tmp_path / "data")
+    assert (found / NAMES["test_images"]).read_bytes() == (fashion_root / NAMES["test_images"]).read_bytes()
+    assert [path.name for path in (tmp_path / "data/fashion_mnist").iterdir()] == ["FashionMNIST"]
 
 
 class AptRepository:
