@@ -57,7 +57,6 @@ class MaxPool:
     name: str
     kernel: int = 3
     stride: int = 2
-    relu: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

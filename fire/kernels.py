@@ -17,27 +17,33 @@ def fastest(device: torch.device) -> str:
     return "compiled" if device.type == "cpu" and native.available() else "torch"
 
 
-def covers(*tensors: Tensor, norm: nn.BatchNorm2d | None = None) -> bool:
-    """Whether the kernels can work on these: on the CPU, channels_last, all fp32 or all bf16; the norm in fp32."""
-    kind = tensors[0].dtype
-    readable = norm is None or norm.weight.dtype == torch.float32  # half precision parameters are torch's to handle
+def covers(*maps: Tensor, norm: nn.BatchNorm2d | None = None) -> bool:
+    """Whether the kernels can work on these maps (on the CPU, channels_last, all fp32 or all bf16) and with the norm.
+
+    The norm must have fp32 parameters and running statistics with a fixed momentum.
+    """
+    kind = maps[0].dtype
     return (
         kind in TYPES
-        and readable
+        and (norm is None or _covers_norm(norm))
         and all(
             x.device.type == "cpu" and x.dtype == kind and x.is_contiguous(memory_format=torch.channels_last)
-            for x in tensors
+            for x in maps
         )
     )
+
+
+def _covers_norm(norm: nn.BatchNorm2d) -> bool:
+    tensors = norm.weight, norm.bias, norm.running_mean, norm.running_var
+    return norm.momentum is not None and all(x is not None and x.dtype == torch.float32 for x in tensors)
 
 
 def norm_relu(parts: tuple[Tensor, ...], norm: nn.BatchNorm2d, relu: bool) -> Tensor:
     """Batch normalisation, in training, of the concatenated parts, then ReLU if wanted.
 
-    Each (N, C_i, H, W) -> (N, sum of C_i, H, W)
+    Each (N, C_i, H, W) -> (N, sum of C_i, H, W). Raises ValueError if a channel has a single value, as torch does.
     """
-    assert norm.num_batches_tracked is not None
-    norm.num_batches_tracked.add_(1)
+    _count_batch(norm, parts[0])
     y: Tensor = _NormReLU.apply(norm, relu, norm.weight, norm.bias, *parts)
     return y
 
@@ -49,11 +55,19 @@ def max_pool(x: Tensor, kernel: int, stride: int, relu: bool) -> Tensor:
 
 
 def norm_pool(x: Tensor, norm: nn.BatchNorm2d, kernel: int, stride: int, relu: bool) -> Tensor:
-    """Batch normalisation, in training, then max pool, then ReLU if wanted: `norm_relu` and `max_pool` in one pass."""
-    assert norm.num_batches_tracked is not None
-    norm.num_batches_tracked.add_(1)
+    """`norm_relu`, then `max_pool`, in one pass; the ReLU is taken of the maximum. (N, C, H, W) -> (N, C, H', W')"""
+    _count_batch(norm, x)
     y: Tensor = _NormPool.apply(norm, kernel, stride, relu, norm.weight, norm.bias, x)
     return y
+
+
+def _count_batch(norm: nn.BatchNorm2d, x: Tensor) -> None:
+    images, _, height, width = x.shape
+    if images * height * width == 1:  # the variance of one value is 0 / 0
+        size = torch.Size([images, norm.num_features, height, width])
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {size}")
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
 
 
 class _NormReLU(torch.autograd.Function):

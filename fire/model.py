@@ -1,94 +1,31 @@
-"""From a plan to a torch module, its initialisation, and the folding of batch normalisation."""
+"""From a plan to a plain torch module, its initialisation, and the folding of batch normalisation."""
 
 import copy
-import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import cast
+from collections.abc import Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from fire import arch, kernels
+from fire import arch
 from fire.arch import ArchSpec
+from fire.errors import InputError, SpecError
 
 
-class NormReLU(nn.BatchNorm2d):
-    """Batch normalisation of maps that are concatenated, then ReLU if wanted.
+class NormedConv2d(nn.Conv2d):
+    """A convolution without bias, then batch normalisation. (N, inputs, H, W) -> (N, outputs, H', W')
 
-    Each (N, C_i, H, W) -> (N, sum of C_i, H, W)
+    The normalisation is a submodule of the convolution, so that the weights have one name with and without it.
     """
 
-    compiled = False
-
-    def __init__(self, features: int, relu: bool) -> None:
-        super().__init__(features)
-        self.relu = relu
-
-    def forward(self, *parts: Tensor) -> Tensor:
-        if self.compiled and self.training and kernels.covers(*parts, norm=self):
-            return kernels.norm_relu(parts, self, self.relu)
-        y = super().forward(_concatenated(parts))
-        return F.relu_(y) if self.relu else y
-
-
-class MaxPool(nn.MaxPool2d):
-    """Max pool, then a ReLU if the plan has one. (N, C, H, W) -> (N, C, H', W')"""
-
-    compiled = False
-
-    def __init__(self, plan: arch.MaxPool) -> None:
-        # ceil_mode as in the Caffe release: floor would drop the last row and column of some maps.
-        super().__init__(plan.kernel, plan.stride, ceil_mode=True)
-        self.relu = plan.relu
-        self.sizes = plan.kernel, plan.stride
-
-    def forward(self, x: Tensor, norm: NormReLU | None = None) -> Tensor:
-        """With a norm, which then has no ReLU of its own: the pool of what it makes of x."""
-        if self.compiled and kernels.covers(x, norm=norm):
-            if norm is None:
-                return kernels.max_pool(x, *self.sizes, self.relu)
-            if self.training:
-                return kernels.norm_pool(x, norm, *self.sizes, self.relu)
-        y: Tensor = super().forward(x if norm is None else norm(x))
-        return F.relu_(y) if self.relu else y
-
-
-class Conv(nn.Conv2d):
-    """A convolution with its batch normalisation and ReLU, each if the plan has it.
-
-    (N, inputs, H, W) -> (N, outputs, H', W')
-    """
-
-    def __init__(self, plan: arch.Conv) -> None:
-        super().__init__(
-            plan.inputs,
-            plan.outputs,
-            plan.kernel,
-            plan.stride,
-            plan.pad,
-            groups=plan.groups,
-            bias=not plan.norm,
-        )
-        self.norm = NormReLU(plan.outputs, plan.relu) if plan.norm else None
-        self.relu = plan.relu
-        # Of many channels a 1x1 convolution is faster as the matrix product that it is: docs/log.md.
-        self.pointwise = (plan.kernel, plan.stride, plan.pad, plan.groups) == (1, 1, 0, 1) and plan.inputs >= 64
-
-    def convolve(self, x: Tensor) -> Tensor:
-        """Without normalisation and ReLU."""
-        if self.pointwise and kernels.covers(x):
-            pixels = x.permute(0, 2, 3, 1)  # a view
-            return F.linear(pixels, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
-        return super().forward(x)
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, pad: int = 0, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, stride, pad, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.convolve(x)
-        if self.norm is not None:
-            return cast(Tensor, self.norm(y))
-        return F.relu_(y) if self.relu else y
+        y: Tensor = self.norm(super().forward(x))
+        return y
 
 
 class Fire(nn.Module):
@@ -100,17 +37,26 @@ class Fire(nn.Module):
 
     def __init__(self, plan: arch.Fire) -> None:
         super().__init__()
-        name, norm = plan.name, plan.norm
-        self.squeeze = Conv(arch.Conv(name=name, inputs=plan.inputs, outputs=plan.s1x1, kernel=1, norm=norm))
+        norm = plan.norm
+        self.squeeze = _convolution(plan.inputs, plan.s1x1, norm=norm)
+        self.relu_squeeze = nn.ReLU()
         self.expand1x1 = nn.Conv2d(plan.s1x1, plan.e1x1, 1, bias=not norm) if plan.e1x1 else None
         self.expand3x3 = nn.Conv2d(plan.s1x1, plan.e3x3, 3, padding=1, bias=not norm) if plan.e3x3 else None
-        self.norm = NormReLU(plan.outputs, relu=True) if norm else None
-        self.identity = plan.bypass == "identity"
-        self.bypass = (
-            Conv(arch.Conv(name=name, inputs=plan.inputs, outputs=plan.outputs, kernel=1, norm=norm))
-            if plan.bypass == "conv"
-            else None
-        )
+        self.norm = nn.BatchNorm2d(plan.outputs) if norm else nn.Identity()
+        self.relu_expand = nn.ReLU()
+        self.bypass: nn.Module | None
+        self.relu_bypass: nn.Module
+        match plan.bypass:
+            case "none":
+                self.bypass = None
+            case "identity":
+                self.bypass = nn.Identity()
+                self.relu_bypass = nn.Identity()
+            case "conv":
+                self.bypass = _convolution(plan.inputs, plan.outputs, norm=norm)
+                self.relu_bypass = nn.ReLU()
+            case other:
+                raise SpecError(f"bypass must be none, identity or conv in a Fire module, got {other!r}")
 
     @property
     def branches(self) -> list[nn.Conv2d]:
@@ -118,104 +64,37 @@ class Fire(nn.Module):
         return [branch for branch in (self.expand1x1, self.expand3x3) if branch is not None]
 
     def forward(self, x: Tensor) -> Tensor:
-        squeezed = self.squeeze(x)
-        parts = [branch(squeezed) for branch in self.branches]
-        y = F.relu_(_concatenated(parts)) if self.norm is None else self.norm(*parts)
-        if self.identity:
-            return y + x
-        return y if self.bypass is None else y + self.bypass(x)
+        squeezed = self.relu_squeeze(self.squeeze(x))
+        expanded = torch.cat([branch(squeezed) for branch in self.branches], dim=1)
+        y: Tensor = self.relu_expand(self.norm(expanded))
+        return y if self.bypass is None else y + self.relu_bypass(self.bypass(x))
 
 
-class Linear(nn.Linear):
-    """A linear layer with its ReLU. (N, C, H, W) or (N, inputs) -> (N, outputs)"""
-
-    def __init__(self, plan: arch.Linear) -> None:
-        super().__init__(plan.inputs, plan.outputs)
-        self.relu = plan.relu
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = super().forward(x.flatten(1))
-        return F.relu_(y) if self.relu else y
-
-
-def _concatenated(parts: Sequence[Tensor]) -> Tensor:
-    return torch.cat(list(parts), dim=1) if len(parts) > 1 else parts[0]
-
-
-class Network(nn.Sequential):
-    """The blocks of a plan under their names. (N, channels, H, W) -> (N, classes), the logits."""
-
-    def __init__(self, plan: arch.Plan) -> None:
-        super().__init__()
-        for block in _relu_after_pool(plan):
-            self.add_module(block.name, _module(block))
-
-    def forward(self, x: Tensor) -> Tensor:
-        norm: NormReLU | None = None  # of a convolution, left to the pool that follows it
-        for block, following in itertools.zip_longest(self, [*self][1:]):
-            if isinstance(block, MaxPool):
-                x, norm = block(x, norm), None
-            elif isinstance(block, Conv) and isinstance(following, MaxPool) and block.norm is not None:
-                x, norm = block.convolve(x), block.norm
-            else:
-                x = block(x)
-        return x.flatten(1)
-
-    def use_compiled_kernels(self, use: bool) -> None:
-        """Have pooling, and in training normalisation, done by fire/csrc, where it covers the tensors."""
-        for module in self.modules():
-            if isinstance(module, NormReLU | MaxPool):
-                module.compiled = use
-
-
-def _relu_after_pool(plan: arch.Plan) -> list[arch.Block]:
-    """The same function, faster: the maximum commutes with ReLU, and after it there is a quarter of the map."""
-    blocks = list(plan)
-    for i, (block, following) in enumerate(itertools.pairwise(plan)):
-        if isinstance(block, arch.Conv) and block.relu and isinstance(following, arch.MaxPool):
-            blocks[i] = replace(block, relu=False)
-            blocks[i + 1] = replace(following, relu=True)
-    return blocks
-
-
-def _module(block: arch.Block) -> nn.Module:
-    match block:
-        case arch.Conv():
-            return Conv(block)
-        case arch.Fire():
-            return Fire(block)
-        case arch.Linear():
-            return Linear(block)
-        case arch.MaxPool():
-            return MaxPool(block)
-        case arch.AveragePool():
-            return nn.AdaptiveAvgPool2d(block.size)
-        case arch.LocalResponseNorm():
-            return nn.LocalResponseNorm(5)
-        case arch.Dropout():
-            return nn.Dropout(block.probability)
-
-
-def build(spec: ArchSpec, channels: int = 3, init: str = "he", seed: int = 0) -> Network:
+def build(spec: ArchSpec, channels: int = 3, init: str = "he", seed: int = 0) -> nn.Sequential:
     """The network of a specification with its initial weights, fp32 on the CPU.
+
+    (N, channels, H, W) -> (N, classes), the logits.
 
     init: "he", normal with variance 2 / fan_in (He et al. 2015), or "xavier", Caffe's filler: uniform with variance
     1 / fan_in. The last convolution is Gaussian with std 0.01, as in the Caffe release; biases are 0.
     """
     with torch.device("meta"):  # torch's own initialisation would draw from the global generator
-        network = Network(spec.plan(channels))
+        network = assemble(spec.plan(channels))
     network.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    for layer in layers:
+    for layer in layers[:-1]:
         fan_in = layer.weight[0].numel()
-        if layer is layers[-1]:
-            nn.init.normal_(layer.weight, 0.0, 0.01, generator=generator)
-        elif init == "he":
-            nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / fan_in), generator=generator)
-        else:
-            limit = math.sqrt(3 / fan_in)
-            nn.init.uniform_(layer.weight, -limit, limit, generator=generator)
+        match init:
+            case "he":
+                nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / fan_in), generator=generator)
+            case "xavier":
+                limit = math.sqrt(3 / fan_in)
+                nn.init.uniform_(layer.weight, -limit, limit, generator=generator)
+            case _:
+                raise SpecError(f"init must be he or xavier, got {init!r}")
+    nn.init.normal_(layers[-1].weight, 0.0, 0.01, generator=generator)
+    for layer in layers:
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
     for module in network.modules():
@@ -224,33 +103,96 @@ def build(spec: ArchSpec, channels: int = 3, init: str = "he", seed: int = 0) ->
     return network
 
 
+def assemble(plan: arch.Plan) -> nn.Sequential:
+    """The modules of a plan under its names, initialised by torch. The ReLU of conv1 is relu_conv1."""
+    network = nn.Sequential()
+    for block in plan:
+        for name, module in _modules(block):
+            network.add_module(name, module)
+    return network
+
+
+def _modules(block: arch.Block) -> Iterator[tuple[str, nn.Module]]:
+    match block:
+        case arch.Conv():
+            yield (
+                block.name,
+                _convolution(
+                    block.inputs, block.outputs, block.kernel, block.stride, block.pad, block.groups, norm=block.norm
+                ),
+            )
+            if block.relu:
+                yield f"relu_{block.name}", nn.ReLU()
+        case arch.Fire():
+            yield block.name, Fire(block)
+        case arch.Linear():
+            yield block.name, nn.Linear(block.inputs, block.outputs)
+            if block.relu:
+                yield f"relu_{block.name}", nn.ReLU()
+        case arch.MaxPool():
+            # ceil_mode as in the Caffe release: floor would drop the last row and column of some maps.
+            yield block.name, nn.MaxPool2d(block.kernel, block.stride, ceil_mode=True)
+        case arch.AveragePool():  # the end of the maps: what follows are vectors
+            yield block.name, nn.AdaptiveAvgPool2d(block.size)
+            yield f"flatten_{block.name}", nn.Flatten()
+        case arch.LocalResponseNorm():
+            yield block.name, nn.LocalResponseNorm(5)
+        case arch.Dropout():
+            yield block.name, nn.Dropout(block.probability)
+        case _:
+            raise SpecError(f"the plan must be of the blocks in fire.arch, got {block!r}")
+
+
+def _convolution(
+    inputs: int, outputs: int, kernel: int = 1, stride: int = 1, pad: int = 0, groups: int = 1, *, norm: bool
+) -> nn.Conv2d:
+    if norm:
+        return NormedConv2d(inputs, outputs, kernel, stride, pad, groups)
+    return nn.Conv2d(inputs, outputs, kernel, stride, pad, groups=groups)
+
+
 @torch.no_grad()
-def fold(network: Network) -> Network:
+def fold(network: nn.Sequential) -> nn.Sequential:
     """A copy for deployment: batch normalisation folded into the convolutions before it, in evaluation mode.
 
-    The copy is the network that the cost is counted of: the same function within rounding, without norms.
+    The copy is the network whose cost is counted: the same function within rounding, without norms.
+    Raises InputError if a normalisation is of a kind that cannot be folded.
     """
-    folded = copy.deepcopy(network).eval()
-    for module in folded.modules():
-        if isinstance(module, Conv):
-            _fold_into([module], module.norm)
-            module.norm = None
-        elif isinstance(module, Fire):
-            _fold_into(module.branches, module.norm)
-            module.norm = None
-    return folded
+    folded = copy.deepcopy(network)
+    for parent in list(folded.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, NormedConv2d):
+                (convolution,) = _folded([child], child.norm)
+                setattr(parent, name, convolution)
+        if isinstance(parent, Fire) and not isinstance(parent.norm, nn.Identity):
+            names = [name for name in ("expand1x1", "expand3x3") if getattr(parent, name) is not None]
+            for name, convolution in zip(names, _folded(parent.branches, parent.norm), strict=True):
+                setattr(parent, name, convolution)
+            parent.norm = nn.Identity()
+    return folded.eval()
 
 
-def _fold_into(convolutions: list[nn.Conv2d], norm: nn.BatchNorm2d | None) -> None:
-    if norm is None:
-        return
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
+def _folded(convolutions: Sequence[nn.Conv2d], norm: nn.Module) -> list[nn.Conv2d]:
+    """Convolutions with biases in place of convolutions whose concatenated outputs are normalised."""
+    if not isinstance(norm, _BatchNorm) or not norm.affine or norm.running_mean is None or norm.running_var is None:
+        raise InputError(f"a normalisation must be batch normalisation with running statistics, got {norm}")
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     shift = norm.bias - norm.running_mean * scale
+    made = []
     start = 0
-    for convolution in convolutions:
-        part = slice(start, start + convolution.out_channels)
-        convolution.weight.mul_(scale[part].view(-1, 1, 1, 1))
-        convolution.bias = nn.Parameter(shift[part].clone())
+    for old in convolutions:
+        part = slice(start, start + old.out_channels)
+        with torch.device("meta"):  # torch's own initialisation would draw from the global generator
+            new = nn.Conv2d(
+                old.in_channels,
+                old.out_channels,
+                old.kernel_size,  # type: ignore[arg-type] # torch has tuples of any length
+                old.stride,  # type: ignore[arg-type]
+                old.padding,  # type: ignore[arg-type]
+                groups=old.groups,
+            )
+        new.weight = nn.Parameter(old.weight * scale[part].view(-1, 1, 1, 1))
+        new.bias = nn.Parameter(shift[part].clone())
+        made.append(new)
         start = part.stop
+    return made

@@ -8,9 +8,11 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from ctypes import c_float, c_int, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
@@ -49,23 +51,20 @@ class NoCompilerError(InputError):
 @functools.cache
 def library() -> ctypes.CDLL:
     """The compiled kernels, compiled now if they were not before. Raises NoCompilerError."""
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
-    if compiler is None:
-        raise NoCompilerError("there is no C++ compiler: neither c++ nor one named by the variable CXX")
+    compiler = _compiler()
     try:
         path = _cache_folder() / f"{_identity(compiler)}.so"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # replaced at once: others may do the same
                 made = Path(folder) / path.name
-                subprocess.run(
-                    [compiler, *FLAGS, str(SOURCE), "-o", str(made)], check=True, capture_output=True, text=True
-                )
+                _run([*compiler, *FLAGS, str(SOURCE), "-o", str(made)])
                 made.replace(path)
         loaded = ctypes.CDLL(str(path))
     except subprocess.CalledProcessError as error:
-        raise NoCompilerError(f"{compiler} cannot be used on {SOURCE}: {error.stderr.strip()}") from error
-    except OSError as error:
+        reason = next(iter(error.stderr.strip().splitlines()), f"it ends with exit code {error.returncode}")
+        raise NoCompilerError(f"{shlex.join(compiler)} cannot be used on {SOURCE}: {reason}") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
         raise NoCompilerError(f"the compiled kernels cannot be kept or loaded: {error}") from error
     for name, arguments in SIGNATURES.items():
         for kind in TYPES:
@@ -83,14 +82,31 @@ def available() -> bool:
     return True
 
 
+def _compiler() -> list[str]:
+    """The command that compiles: the words of the variable CXX ("ccache g++"), or c++."""
+    try:
+        words = shlex.split(os.environ.get("CXX", "")) or ["c++"]
+    except ValueError as error:
+        raise NoCompilerError(f"CXX must be a command, got {os.environ['CXX']!r}: {error}") from error
+    found = shutil.which(words[0])
+    if found is None:
+        raise NoCompilerError(f"there is no C++ compiler: {words[0]} is no program; the variable CXX can name another")
+    return [found, *words[1:]]
+
+
+def _run(command: Sequence[str]) -> str:
+    """Its output. Raises CalledProcessError."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 def _cache_folder() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "squeezenet-explorer"
 
 
-def _identity(compiler: str) -> str:
+def _identity(compiler: Sequence[str]) -> str:
     """What the compiled code depends on: source, flags, compiler, and the kind of processor."""
-    version = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True).stdout
+    version = _run([*compiler, "--version"])
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next((line for line in lines if line.startswith(("flags", "Features"))), "")

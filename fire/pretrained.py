@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple, assert_never
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fire.arch import ArchSpec
 from fire.compress import container, released
@@ -13,7 +13,7 @@ from fire.compress.levels import values
 from fire.errors import InputError
 from fire.files import reading
 from fire.header import folded, tensor_shapes
-from fire.model import Network, build
+from fire.model import build
 from fire.weights import Deployed, as_float32, read_safetensors, read_state
 from fire.weights_file import WeightsFile, describe, difference, require_fit
 
@@ -78,7 +78,7 @@ def deploy(trained: Trained, spec: ArchSpec | None = None) -> Deployed:
 
 
 @torch.no_grad()
-def start(network: Network, trained: Trained, spec: ArchSpec, channels: int, inputs: str) -> None:
+def start(network: nn.Sequential, trained: Trained, spec: ArchSpec, channels: int, inputs: str) -> None:
     """Give the network, which is of the specification, the trained weights to start from.
 
     Its last layer keeps its own weights if it has another number of classes. Raises InputError as `require_fit` does.

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fire import checkpoints, kernels, machine
+from fire.accelerate import accelerate
 from fire.augment import Batches
 from fire.data import DataSet
 from fire.errors import TrainingError
-from fire.model import Network, fold
+from fire.model import fold
 from fire.optimizers import build_optimizers
 from fire.progress import Epoch, Progress
 from fire.recipe import TrainSpec
@@ -47,7 +48,7 @@ class Trained:
     warning: what a reader of its accuracy should know.
     """
 
-    network: Network
+    network: nn.Sequential
     curve: tuple[Epoch, ...]
     precision: str
     kernels: str
@@ -57,7 +58,7 @@ class Trained:
 
 
 def train(
-    network: Network,
+    network: nn.Sequential,
     data: DataSet,
     spec: TrainSpec,
     *,
@@ -96,7 +97,8 @@ def train(
         precision, chosen_kernels = saved.precision, saved.kernels
     if chosen_kernels == "auto":
         chosen_kernels = kernels.fastest(device)
-    network.use_compiled_kernels(chosen_kernels == "compiled")
+    faster = accelerate(network, chosen_kernels)
+    kept = network if average is None else cast(nn.Sequential, average.module)
     if precision == "auto":
         precision = machine.fastest_precision(device.type)
 
@@ -115,7 +117,7 @@ def train(
                 for group in (group for optimizer in optimizers for group in optimizer.param_groups):
                     group["lr"] = group["initial_lr"] * lr / spec.lr
                 with autocast(device, precision):
-                    logits = network(images)
+                    logits = faster(images)
                 loss = F.cross_entropy(logits.float(), labels, label_smoothing=spec.label_smoothing)
                 loss.backward()
                 if spec.clip:
@@ -134,8 +136,8 @@ def train(
         train_seconds += clock() - began
         if not math.isfinite(train_loss):
             raise TrainingError(f"diverged: the loss is {train_loss} in epoch {epoch + 1}; lower train.lr={spec.lr:g}")
-        kept = network if average is None else cast(Network, average.module)
-        scores, logits = _evaluate(fold(kept), validation.in_order(EVALUATION_BATCH), device, precision)
+        folded = accelerate(fold(kept), chosen_kernels)
+        scores, logits = _evaluate(folded, validation.in_order(EVALUATION_BATCH), device, precision)
         if not math.isfinite(scores.loss):  # after steps whose own losses, taken before them, were finite
             raise TrainingError(
                 f"diverged: the validation loss is {scores.loss} after epoch {epoch + 1}; lower train.lr={spec.lr:g}"
@@ -172,7 +174,7 @@ def train(
             raise TrainingError(f"stuck at chance: after {taken} steps {found}; {_advice('change', network, spec)}")
         warning = f"at chance after {taken} steps, which may be too few to learn: {found}"
     return Trained(
-        network=network if average is None else cast(Network, average.module),
+        network=kept,
         curve=tuple(curve),
         precision=precision,
         kernels=chosen_kernels,
@@ -203,7 +205,8 @@ def learning_rate(spec: TrainSpec, step: int, steps: int) -> float:
 
 def evaluate(network: nn.Module, batches: Batches, device: torch.device, precision: str = "fp32") -> Scores:
     """Scores of a network, which is left in evaluation mode, over all images of the batches."""
-    scores, _ = _evaluate(network, batches.in_order(EVALUATION_BATCH), device, precision)
+    network.eval()
+    scores, _ = _evaluate(accelerate(network, "torch"), batches.in_order(EVALUATION_BATCH), device, precision)
     return scores
 
 

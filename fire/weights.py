@@ -16,14 +16,13 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fire import header
 from fire.arch import FAMILIES, ArchSpec
 from fire.errors import InputError
 from fire.files import reading, write
 from fire.header import Preprocessing
-from fire.model import Network
 from fire.weights_file import FORMAT, KEY
 
 # Under which keys a training script's checkpoint has the network's tensors.
@@ -34,7 +33,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
 class Deployed:
     """A network in evaluation mode and what is needed to use it."""
 
-    network: Network
+    network: nn.Sequential
     spec: ArchSpec
     preprocessing: Preprocessing
     class_names: tuple[str, ...]

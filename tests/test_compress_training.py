@@ -21,7 +21,7 @@ from fire.compress.sensitivity import sensitivities
 from fire.compress.spec import CompressSpec
 from fire.data import ImageSet
 from fire.errors import SpecError, TrainingError
-from fire.model import Network, build, fold
+from fire.model import assemble, build, fold
 from fire.progress import Progress
 from fire.recipe import TrainSpec
 from fire.train import evaluate, train
@@ -32,13 +32,13 @@ ENTROPY = CompressSpec(method="entropy", epochs=3, final_epochs=1, lr=0.02)
 
 
 @pytest.fixture(scope="module")
-def trained(narrow, digits, cpu) -> Network:
+def trained(narrow, digits, cpu) -> nn.Sequential:
     return fold(train(build(narrow, channels=1), digits, TRAIN, seed=0, device=cpu).network)
 
 
 @pytest.fixture(scope="module")
 def shrink(digits, cpu):
-    def go(network: Network, spec: CompressSpec, recipe: TrainSpec = TRAIN, data=digits, **options) -> Fitted:
+    def go(network: nn.Sequential, spec: CompressSpec, recipe: TrainSpec = TRAIN, data=digits, **options) -> Fitted:
         return compress(network, data, spec, train=recipe, seed=0, device=cpu, **options)
 
     return go
@@ -55,7 +55,7 @@ def entropy_bits(integers) -> float:
     return float(-(counts * np.log2(counts / counts.sum())).sum())
 
 
-def network_of(result: Fitted, narrow) -> Network:
+def network_of(result: Fitted, narrow) -> nn.Sequential:
     """The network whose tensors the levels are, in evaluation mode."""
     network = build(replace(narrow, norm="none"), channels=1)
     network.load_state_dict({name: torch.from_numpy(level.tensor()) for name, level in result.levels.items()})
@@ -169,7 +169,7 @@ def test_sensitivity_is_the_mean_squared_gradient(data_set_of, cpu):
 def test_published_densities_are_those_of_the_papers():
     def densities(spec: SqueezeNetSpec | AlexNetSpec) -> dict[str, float]:
         with torch.device("meta"):
-            return published_densities(weighted_layers(Network(spec.plan())))
+            return published_densities(weighted_layers(assemble(spec.plan())))
 
     squeezenet = densities(SqueezeNetSpec())
     assert squeezenet["conv1"] == squeezenet["fire2.squeeze"] == squeezenet["fire9.expand1x1"] == 1

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.cost import conv_side, count, count_grid, pool_side
 from fire.errors import SpecError
-from fire.model import Network, build, fold
+from fire.model import assemble, build, fold
 
 
 def draw_spec(draw: random.Random) -> SqueezeNetSpec:
@@ -97,7 +97,7 @@ def test_published_alexnet():
     assert cost.parameters == 60_965_224
     assert cost.macs == convolutions + linear
     with torch.device("meta"):
-        network = Network(AlexNetSpec().plan())
+        network = assemble(AlexNetSpec().plan())
     assert parameters_of(network) == 60_965_224
     assert torch_macs(network, 227, channels=3) == cost.macs
 

@@ -1,16 +1,17 @@
 """The compiled kernels against torch's own operations: values, gradients, running statistics."""
 
 import copy
-import os
-import subprocess
-import sys
-from dataclasses import replace
+import ctypes
+import re
+import statistics
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from fire import kernels, model, native
+from fire.accelerate import accelerate
 from fire.arch import SqueezeNetSpec
 from fire.errors import InputError
 from fire.recipe import TrainSpec
@@ -167,23 +168,29 @@ def test_the_number_of_threads_changes_no_bit(dtype):
 @needs_compiler
 @pytest.mark.parametrize("bypass", ["none", "simple", "complex"])
 def test_whole_network_is_as_near_to_fp64_as_with_torch(bypass):
-    spec = SqueezeNetSpec(version="small", base_e=16, incr_e=16, sr=0.5, classes=10, norm="batch", bypass=bypass)
-    plain = model.build(replace(spec, dropout=0.0), channels=1).to(memory_format=torch.channels_last)
-    exact, compiled = copy.deepcopy(plain).double(), copy.deepcopy(plain)
-    compiled.use_compiled_kernels(True)
-    x = images(32, 1, 28, 28) - 3
-    labels = torch.arange(32) % 10
-    for network, inputs in ((plain, x), (compiled, x), (exact, x.double())):
-        nn.functional.cross_entropy(network(inputs), labels).backward()
+    spec = SqueezeNetSpec(
+        version="small", base_e=16, incr_e=16, fires=4, sr=0.5, classes=10, norm="batch", bypass=bypass, dropout=0.0
+    )
+    networks = [model.build(spec, channels=1, seed=seed).to(memory_format=torch.channels_last) for seed in range(5)]
+    # The median: where rounding moves a maximum to another pixel, a single error is a hundred times as large.
+    by_torch, by_kernels = (
+        statistics.median(error_of_gradients(network, using) for network in networks) for using in ("torch", "compiled")
+    )
+    assert by_kernels < 2 * by_torch + 1e-3
+    assert by_kernels < 0.02
 
-    def error(network: model.Network) -> torch.Tensor:
-        pairs = zip(network.parameters(), exact.parameters(), strict=True)
-        return torch.stack([(a.grad - b.grad).norm() / b.grad.norm() for a, b in pairs]).mean()
 
-    assert error(compiled) < 2 * error(plain) + 1e-3
-    assert error(compiled) < 0.02
-    for (name, a), b in zip(exact.named_buffers(), compiled.buffers(), strict=True):
+def error_of_gradients(network: nn.Sequential, using: str) -> float:
+    """The mean relative error of the parameters' gradients; the running statistics are checked."""
+    network, exact = copy.deepcopy(network), copy.deepcopy(network).double()
+    x = images(16, 1, 28, 28) - 3
+    labels = torch.arange(16) % 10
+    for computed, inputs in ((accelerate(network, using), x), (exact, x.double())):
+        nn.functional.cross_entropy(computed(inputs), labels).backward()
+    for (name, a), b in zip(exact.named_buffers(), network.buffers(), strict=True):
         torch.testing.assert_close(a.float(), b.float(), msg=name)
+    pairs = zip(network.parameters(), exact.parameters(), strict=True)
+    return float(torch.stack([(a.grad - b.grad).norm() / b.grad.norm() for a, b in pairs]).mean())
 
 
 def test_other_layouts_and_types_are_left_to_torch():
@@ -196,32 +203,57 @@ def test_other_layouts_and_types_are_left_to_torch():
 def test_parameters_in_bf16_are_left_to_torch():
     spec = SqueezeNetSpec(version="small", base_e=16, incr_e=0, classes=10, norm="batch", dropout=0.0)
     plain = model.build(spec, channels=1).to(torch.bfloat16, memory_format=torch.channels_last)
-    compiled = copy.deepcopy(plain)
-    compiled.use_compiled_kernels(True)
+    compiled, by_torch = (accelerate(copy.deepcopy(plain), using) for using in ("compiled", "torch"))
     x = images(4, 1, 28, 28, dtype=torch.bfloat16)
-    torch.testing.assert_close(compiled(x), plain(x))
+    assert torch.equal(compiled(x), by_torch(x))
 
 
-WITHOUT_COMPILER = """
-import torch
-from fire import kernels, native
-assert kernels.fastest(torch.device("cpu")) == "torch"
-try:
-    native.library()
-except native.NoCompilerError as error:
-    print(error)
-"""
+@pytest.fixture
+def compile_anew(monkeypatch, tmp_path):
+    """A function that compiles the kernels with the command that it is given, as a first run would."""
+
+    def compile_with(command: str) -> ctypes.CDLL:
+        monkeypatch.setenv("CXX", command)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setattr(native, "library", native.library.__wrapped__)  # what is kept is of another compiler
+        return native.library()
+
+    return compile_with
 
 
 @pytest.mark.parametrize(
-    ("compiler", "message"),
-    [("no-such-compiler", "there is no C++ compiler"), ("false", "cannot be"), ("true", "cannot be kept or loaded")],
+    ("command", "message"),
+    [
+        ("no-such-compiler", "there is no C++ compiler: no-such-compiler is no program"),
+        ("no-such-cache c++", "there is no C++ compiler: no-such-cache is no program"),
+        ("false", "false cannot be used on "),
+        ("true", "the compiled kernels cannot be kept or loaded: "),
+        ('ccache "c++', "CXX must be a command, got 'ccache \"c++': No closing quotation"),
+    ],
 )
-def test_without_a_working_compiler_torch_does_it(compiler, message, tmp_path):
-    environment = os.environ | {"CXX": compiler, "XDG_CACHE_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", WITHOUT_COMPILER], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert message in done.stdout
+def test_without_a_working_compiler_torch_does_it(command, message, compile_anew, cpu):
+    with pytest.raises(native.NoCompilerError, match=f"^.*{re.escape(message)}") as error:
+        compile_anew(command)
+    assert len(str(error.value).splitlines()) == 1
+    assert kernels.fastest(cpu) == "torch"
+
+
+def script(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+@needs_compiler
+def test_a_compiler_may_be_a_command_of_several_words(compile_anew, tmp_path):
+    made = native.library()._name
+    cache = script(tmp_path / "ccache", f'echo "$@" >> {tmp_path}/calls; exec "$@"')
+    # In place of compiling: the last argument is the file to make.
+    compiler = script(tmp_path / "g++", f'test "$1" = --version || for to; do :; done; cp {made} "$to" 2> /dev/null; :')
+    compile_anew(f"{cache} {compiler} -pipe")
+    version, compilation = (tmp_path / "calls").read_text().splitlines()
+    assert version == f"{compiler} -pipe --version"
+    assert compilation.startswith(f"{compiler} -pipe -std=c++17 ")
 
 
 def test_kernels_that_are_asked_for_and_cannot_be_had(monkeypatch, narrow, digits, cpu):
@@ -233,3 +265,21 @@ def test_kernels_that_are_asked_for_and_cannot_be_had(monkeypatch, narrow, digit
         train(model.build(narrow, channels=1), digits, TrainSpec(kernels="compiled"), seed=0, device=cpu)
     trained = train(model.build(narrow, channels=1), digits, TrainSpec(epochs=1), seed=0, device=cpu)
     assert trained.kernels == "torch"
+
+
+@needs_compiler
+def test_a_single_value_a_channel_is_refused_by_both():
+    spec = SqueezeNetSpec(version="small", base_e=8, incr_e=8, conv1=8, fires=3, norm="batch", classes=5, dropout=0.0)
+    network = model.build(spec, channels=1).to(memory_format=torch.channels_last)
+    before = copy.deepcopy(network.state_dict())
+    for size in (2, 3):  # pool1 leaves a single pixel
+        messages = set()
+        for using in ("torch", "compiled"):
+            network.load_state_dict(before)
+            with pytest.raises(ValueError, match="Expected more than 1 value per channel when training") as error:
+                accelerate(network, using)(images(1, 1, size, size))
+            messages.add(str(error.value))
+        assert len(messages) == 1
+    for run in (lambda x: kernels.norm_relu((x,), norm(4), True), lambda x: kernels.norm_pool(x, norm(4), 3, 2, True)):
+        with pytest.raises(ValueError, match=re.escape("got input size torch.Size([1, 4, 1, 1])")):
+            run(images(1, 4, 1, 1))

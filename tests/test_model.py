@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from fire import arch
 from fire.arch import AlexNetSpec, ArchSpec, SqueezeNetSpec
-from fire.model import Fire, Network, build, fold
+from fire.model import Fire, build, fold
 
 SPECS = [
     SqueezeNetSpec(base_e=8, incr_e=8, conv1=12, classes=7),
@@ -23,7 +23,7 @@ def describe(spec: ArchSpec) -> str:
     return f"{spec.version}-{spec.bypass}-{spec.pct_3x3}"
 
 
-def randomise(network: Network, generator: torch.Generator) -> Network:
+def randomise(network: nn.Sequential, generator: torch.Generator) -> nn.Sequential:
     """Biases, scales and running statistics that are neither 0 nor 1, as after training."""
     with torch.no_grad():
         for module in network.modules():
@@ -86,29 +86,6 @@ def test_network_computes_what_the_plan_says(spec, generator):
     assert logits.shape == (3, 7)
     assert logits.std() > 1e-3
     torch.testing.assert_close(logits, expected)
-
-
-def test_relu_after_the_pool_or_before_it_is_the_same(generator):
-    images = torch.randn(4, 5, 13, 13, generator=generator)
-    plan = (
-        arch.Conv(name="conv1", inputs=5, outputs=6, kernel=3, relu=True),
-        arch.MaxPool(name="pool1"),
-    )
-    network = randomise(Network(plan), generator)
-    assert not network.conv1.relu
-    with torch.no_grad():
-        expected = by_the_plan(plan, network.state_dict(), images)
-        assert torch.equal(network(images), expected)
-        assert (expected == 0).any()
-
-
-def test_relu_moves_only_behind_a_pool_that_follows_at_once():
-    with_response = build(AlexNetSpec(version="small", fc=8))  # its normalisation must see what the ReLU left
-    assert (with_response.conv1.relu, with_response.pool1.relu) == (True, False)
-    assert (with_response.conv5.relu, with_response.pool5.relu) == (False, True)
-    without = build(AlexNetSpec(version="small", fc=8, norm="none"))
-    assert (without.conv1.relu, without.pool1.relu) == (False, True)
-    assert (without.conv3.relu, without.conv4.relu) == (True, True)
 
 
 @pytest.mark.parametrize("bypass", ["none", "simple", "complex"])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fire import machine
 from fire.augment import Batches
 from fire.errors import TrainingError
-from fire.model import Network, build, fold
+from fire.model import build, fold
 from fire.progress import Progress
 from fire.recipe import TrainSpec
 from fire.train import Scores, Trained, autocast, evaluate, learning_rate, train
@@ -32,7 +32,7 @@ def killed_after(epochs: int):
     return report
 
 
-def same_weights(a: Network, b: Network) -> bool:
+def same_weights(a: nn.Module, b: nn.Module) -> bool:
     ours, theirs = a.state_dict(), b.state_dict()
     assert ours.keys() == theirs.keys()
     return all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -214,7 +214,7 @@ def test_weight_decay_spares_biases_and_normalisation(narrow, digits, cpu):
         torch.testing.assert_close(parameter.detach(), left * start[name], rtol=1e-5, atol=1e-7)
 
 
-def stuck(network: Network, digits, cpu, spec: TrainSpec = QUICK) -> str:
+def stuck(network: nn.Module, digits, cpu, spec: TrainSpec = QUICK) -> str:
     """What training says of a network that is stuck, on one line."""
     with pytest.raises(TrainingError) as caught:
         train(network, digits, spec, seed=0, device=cpu)

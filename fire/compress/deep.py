@@ -21,7 +21,7 @@ def prune(tuning: FineTuning, spec: CompressSpec) -> None:
         densities = published_densities(layers)
     else:
         weights = {name: layer.weight.detach() for name, layer in layers.items()}
-        costs = sensitivities(tuning.network, layers, tuning.batches)
+        costs = sensitivities(tuning.faster, layers, tuning.batches)
         densities = sensitive_densities(weights, costs, spec.density)
     masked = {name: Masked(layer.weight) for name, layer in layers.items()}
     for name, layer in layers.items():

@@ -61,7 +61,7 @@ def first_steps(weights: Mapping[str, Tensor], sensitivities: Mapping[str, float
 def train_on_grid(tuning: FineTuning, spec: CompressSpec) -> None:
     """Train weights and steps for the loss plus the price of the bits."""
     layers = weighted_layers(tuning.network)
-    costs = sensitivities(tuning.network, layers, tuning.batches)
+    costs = sensitivities(tuning.faster, layers, tuning.batches)
     steps = first_steps({name: layer.weight.detach() for name, layer in layers.items()}, costs, START_BITS)
     grids = {name: Grid(step, learned=True) for name, step in steps.items()}
     for name, layer in layers.items():

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from fire import checkpoints, kernels, machine
+from fire.accelerate import accelerate
 from fire.augment import Batches
 from fire.compress.spec import CompressSpec
 from fire.data import DataSet
 from fire.errors import TrainingError
-from fire.model import Network
 from fire.progress import Epoch, Progress
 from fire.recipe import TrainSpec
 from fire.train import REPORT_SECONDS, Scores, autocast, evaluate, learning_rate
@@ -49,7 +49,7 @@ class FineTuning:
 
     def __init__(
         self,
-        network: Network,
+        network: nn.Sequential,
         data: DataSet,
         spec: CompressSpec,
         train: TrainSpec,
@@ -76,8 +76,9 @@ class FineTuning:
         self.kernels = train.kernels if self._saved is None else self._saved.kernels
         if self.kernels == "auto":
             self.kernels = kernels.fastest(device)
-        self.network.use_compiled_kernels(self.kernels == "compiled")
-        self._teacher = copy.deepcopy(self.network).eval() if spec.distillation else None
+        self.faster = accelerate(self.network, self.kernels)
+        teacher = copy.deepcopy(self.network).eval()
+        self._teacher = accelerate(teacher, self.kernels) if spec.distillation else None
         self.precision = train.precision if self._saved is None else self._saved.precision
         if self.precision == "auto":
             self.precision = machine.fastest_precision(device.type)
@@ -133,7 +134,7 @@ class FineTuning:
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """The mean loss of a batch, in nats: cross-entropy with the labels, in part with the teacher's answers."""
         with autocast(self._device, self.precision):
-            logits = self.network(images).float()
+            logits = self.faster(images).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self._train.label_smoothing)
         if self._teacher is None:
             return loss
@@ -144,7 +145,7 @@ class FineTuning:
     def validate(self) -> Scores:
         """Scores of the network as it is, in fp32, over the validation set."""
         with parametrize.cached():  # of each weight, instead of making it anew for every batch
-            return evaluate(self.network, self._validation, self._device)
+            return evaluate(self.faster, self._validation, self._device)
 
     def _restore(self, optimizer: torch.optim.Optimizer | None) -> None:
         """Bring the network where it was in this stage, or at its end; the optimizer, if the stage goes on."""

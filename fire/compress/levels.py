@@ -11,7 +11,7 @@ from fire.errors import InputError
 from fire.header import Preprocessing, folded
 
 if TYPE_CHECKING:
-    from fire.model import Network
+    from torch import nn
 
 Integers = NDArray[np.int32]
 Floats = NDArray[np.float32]
@@ -74,7 +74,7 @@ class Compressed:
     class_names: tuple[str, ...]
     tensors: dict[str, Levels | Floats]
 
-    def network(self) -> "Network":
+    def network(self) -> "nn.Sequential":
         """The network that the tensors make, in evaluation mode, on the CPU."""
         import torch  # here, so that files can be read and written without it
 

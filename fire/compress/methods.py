@@ -15,7 +15,6 @@ from fire.compress.levels import Levels
 from fire.compress.spec import CompressSpec
 from fire.data import DataSet
 from fire.errors import require
-from fire.model import Network
 from fire.progress import Epoch, Progress
 from fire.recipe import TrainSpec
 
@@ -36,7 +35,7 @@ class Fitted:
 
 
 def compress(
-    network: Network,
+    network: nn.Sequential,
     data: DataSet,
     spec: CompressSpec,
     *,
@@ -50,14 +49,17 @@ def compress(
 
     train says the batches, their augmentation and the precision; its optimizer is not used. The test set is not
     touched. On the CPU the same seed, threads and precision give the same levels, also if fine-tuning was killed and
-    went on from its checkpoint, a file that is written after each epoch. Raises SpecError if the method is "none",
-    TrainingError if fine-tuning diverges.
+    went on from its checkpoint, a file that is written after each epoch. Raises SpecError if the method is "none" or
+    the network holds anything but convolutions and linear layers with biases; TrainingError if fine-tuning diverges.
     """
     require(spec.method != "none", "compress.method", "deep_compression or entropy", spec.method)
     normalised = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     require(not normalised, "network", "folded", "batch normalisation")
     network = copy.deepcopy(network)
     names = list(network.state_dict())
+    known = [f"{name}.{part}" for name in weighted_layers(network) for part in ("weight", "bias")]
+    unknown = sorted(set(names) ^ set(known))
+    require(not unknown, "network", "of convolutions and linear layers with weight and bias only", unknown[:1])
     tuning = FineTuning(network, data, spec, train, seed=seed, device=device, checkpoint=checkpoint, report=report)
     if spec.method == "deep_compression":
         deep.prune(tuning, spec)
