@@ -93,6 +93,22 @@ def test_the_papers_recipe_is_the_caffe_solver():
     assert (train.nesterov, train.mirror, train.clip, train.label_smoothing, train.ema) == (False, False, 0, 0, 0)
 
 
+def test_the_papers_recipe_squashes_images_as_caffe_did_unless_asked_not_to():
+    folder = ("data=image_folder", "data.root=images", "train=paper")
+    assert composed(*folder).data.resize == "squash"
+    assert composed("train=paper", "data=image_folder").data.resize == "squash"
+    assert composed(*folder, "data.resize=crop").data.resize == "crop"
+    assert composed("data=image_folder").data.resize == "crop"
+    swept = {
+        choice: point(f"train={choice}", "data=digits", "arch=squeezenet_narrow").config
+        for choice in ("quick", "paper")
+    }
+    assert {name: config.data.resize for name, config in swept.items()} == {"quick": "crop", "paper": "squash"}
+    assert swept["paper"].train.schedule == "linear"
+    # Only image folders are resized: elsewhere the recipe leaves the data set's identity as it was.
+    assert swept["quick"].identity["data"] == swept["paper"].identity["data"]
+
+
 def test_the_experiment_of_searches_is_a_space_that_holds_the_published_networks():
     sweeper = composed("experiment=search").hydra.sweeper
     assert (sweeper._target_, str(composed("experiment=search").hydra.mode)) == (

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -199,17 +200,39 @@ def test_the_authors_file_starts_the_papers_network_with_other_classes():
 
 
 @needs_file
+def test_the_authors_file_is_evaluated_on_squashed_pictures(tmp_path):
+    # Twice as wide as high, and one colour in the middle half: squashed, another on both sides of it.
+    picture = np.full((256, 512, 3), 40, np.uint8)
+    picture[:, 128:384] = (200, 120, 60)
+    folder = tmp_path / "images" / "val" / imagenet()[3]
+    folder.mkdir(parents=True)
+    Image.fromarray(picture).save(folder / "0.png")
+    deployed = pretrained.read(RELEASED)
+    losses = {}
+    for resize, size, left in (("squash", (256, 256), 0), ("crop", (512, 256), 128)):
+        resized = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+        start = left + (256 - 227) // 2
+        seen = torch.tensor(resized[14 : 14 + 227, start : start + 227]).permute(2, 0, 1)[None].float()
+        with torch.no_grad():
+            logits = deployed.network(seen - torch.tensor([123.0, 117.0, 104.0]).view(1, 3, 1, 1))
+        losses[resize] = f"loss {torch.nn.functional.cross_entropy(logits, torch.tensor([3])):.4f}"
+    lines = evaluate(RELEASED, ["data=image_folder", f"data.root={tmp_path}/images", f"data_dir={tmp_path}"])
+    assert lines[2].endswith(losses["squash"])
+    assert losses["squash"] != losses["crop"]
+
+
+@needs_file
 def test_the_authors_file_is_evaluated_over_some_synsets_and_over_all(tmp_path):
-    pixels = torch.randint(0, 256, (2, 227, 227, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randint(0, 256, (2, 256, 256, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     for image, label in zip(pixels, (3, 900), strict=True):
         folder = tmp_path / "images" / "val" / imagenet()[label]
         folder.mkdir(parents=True)
         Image.fromarray(image.numpy()).save(folder / "0.png")
-    sizes = ("data.stored_size=227", "threads=1")
-    lines = evaluate(RELEASED, ["data=image_folder", f"data.root={tmp_path}/images", *sizes])
+    lines = evaluate(RELEASED, ["data=image_folder", f"data.root={tmp_path}/images", "threads=1"])
     # The released network wants blue first, and the mean of each channel taken off.
     deployed = pretrained.read(RELEASED)
-    wanted = pixels.permute(0, 3, 1, 2).float() - torch.tensor([123.0, 117.0, 104.0]).view(1, 3, 1, 1)
+    wanted = pixels[:, 14:241, 14:241].permute(0, 3, 1, 2).float()
+    wanted -= torch.tensor([123.0, 117.0, 104.0]).view(1, 3, 1, 1)
     with torch.no_grad():
         logits = deployed.network(wanted)
     some, every = (

@@ -11,7 +11,7 @@ from sweep.config import RunConfig
 from sweep.search import __main__ as command
 from sweep.search import best
 from sweep.store import Record, Store
-from tests.sweeping import TINY, config
+from tests.sweeping import TINY, config, image_folder
 
 
 def record_of(run: RunConfig, top1: float) -> Record:
@@ -77,3 +77,15 @@ def test_a_winner_that_cannot_be_trained_again_hides_no_other(told, tmp_path):
     assert f"runs      {winner.key}\n  again     no command line of this version leads to it" in out
     (again,) = [line for line in out.splitlines() if "again     python -m sweep " in line]
     assert config(*shlex.split(again)[4:-1]).key == other.key
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [["train=paper"], ["train=paper", "data.resize=crop"], ["train=quick", "data.resize=squash"]],
+    ids=" ".join,
+)
+def test_the_command_line_of_a_network_has_its_way_of_resizing(recipe, tmp_path):
+    sizes = ("data.stored_size=20", "data.image_size=20", "arch=squeezenet_narrow", f"data_dir={tmp_path}")
+    run = config("data=image_folder", f"data.root={image_folder(tmp_path / 'images')}", *sizes, *recipe)
+    again = config(*best.overrides_of(run), f"data_dir={tmp_path}")
+    assert (again.key, again.data.resize) == (run.key, run.data.resize)
