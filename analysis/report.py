@@ -15,6 +15,7 @@ PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>
 body {{ font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
+h1, h2, li, p {{ overflow-wrap: anywhere; }}
 h1 {{ font-size: 1.6rem; }}
 h2 {{ font-size: 1.2rem; margin-top: 2.5rem; border-top: 1px solid #ddd; padding-top: 1rem; }}
 img {{ max-width: 100%; height: auto; }} .scroll {{ overflow-x: auto; }}
@@ -77,7 +78,9 @@ def _page(runs: pd.DataFrame, parts: list[tuple[str, str]]) -> str:
         if isinstance(commit, str)
     }
     known = {name: set(finished[name].dropna()) for name in ("torch", "precision", "host")} | {"commit": commits}
-    origin = "; ".join(f"{name} {', '.join(sorted(each[:60] for each in values))}" for name, values in known.items())
+    origin = "; ".join(
+        f"{name} {', '.join(sorted(each[:60] for each in values))}" for name, values in known.items() if values
+    )
     contents = "".join(f'<li><a href="#{n}">{html.escape(title)}</a></li>' for n, (title, _) in enumerate(parts))
     title = "SqueezeNet design space: results"
     summary = (

@@ -212,6 +212,17 @@ def of_networks(results: Results) -> Iterator[Section]:
             )
 
 
+def of_warnings(results: Results) -> Iterator[Section]:
+    """The finished runs whose accuracy may mislead, or that left out images, and why."""
+    finished = results.runs[results.runs["status"] == "finished"]
+    columns = ["warning", "images_skipped", "left_out"]
+    warned = finished[finished["warning"].notna() | (finished["images_skipped"] > 0) | finished["left_out"].notna()]
+    if len(warned):
+        frame = warned[["key", *(name for name in columns if warned[name].notna().any())]]
+        note = "images_skipped could not be read; left_out is what else the image folder held."
+        yield Section(title="Warnings", tables=(("warnings", frame),), notes=_notes(note))
+
+
 def of_failed(results: Results) -> Iterator[Section]:
     """The runs that failed, and why."""
     failed = results.runs[results.runs["status"] == "failed"]
@@ -232,6 +243,7 @@ SECTIONS: tuple[Callable[[Results], Iterator[Section]], ...] = (
     of_sweeps,
     of_paper_tables,
     of_networks,
+    of_warnings,
     of_failed,
     of_unreadable,
 )

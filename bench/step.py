@@ -21,8 +21,8 @@ from fire.accelerate import accelerate
 from fire.arch import SqueezeNetSpec
 from fire.cost import count
 from fire.data import ImageSet
+from fire.machine import cores
 from fire.recipe import DataSpec, TrainSpec
-from sweep.origin import cores
 from sweep.run import prepare_process
 
 BATCH = 128

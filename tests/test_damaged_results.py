@@ -5,7 +5,6 @@ import html
 import json
 import random
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,7 +12,7 @@ from unittest import mock
 import pytest
 
 from analysis import export, report, sections
-from analysis.__main__ import main
+from analysis.__main__ import write
 from analysis.figures import bypass, curve, distribution, file_size, hypervolume, importance, parallel, pareto, training
 from analysis.results import read
 from fire.arch import AlexNetSpec
@@ -136,13 +135,12 @@ def test_whatever_is_read_has_its_sections(seed, accepted, tmp_path, monkeypatch
             assert export.markdown(export.readable(frame)).count("\n") == len(frame) + 2
 
 
-def test_whatever_is_read_is_drawn_and_what_is_not_is_listed(accepted, tmp_path, monkeypatch, capsys):
+def test_whatever_is_read_is_drawn_and_what_is_not_is_listed(accepted, tmp_path, capsys):
     store = harm(accepted, tmp_path / "results", seed=100)
     damaged = [store.folder("s0") / "record.json", store.folder("s1") / "curve.csv", store.root / "sweeps" / "odd.json"]
     for path in damaged:
         path.write_bytes(b"\xff\xff")
-    monkeypatch.setattr(sys, "argv", ["analysis", str(store.root), "--out", str(tmp_path / "report")])
-    assert main() == 0
+    write([str(store.root), "--out", str(tmp_path / "report")])
     _, err = capsys.readouterr()
     page = html.unescape((tmp_path / "report" / "index.html").read_text())
     listed = [line.removeprefix("analysis: ") for line in err.splitlines()]

@@ -5,7 +5,7 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from analysis import report, sections, tables
+from analysis import export, report, sections, tables
 from analysis.figures import file_size
 from analysis.results import read
 from sweep.store import Sweep
@@ -79,6 +79,17 @@ def test_runs_that_were_computed_otherwise_are_said_to_be(other, said, store):  
     shown = {part.title: part.notes for part in sections.of(results)}
     for title in ("Squeeze ratio", "All networks: digits"):
         assert ([note for note in shown[title] if note.startswith(prefix)] == [expected]) == bool(said)
+
+
+def test_runs_that_may_mislead_are_listed(store):  # noqa: F811
+    assert "Warnings" not in [part.title for part in sections.of(read(store.root))]
+    store.write(dataclasses.replace(store.read("a"), warning="no time to learn"))
+    store.write(dataclasses.replace(store.read("b"), left_out="3 .txt", images_skipped=0))
+    store.write(dataclasses.replace(store.read("c"), images_skipped=2))
+    (part,) = [part for part in sections.of(read(store.root)) if part.title == "Warnings"]
+    ((_, frame),) = part.tables
+    shown = export.markdown(export.readable(frame)).splitlines()[2:]
+    assert shown == ["| a | no time to learn | - | - |", "| b | - | 0 | 3 .txt |", "| c | - | 2 | - |"]
 
 
 def test_a_table_of_a_search_says_so_too(store):  # noqa: F811
