@@ -66,7 +66,6 @@ def read_state(path: Path) -> dict[str, Tensor]:
     are not read, since any code could run.
     """
     with reading("weights", path, "a whole file of torch.save with a state dict"):
-        _refuse_compressed(path)
         content = _loaded(path)
         for key in WRAPPERS:
             if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -99,12 +98,13 @@ def as_float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _loaded(path: Path) -> object:
     try:
+        _refuse_compressed(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is refused in a line below
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
+    except InputError:
         raise
-    except Exception as error:  # torch raises what its readers raise: pickle, zip, runtime, key, end-of-file errors
+    except Exception as error:  # torch raises what its readers raise: pickle, zip, runtime, key, system errors
         if pickled := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise InputError(
                 f"it holds a pickled {pickled[1]}, which is not read, since any code could run; "

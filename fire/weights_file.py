@@ -14,7 +14,6 @@ import safetensors
 
 from fire import header, state_dicts
 from fire.arch import ArchSpec
-from fire.compress import container, released
 from fire.errors import InputError, require
 from fire.files import reading
 from fire.header import Header, Preprocessing, Shapes, tensor_shapes
@@ -74,18 +73,23 @@ def kind_of(path: Path) -> Kind:
 def describe(path: Path) -> WeightsFile:
     """What the file says. Raises InputError if it is no file of weights, or not whole as far as that can be seen."""
     kind = kind_of(path)
+    # The readers are imported where they are needed: planning starts faster without coders, and without torch.
     match kind:
         case "safetensors":
             with reading("weights", path, "a whole .safetensors file of weights"):
                 return _of_safetensors(path)
         case "fcn":
+            from fire.compress import container
+
             return _of_header(path, kind, container.load_header(path))
         case "net":
+            from fire.compress import released
+
             compressed = released.read(path)
             about = Header(compressed.spec, compressed.preprocessing, compressed.class_names)
             return dataclasses.replace(_of_header(path, kind, about), names_classes=False)
         case "torch":
-            from fire.weights import read_state, types_of  # torch, which alone can read its files
+            from fire.weights import read_state, types_of
 
             state = read_state(path)
             with reading("weights", path, "a SqueezeNet's weights"):
@@ -129,9 +133,11 @@ def require_fit(about: WeightsFile, spec: ArchSpec, channels: int, inputs: str) 
 def remarks(about: WeightsFile, spec: ArchSpec) -> list[str]:
     """What a user should know about these weights in a network of the specification, whose tensors have their shapes.
 
-    That they are converted, and where they were trained in a network that computes something else with them.
+    That they are converted, and where they were trained in a network that computes something else with them, or may be.
     """
     lines = []
+    if about.spec is None:
+        lines.append(f"{about.path} does not say of which network its tensors are; they have the shapes of this one's")
     if about.types != ("float32",):
         lines.append(f"{about.path} is stored as {' and '.join(about.types)}; all is computed in float32")
     theirs = dataclasses.replace(about.spec or spec, classes=spec.classes, dropout=spec.dropout)
@@ -169,7 +175,7 @@ def _of_safetensors(path: Path) -> WeightsFile:
             held = {name: tuple(found.get_shape()) for name, found in slices.items()}
             types = {name: FLOATS.get(found.get_dtype(), found.get_dtype()) for name, found in slices.items()}
     except safetensors.SafetensorError as error:
-        raise InputError(str(error).splitlines()[0]) from error
+        raise InputError(f"{str(error).splitlines()[0]:.200}") from error
     if KEY not in metadata:
         try:
             return _of_state(path, "safetensors", held, types)

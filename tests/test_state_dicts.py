@@ -205,8 +205,10 @@ def test_where_nothing_says_what_network_it_is_that_must_be_given(change, state,
     assert describe(path).spec is None
     with pytest.raises(InputError, match=rf"arch must be given for {path}: it holds tensors alone"):
         pretrained.read(path)
-    if change == "number":  # a pool elsewhere: other images are its own, but the tensors fit
+    if change == "number":  # a pool lies elsewhere, as in no network of torchvision's, but the tensors fit
         assert pretrained.read(path, V1_1).spec == V1_1
+        (remark,) = remarks(describe(path), V1_1)
+        assert remark.startswith(f"{path} does not say of which network its tensors are")
 
 
 def test_another_models_weights_are_refused(tmp_path):
@@ -222,11 +224,12 @@ def test_another_models_weights_are_refused(tmp_path):
         (lambda path, whole: path.write_bytes(b"no weights"), "a whole file of", "cut off, damaged, or no such file"),
         (lambda path, whole: path.write_bytes(b"PK\x03\x04 half a zip"), "a whole file of", "cut off, damaged, or no"),
         (lambda path, whole: path.write_bytes(whole[:-1000]), "a whole file of", "cut off, damaged, or no such file"),
+        (lambda path, whole: path.write_bytes(whole[:5000]), "a whole file of", "cut off, damaged, or no such file"),
         (lambda path, whole: path.write_bytes(pickle.dumps({"a": 3})), "a whole file of", "cut off, damaged, or no"),
         (lambda path, whole: path.mkdir(), "a whole file of", "it is a directory"),
         (lambda path, whole: None, "a readable file", "No such file or directory"),
     ],
-    ids=["empty", "text", "half a zip", "truncated", "pickle", "directory", "absent"],
+    ids=["empty", "text", "half a zip", "truncated", "a little", "pickle", "directory", "absent"],
 )
 def test_what_torch_cannot_read_is_refused_with_its_path(write, rule, reason, state, tmp_path):
     torch.save(state, tmp_path / "whole.pth")
@@ -239,6 +242,20 @@ def test_what_torch_cannot_read_is_refused_with_its_path(write, rule, reason, st
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("write", [torch.save, safetensors.torch.save_file])
+def test_a_damaged_file_is_refused_whatever_its_readers_raise(write, state, tmp_path):
+    write({name: tensor for name, tensor in state.items() if "features" not in name}, tmp_path / "whole")
+    whole = (tmp_path / "whole").read_bytes()
+    path = tmp_path / ("bad.pth" if write is torch.save else "bad.safetensors")
+    rng = np.random.default_rng(0)
+    for place in rng.integers(len(whole) - 2000, len(whole), 200) if write is torch.save else rng.integers(0, 400, 200):
+        broken = bytearray(whole)
+        broken[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(broken)
+        with pytest.raises(InputError, match=str(path)):  # undamaged, too: nothing says which network it is of
+            pretrained.read(path)
+
+
 def test_a_small_file_of_packed_zeros_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     torch.save({"features.0.weight": torch.zeros(10**6)}, tmp_path / "whole.pth")
     with (
@@ -247,6 +264,6 @@ def test_a_small_file_of_packed_zeros_is_refused_before_it_is_unpacked(tmp_path,
     ):
         for name in whole.namelist():
             packed.writestr(name, whole.read(name))
-    monkeypatch.setattr(torch, "load", None)
+    monkeypatch.setattr(torch, "load", None)  # which would unpack
     with pytest.raises(InputError, match=r"it must be stored without compression, got 4,\d{3},\d{3} bytes packed"):
         describe(tmp_path / "packed.pth")
