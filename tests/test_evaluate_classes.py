@@ -78,6 +78,12 @@ def test_images_are_resized_as_in_training(thousand, tmp_path):
     _, *asked = of_weights(thousand, [*images, "data.stored_size=24", "data.image_size=20"])
     _, *large = of_weights(thousand, images)
     assert told == asked != large
+    squashed = tmp_path / "squashed.safetensors"
+    expects = replace(deployed.preprocessing, stored_size=24, resize="squash")
+    weights.save(squashed, replace(deployed, preprocessing=expects))
+    _, *told_to_squash = of_weights(squashed, images)
+    of_thousand = [*images, "data.stored_size=24", "data.image_size=20", "data.resize=squash"]
+    assert told_to_squash == of_weights(thousand, of_thousand)[-len(told_to_squash) :] != told
 
 
 @pytest.mark.parametrize(

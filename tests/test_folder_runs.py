@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from fire import contents
 from sweep.config import RunConfig
 from sweep.run import run
 from sweep.store import Record, Store
@@ -55,6 +56,15 @@ def test_other_images_of_the_same_names_and_sizes_are_another_data_set(root):
     for path in root.rglob("dark/*.bmp"):
         add(root, str(path.relative_to(root)), grey(50, 20, 24))
     assert planned(copy).key == before.key != planned(root).key
+
+
+def test_the_points_of_a_launch_read_their_folder_once(root, monkeypatch):
+    read = []
+    monkeypatch.setattr(contents, "_read", lambda files, step: read.append(len(files)) or [""] * len(files))
+    planner.cache_clear()
+    keys = {point(*arguments(root, f"seed={seed}", f"arch.sr={sr}")).key for seed in range(10) for sr in (0.25, 0.5)}
+    assert (len(keys), read) == (20, [20])
+    planner.cache_clear()
 
 
 def test_records_and_plans_say_what_was_left_out(root, capsys):
