@@ -38,7 +38,7 @@ class Stored(NamedTuple):
 
 
 def stored(spec: DataSpec, data_dir: Path) -> Stored:
-    """The decoded data set, from the cache or into it. Raises DataError if it cannot be had."""
+    """The decoded data set; it is decoded and cached unless that was done. Raises DataError if it cannot be had."""
     sources.check_root(spec)
     identity = _identity(spec, data_dir)
     folder = data_dir / "cache" / f"{spec.name}-{_hash(identity)}"
@@ -51,9 +51,9 @@ def stored(spec: DataSpec, data_dir: Path) -> Stored:
 
 @contextmanager
 def scratch(data_dir: Path, name: str) -> Iterator[Path]:
-    """A new folder in data_dir, removed in the end; only one process at a time has one of this name, the others wait.
+    """A new folder in data_dir, removed in the end. Of processes that ask for the same name, one at a time has it.
 
-    An OSError, here or in the context, becomes a DataError that data_dir cannot be used.
+    An OSError, here or in the context, becomes the DataError that data_dir cannot be used.
     """
     cache = data_dir / "cache"
     try:
@@ -73,7 +73,7 @@ def _sweep(cache: Path) -> None:
     """Remove the scratch folders of processes that were killed, whose locks nobody holds."""
     for leftover in cache.glob(".*.*"):
         if leftover.is_dir():
-            with suppress(OSError):  # another user's
+            with suppress(OSError):  # it may be another user's
                 with locked(leftover.with_suffix(".lock"), patience=0) as held:
                     if held:
                         shutil.rmtree(leftover, ignore_errors=True)
@@ -108,7 +108,7 @@ def _build(spec: DataSpec, data_dir: Path, folder: Path, temporary: Path, identi
 
 
 def _read(folder: Path, identity: dict[str, Any]) -> Stored | None:
-    """The content of a cache; None if it is not whole, or of something else."""
+    """The content of a cache; None if it is damaged, or has another identity."""
     try:
         meta = json.loads((folder / "meta.json").read_text())
         if meta["identity"] != identity:
@@ -129,7 +129,7 @@ def _read(folder: Path, identity: dict[str, Any]) -> Stored | None:
             left_out=str(meta.get("left_out", "")),
         )
         return found if _fits(found, identity) else None
-    except Exception:  # whatever reading damaged files raises
+    except Exception:  # reading damaged files can raise anything
         return None
 
 
@@ -164,7 +164,7 @@ def _identity(spec: DataSpec, data_dir: Path) -> dict[str, Any]:
         identity |= {"root": None, "resize": spec.resize}
         fingerprint = spec.fingerprint or contents.fingerprint(folders.scan(Path(str(spec.root))), data_dir)
         identity["fingerprint"] = fingerprint
-        if fingerprint.startswith(contents.SAMPLED):  # which a change in a file that is not read leaves as it is
+        if fingerprint.startswith(contents.SAMPLED):  # it does not show changes of files that were not read
             identity["stamps"] = contents.stamps(folders.scan(Path(str(spec.root))))
     return identity
 

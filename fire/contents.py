@@ -10,20 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from fire import machine
 from fire.files import write
 from fire.folders import ImageFile, Listing, digest
 
-READ_BYTES = 2 * 10**9  # of larger folders only a part is read
-SAMPLED = "sampled-"  # what the fingerprints of larger folders begin with
+READ_BYTES = 2 * 10**9  # larger folders are read in part
+SAMPLED = "sampled-"  # begins the fingerprints of larger folders
 FINGERPRINT = re.compile(rf"({SAMPLED})?[0-9a-f]{{16}}")
-COARSEST_NS = 2 * 10**9  # between two modification times, on FAT
+COARSEST_NS = 2 * 10**9  # the longest step of a file system's clock: FAT's
 
 
 def fingerprint(listing: Listing, data_dir: Path) -> str:
-    """Tells folders apart by the names, sizes and contents of their image files, wherever they lie.
+    """A hash of the names, sizes and contents of the folder's image files: equal copies have the same.
 
-    Of folders beyond 2 GB only every n-th file is read, n so that 2 GB are read. The fingerprint is kept in data_dir:
-    a folder is read again only when a name, size or time of a file in it has changed.
+    Beyond 2 GB the contents of every n-th file count, with n such that 2 GB are read. The fingerprint is kept in
+    data_dir: a folder is read again only when a name, size or time of a file in it has changed.
     """
     place = digest([(os.fsencode(listing.root.resolve()),)])
     memory = data_dir / "cache" / f"contents-{place}.json"
@@ -49,12 +50,12 @@ def fingerprint(listing: Listing, data_dir: Path) -> str:
 
 
 def stride(files: Sequence[ImageFile]) -> int:
-    """How many files there are for each one whose contents are read."""
+    """The n of "every n-th file is read"."""
     return max(1, -(-sum(file.size_bytes for file in files) // READ_BYTES))
 
 
 def stamps(listing: Listing) -> str:
-    """A hash of the names, sizes and modification times of the files: any change shows, but in a copy too."""
+    """A hash of the names, sizes and modification times of the files."""
     return digest((file.name, file.size_bytes, file.modified_ns) for file in listing.files)
 
 
@@ -81,5 +82,5 @@ def _read(files: Sequence[ImageFile], step: int) -> list[str]:
         except OSError:
             return "unreadable"  # decoding says so
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # files are read and hashed outside of the interpreter lock
+    with ThreadPoolExecutor(machine.cores()) as pool:  # files are read and hashed outside of the interpreter lock
         return list(pool.map(read_one, range(len(files))))

@@ -104,13 +104,13 @@ def load_test(spec: DataSpec, data_dir: Path) -> DataSet:
 
 
 def spread(total: int, limit: int) -> NDArray[np.int64]:
-    """At most `limit` (0: all) of so many rows, evenly: the images of a folder are sorted by class."""
+    """At most `limit` (0: all) of `total` rows, evenly: the images of a folder are sorted by class."""
     chosen = min(limit, total) if limit else total
     return np.arange(chosen) * total // chosen
 
 
 def remarks(spec: DataSpec) -> list[str]:
-    """What a person should know of an image folder before anything is decoded or trained, in lines.
+    """Lines that a person should read before an image folder is decoded: what is left out of it, or not looked at.
 
     Raises DataError if the folder cannot be used, or does not fit the spec.
     """
@@ -134,7 +134,7 @@ def remarks(spec: DataSpec) -> list[str]:
 
 
 def prepare(spec: DataSpec, data_dir: Path) -> int:
-    """Find, decode and cache the data set unless that was done; how many images are left out as unreadable.
+    """Find, decode and cache the data set unless that was done. Returns how many images were left out as unreadable.
 
     Raises DataError if it cannot be had or does not fit the spec.
     """

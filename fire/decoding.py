@@ -1,6 +1,5 @@
 """Image files become uint8 arrays of one size. Pillow reads them."""
 
-import os
 import threading
 import warnings
 from collections.abc import Sequence
@@ -12,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from fire import machine
 from fire.arrays import allocate
 from fire.errors import DataError
 from fire.folders import ImageFile, formats, shown
 from fire.recipe import DataSpec
 
 BILINEAR = Image.Resampling.BILINEAR
-RESIZED_PIXELS = 2**23  # of a long image resized as a whole, before the central square is cut out
+RESIZED_PIXELS = 2**23  # the most that a long image is resized to before its central square is cut out
 LARGE_PIXELS = 2**24  # larger images are decoded one at a time
 UPRIGHT = {  # from EXIF's orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,14 +32,14 @@ UPRIGHT = {  # from EXIF's orientation
 
 
 def decode(files: Sequence[ImageFile], path: Path, spec: DataSpec) -> list[int]:
-    """Decode the images into the .npy file `path`, (N, C, S, S) uint8; the positions in `files` of those in it.
+    """Decode the images into the .npy file `path`, (N, C, S, S) uint8. Returns which of `files` these are.
 
-    Raises DataError that names the images that cannot be read, unless spec.on_corrupt is "skip"; likewise if none of a
-    class can be read, or if images of 32-bit numbers have different ranges. Raises OSError if the disk is full.
+    Raises DataError if images cannot be read, unless spec.on_corrupt is "skip"; if no image of a class can be read; or
+    if images with 32-bit numbers differ in their range. Raises OSError if the disk is full.
     """
     images = allocate(path, (len(files), spec.channels, spec.stored_size, spec.stored_size), np.uint8)
     large = threading.Lock()
-    ranges: dict[int, str] = {}  # of 32-bit numbers, with a file of each
+    ranges: dict[int, str] = {}  # the largest number of each range of 32-bit numbers, and a file that has it
 
     def decode_one(position: int) -> str:
         file = files[position]
@@ -54,12 +54,10 @@ def decode(files: Sequence[ImageFile], path: Path, spec: DataSpec) -> list[int]:
             ranges[white] = file.path
         return ""
 
-    formats()  # which loads Pillow's plugins, before there are threads
+    formats()  # loads Pillow's plugins before there are threads
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # Pillow's: of damaged EXIF data, and of large images that it reads all the same
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow works outside of the interpreter lock
+        warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF data, and of large images that it reads anyway
+        with ThreadPoolExecutor(machine.cores()) as pool:  # Pillow works outside of the interpreter lock
             complaints = list(pool.map(decode_one, range(len(files))))
     if len(ranges) > 1:
         raise DataError(
@@ -87,7 +85,7 @@ def _require_each_class(files: Sequence[ImageFile], kept: Sequence[int], complai
     for file, complaint in zip(files, complaints, strict=True):
         if file.label not in readable:
             folder = "/".join(file.name.split("/")[:2])
-            raise DataError(f"class folder {folder} must hold an image that can be read, got {complaint}")
+            raise DataError(f"class folder {shown(folder)} must hold an image that can be read, got {complaint}")
 
 
 def _compact(images: NDArray[np.uint8], kept: Sequence[int], path: Path) -> None:
@@ -101,9 +99,9 @@ def _compact(images: NDArray[np.uint8], kept: Sequence[int], path: Path) -> None
 
 
 def _read(opened: Image.Image, spec: DataSpec) -> tuple[int, NDArray[np.uint8]]:
-    """The pixels of an opened file, (C, S, S), turned upright as its EXIF data says.
+    """The number in the file that stands for white, and the pixels, (C, S, S), upright as EXIF data says.
 
-    With them comes the number that stands for white if the file has 32-bit numbers and not only zeros, otherwise 0.
+    The number is 0 unless the file has 32-bit numbers that are not all 0.
     """
     opened.load()
     turn = _orientation(opened)
@@ -130,12 +128,12 @@ def _orientation(opened: Image.Image) -> int:
 
 
 def _longest(size: int) -> int:
-    """How many times as long as wide an image may be for its shorter side to be resized to `size` as it is."""
+    """The largest ratio of an image's sides with which it is resized as a whole."""
     return max(16, RESIZED_PIXELS // size**2)
 
 
 def _shortened(image: Image.Image, size: int) -> Image.Image:
-    """The middle of an image that is so long that resizing it as a whole could take gigabytes, others as they are."""
+    """The image without the ends of a very long one, which resizing would take gigabytes for and cropping drop."""
     wide, high = image.size
     most = _longest(size)
     left, top = max(0, (wide - most * high) // 2), max(0, (high - most * wide) // 2)
@@ -143,10 +141,10 @@ def _shortened(image: Image.Image, size: int) -> Image.Image:
 
 
 def _from_32_bits(image: Image.Image, kind: str) -> tuple[int, Image.Image]:
-    """The number that stands for white, 1, 255 or 65535 (0: all are 0), and the image with 8 bits.
+    """The number that stands for white (1, 255 or 65535; 0 if all are 0), and the image with 8 bits.
 
-    The format does not say which it is, except PPM and PNG, which have 16 bits. So it follows from the numbers, which
-    must be in 0..1, or whole and in 0..255 or 0..65535. Raises ValueError if they are not.
+    PPM and PNG have 16 bits. Other formats do not say which number is white, so the numbers must: they are in 0..1, or
+    whole and in 0..255 or 0..65535. Raises ValueError if they are not.
     """
     numbers = np.asarray(image)
     low, high = float(numbers.min()), float(numbers.max())
@@ -169,8 +167,8 @@ def _from_32_bits(image: Image.Image, kind: str) -> tuple[int, Image.Image]:
 def _square(image: Image.Image, size: int, resize: str) -> Image.Image:
     """The image as a square of that size, as DataSpec.resize says.
 
-    Pillow's bilinear filter widens when it shrinks, so each pixel is an average. Caffe's tools (OpenCV) interpolate
-    between four pixels and pass over the others; what `squash` shares with them is the geometry.
+    Where Pillow's bilinear filter shrinks, it averages over all pixels. Caffe's tools (OpenCV) interpolate between four
+    pixels and pass over the others; `squash` shares their geometry, not their filter.
     """
     wide, high = image.size
     match resize:

@@ -28,12 +28,12 @@ Place = tuple[int, int]  # device and inode of a folder, however it is called
 class ImageFile(NamedTuple):
     """An image file. Its name is train/<class>/<path in the class>, in one form of Unicode wherever it lies."""
 
-    path: str  # as the system has it, which may be no valid Unicode
+    path: str  # as the system has it: maybe no valid Unicode
     name: str
     label: int
     size_bytes: int
     modified_ns: int
-    changed_ns: int  # as modified_ns, but no program can set it back
+    changed_ns: int  # when anything about the file last changed; unlike modified_ns, no program can set it back
 
 
 class Part(NamedTuple):
@@ -58,12 +58,12 @@ class Listing(NamedTuple):
 
     @property
     def files(self) -> list[ImageFile]:
-        """Those of both parts."""
+        """The image files of both parts."""
         return [*self.train, *self.test]
 
     @property
     def state(self) -> str:
-        """Another one after any change below this root: written, replaced, renamed or touched files."""
+        """A hash that differs after any change below this root: files written, replaced, renamed or touched."""
         place = os.fsencode(self.root.resolve())
         return digest([(place,), *((f.name, f.size_bytes, f.modified_ns, f.changed_ns) for f in self.files)])
 
@@ -110,8 +110,8 @@ def summary(left_out: Counter[str]) -> str:
 
 
 def shown(path: Path | str) -> str:
-    """A path for a message, which must be valid Unicode."""
-    return text(str(path))
+    """A path for a message: valid Unicode, and on one line whatever characters it has."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text(str(path)))
 
 
 def scan(root: Path) -> Listing:
@@ -214,4 +214,4 @@ def _reason(entry: "os.DirEntry[str]") -> str:
     except OSError:
         return "broken link"
     suffix = Path(entry.name).suffix.lower()
-    return "" if suffix in suffixes() else suffix or "without suffix"
+    return "" if suffix in suffixes() else shown(suffix) or "without suffix"

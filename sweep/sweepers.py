@@ -170,7 +170,7 @@ def prepare_data(configs: Iterable[RunConfig]) -> None:
     for spec, data_dir in dict.fromkeys((config.data, config.data_dir) for config in configs):
         skipped = data.prepare(spec, Path(data_dir))
         if skipped:
-            console().print(f"{skipped:,} images of {spec.name} cannot be read and are left out")
+            console().print(f"unreadable images left out, as data.on_corrupt=skip has it: {skipped:,}")
 
 
 def _check_weights(points: list[Point]) -> None:

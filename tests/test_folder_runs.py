@@ -77,7 +77,7 @@ def test_records_and_plans_say_what_was_left_out(root, capsys):
     assert answered(*arguments(root, *options))[1].splitlines()[0] == line
     unfinished([point(*arguments(root, "data.on_corrupt=skip"))])
     out = capsys.readouterr().out
-    assert out.splitlines() == [line, "1 images of image_folder cannot be read and are left out"]
+    assert out.splitlines() == [line, "unreadable images left out, as data.on_corrupt=skip has it: 1"]
     record = trained(root, "data.on_corrupt=skip")
     assert (record.images_skipped, record.left_out) == (1, "1 .txt, 1 broken link, 1 hidden")
     assert Store(root.parent / "results").read(record.key) == record

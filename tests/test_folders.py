@@ -221,6 +221,19 @@ def test_names_that_are_no_utf_8_are_escaped(root, tmp_path):
     str(caught.value).encode()
 
 
+def test_messages_have_one_line_whatever_a_name_is(root):
+    (root / "val" / "zebra").rename(root / "val" / "ze\nbra")
+    (root / "train" / "ant" / "notes.t\nxt").write_text("")
+    with pytest.raises(DataError, match=r"got 'ze\\nbra' in val only$"):
+        folders.scan(root)
+    (root / "train" / "zebra").rename(root / "train" / "ze\nbra")
+    assert data.remarks(spec(root)) == [f"{root}: 6 training and 6 test images; left out: 1 .t\\nxt"]
+    for path in (root / "val" / "ze\nbra").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"class folder [^\n]*ze\\nbra must hold images, got none$"):
+        folders.scan(root)
+
+
 def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
     scandir = os.scandir
 
