@@ -10,12 +10,18 @@ from torch import nn
 
 from fire import native
 from fire.accelerate import accelerate
-from fire.arch import SqueezeNetSpec
+from fire.arch import ArchSpec, SqueezeNetSpec
 from fire.errors import SpecError
 from fire.model import Fire, assemble, build
-from tests.test_plain_module import NORMED, each_spec, images, network_of
+from tests.test_plain_module import NORMED, each_spec, images
 
 USING = ["torch", *(["compiled"] if native.available() else [])]
+
+
+def network_of(spec: ArchSpec) -> nn.Sequential:
+    return build(spec, channels=1).to(memory_format=torch.channels_last)
+
+
 each_way = pytest.mark.parametrize("using", USING)
 
 

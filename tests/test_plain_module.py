@@ -34,7 +34,7 @@ each_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 
 
 def network_of(spec: ArchSpec, seed: int = 0) -> nn.Sequential:
-    return build(spec, channels=1, seed=seed).to(memory_format=torch.channels_last)
+    return build(spec, channels=1, seed=seed)
 
 
 def images(count: int = 4) -> Tensor:
@@ -49,6 +49,12 @@ def two_steps(network: nn.Module, computed: nn.Module) -> None:
         optimizer.zero_grad()
         F.cross_entropy(computed(images()), torch.arange(4)).backward()
         optimizer.step()
+
+
+def faster(network: nn.Sequential, using: str) -> nn.Module:
+    """As training has it: weights and maps are channels_last."""
+    network.to(memory_format=torch.channels_last)
+    return network if using == "plain" else accelerate(network, using)
 
 
 def layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
@@ -213,20 +219,17 @@ def test_spectral_norm_on_every_layer_gets_gradients(old, using):
         assert "conv" not in name or parameter.grad.any(), name
 
 
-def faster(network: nn.Sequential, using: str) -> nn.Module:
-    return network if using == "plain" else accelerate(network, using)
-
-
 @each_spec
 def test_vmap_over_an_ensemble_in_evaluation(spec):
     networks = [network_of(spec, seed).eval() for seed in range(3)]
     parameters, buffers = torch.func.stack_module_state(networks)
     base = copy.deepcopy(networks[0]).to("meta")
+    x = images()
 
     def logits(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
-        return torch.func.functional_call(base, (parameters, buffers), (images(),))
+        return torch.func.functional_call(base, (parameters, buffers), (x,))
 
-    expected = torch.stack([network(images()) for network in networks])
+    expected = torch.stack([network(x) for network in networks])
     torch.testing.assert_close(torch.vmap(logits)(parameters, buffers), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -240,7 +243,7 @@ def test_synchronised_batch_normalisation():
         torch.testing.assert_close(fold(converted)(images()), network.eval()(images()), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore")  # torch calls it deprecated, in several words
 def test_dynamic_quantisation_finds_the_linear_layers():
     network = network_of(AlexNetSpec(version="small", fc=64, classes=10)).eval()
     quantised = torch.ao.quantization.quantize_dynamic(network, {nn.Linear}, dtype=torch.qint8)
