@@ -17,6 +17,13 @@ class Epoch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Note:
+    """Something that happened to a run and that its user should know, in one line; the run goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """Where a run stands. epochs_done may have a fraction; loss is the mean since the epoch began."""
 

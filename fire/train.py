@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -70,7 +70,8 @@ def train(
 ) -> Trained:
     """Train the network on data.train, watching data.validation after every epoch; the test set is not touched.
 
-    checkpoint: a file that is written after each epoch and gone on from if it exists.
+    checkpoint: a file that is written after each epoch and gone on from if it exists. Raises CheckpointError if that
+    is not possible; then build the network again, as parts of the checkpoint may be in it, and go without.
     stop_epoch: leave off after so many epochs of the recipe's, whose schedule stays that of all of them; 0: never.
     Raises TrainingError if a loss is no longer finite or the network is stuck at chance, NoCompilerError if the
     recipe asks for compiled kernels and they cannot be had. A network that is at chance after a few steps gets a
@@ -78,9 +79,7 @@ def train(
     """
     clock = time.perf_counter
     started = clock()
-    saved = None if checkpoint is None else checkpoints.read(checkpoint)
-    if saved is not None:
-        torch.set_num_threads(saved.threads)  # another number of threads sums in another order
+    saved = None if checkpoint is None else checkpoints.read(checkpoint, spec.epochs)
     layout = torch.channels_last if spec.channels_last else torch.contiguous_format
     network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     batches = Batches(data.train, data, spec, device)
@@ -93,7 +92,8 @@ def train(
     precision, chosen_kernels = spec.precision, spec.kernels
     if saved is not None:
         saved.restore(network, optimizers, average)
-        curve = [Epoch(**row) for row in saved.curve]
+        torch.set_num_threads(saved.threads)  # another number of threads sums in another order
+        curve = list(saved.curve)
         precision, chosen_kernels = saved.precision, saved.kernels
     if chosen_kernels == "auto":
         chosen_kernels = kernels.fastest(device)
@@ -160,8 +160,7 @@ def train(
             )
         )
         if checkpoint is not None:
-            rows = tuple(asdict(row) for row in curve)
-            checkpoints.write(checkpoint, network, optimizers, average, rows, precision, chosen_kernels)
+            checkpoints.write(checkpoint, network, optimizers, average, curve, precision, chosen_kernels)
         report(_progress(spec, epoch + 1, losses, curve, clock() - began))
 
     last = curve[-1]

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from fire.progress import Progress
+from fire.progress import Note, Progress
 from sweep.plan import Point, labels
 from sweep.store import Damage, Record, Store
 
@@ -60,8 +60,11 @@ class Display:
         if not self._console.is_terminal:
             self._console.print(f"{self._labels[key]}: started")
 
-    def progress(self, key: str, progress: Progress) -> None:
+    def progress(self, key: str, progress: Progress | Note) -> None:
         """News from a running run."""
+        if isinstance(progress, Note):
+            self._console.print(Text.assemble(("note ", "yellow"), f"{self._labels[key]}: {progress.text}"))
+            return
         started, _ = self._running[key]
         whole = progress.epochs_done == len(progress.curve)
         self._done_before.setdefault(key, len(progress.curve) - (1 if whole else 0))

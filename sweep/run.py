@@ -15,19 +15,20 @@ from omegaconf import OmegaConf
 
 from fire import data, machine, model, pretrained, train, weights, weights_file
 from fire.augment import Batches
+from fire.checkpoints import CheckpointError
 from fire.compress import container, methods
 from fire.compress.levels import Compressed, values
 from fire.errors import InputError, TrainingError
 from fire.files import locked, write
 from fire.header import Preprocessing
 from fire.latency import latency
-from fire.progress import Epoch, Progress
+from fire.progress import Epoch, Note, Progress
 from fire.recipe import TrainSpec
 from sweep import curves, origin
 from sweep.config import RunConfig
-from sweep.store import COMPRESSED, WEIGHTS, Record, Status, Store
+from sweep.store import CHECKPOINT, COMPRESSED, WEIGHTS, Record, Status, Store
 
-Report = Callable[[Progress], None]
+Report = Callable[[Progress | Note], None]
 Log = Callable[[str], None]
 PATIENCE = 0.2  # seconds: a search that looks whether the run is under way holds its lock for a moment
 
@@ -36,7 +37,7 @@ class BusyError(InputError):
     """Another process is training this run."""
 
 
-def run(config: RunConfig, report: Report = lambda progress: None, *, wait: bool = False) -> Record:
+def run(config: RunConfig, report: Report = lambda news: None, *, wait: bool = False) -> Record:
     """Train the network of the configuration unless its run has finished; its record, which is in the store.
 
     A failure becomes a record with status "failed", leaving off at config.stop_epoch one with "stopped". Raises
@@ -53,13 +54,14 @@ def run(config: RunConfig, report: Report = lambda progress: None, *, wait: bool
             leftover.unlink()
         record = store.read(key)
         if record is not None and record.status == "finished":
+            store.tidy(key)
             return record
         write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(_content(config) | {"seed": config.seed})))
         with open(folder / "log", "a") as log:
             record = _attempt(config, folder, report, lambda line: print(origin.now(), line, file=log, flush=True))
         store.write(record)
         if record.status == "finished":  # a run that was stopped goes on from its checkpoint
-            (folder / "checkpoint.pt").unlink(missing_ok=True)
+            store.tidy(key)
         return record
 
 
@@ -83,7 +85,7 @@ def _attempt(config: RunConfig, folder: Path, report: Report, log: Log) -> Recor
     }
     log(f"start, commit {commit}{' with changes' if dirty else ''}")
     try:
-        result = (_compress if config.is_compressed else _train)(config, folder, report, log)
+        result = _result(config, folder, report, log)
         for name, value in result.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise TrainingError(f"{name} must be finite, got {value}")
@@ -96,6 +98,19 @@ def _attempt(config: RunConfig, folder: Path, report: Report, log: Log) -> Recor
     status: Status = "finished" if config.is_compressed or result["epochs"] == config.train.epochs else "stopped"
     log(status if result.get("warning") is None else f"{status}; warning: {result['warning']}")
     return Record(**base, **result, status=status, end=origin.now())
+
+
+def _result(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[str, Any]:
+    """What the run leads to, from its checkpoint; from the start if it cannot go on from there."""
+    work = _compress if config.is_compressed else _train
+    try:
+        return work(config, folder, report, log)
+    except CheckpointError as error:
+        (folder / CHECKPOINT).unlink()
+        note = f"{error}; the run starts anew"
+        log(note)
+        report(Note(text=note))
+        return work(config, folder, report, log)  # builds all anew: parts of the checkpoint may have been put back
 
 
 def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[str, Any]:
@@ -113,10 +128,11 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
         _recipe(config),
         seed=config.seed,
         device=device,
-        checkpoint=folder / "checkpoint.pt",
+        checkpoint=folder / CHECKPOINT,
         stop_epoch=config.stop_epoch,
         report=_following(folder, report, log),
     )
+    _write_curve(folder, trained.curve)
     network = model.fold(trained.network)
     result = {
         **_last(trained.curve),
@@ -174,9 +190,10 @@ def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict
         train=_recipe(config),
         seed=config.seed,
         device=device,
-        checkpoint=folder / "checkpoint.pt",
+        checkpoint=folder / CHECKPOINT,
         report=_following(folder, report, log),
     )
+    _write_curve(folder, result.curve)
     path = folder / COMPRESSED
     compressed = Compressed(
         spec=deployed.spec,
@@ -209,7 +226,12 @@ def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict
     }
 
 
-def _following(folder: Path, report: Report, log: Log) -> Report:
+def _write_curve(folder: Path, curve: Sequence[Epoch]) -> None:
+    """Write curve.csv; also at the end of a run, as an epoch may be in the checkpoint of a killed run and not there."""
+    write(folder / "curve.csv", curves.dump(curve))
+
+
+def _following(folder: Path, report: Report, log: Log) -> Callable[[Progress], None]:
     """A report that also writes curve.csv and the log, whenever an epoch is done."""
     written = 0
 
@@ -217,7 +239,7 @@ def _following(folder: Path, report: Report, log: Log) -> Report:
         nonlocal written
         if len(progress.curve) > written:
             written = len(progress.curve)
-            write(folder / "curve.csv", curves.dump(progress.curve))
+            _write_curve(folder, progress.curve)
             if progress.epochs_done == written:  # else the rows are of an earlier attempt
                 log(f"epoch {written}: {dataclasses.asdict(progress.curve[-1])}")
         report(progress)

@@ -24,7 +24,7 @@ from fire.recipe import DataSpec, TrainSpec
 from sweep import curves, typed
 
 FORMAT = 1
-WEIGHTS, COMPRESSED = "weights.safetensors", "network.fcn"
+WEIGHTS, COMPRESSED, CHECKPOINT = "weights.safetensors", "network.fcn", "checkpoint.pt"
 Status = Literal["finished", "failed", "stopped"]
 
 
@@ -176,6 +176,10 @@ class Store:
         record = self.read(key)
         return record is not None and record.status == "finished"
 
+    def tidy(self, key: str) -> None:
+        """Remove the checkpoint of a finished run, which a process that died may have left."""
+        (self.folder(key) / CHECKPOINT).unlink(missing_ok=True)
+
     def is_busy(self, key: str) -> bool:
         """Whether some process is at the run."""
         lock = self.folder(key) / ".lock"
@@ -216,13 +220,15 @@ class Store:
     def write_sweep(self, sweep: Sweep) -> Path:
         """Write the sweep's manifest; it replaces the one of the same name."""
         path = self.root / "sweeps" / f"{sweep.name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
         points = [{"overrides": overrides, "key": key} for overrides, key in sweep.points]
         content = {"format": FORMAT, "name": sweep.name, "varied": list(sweep.varied), "points": points}
         content |= {} if sweep.search is None else {"search": sweep.search}
         content |= {"experiment": sweep.experiment, "overrides": list(sweep.overrides), "launched": sweep.launched}
         content |= {} if sweep.arithmetic is None else {"arithmetic": dataclasses.asdict(sweep.arithmetic)}
-        write(path, json.dumps(content, indent=1) + "\n")
+        with locked(path.with_name(".lock")):  # whoever writes a manifest holds it: what is unfinished here was killed
+            for leftover in path.parent.glob(".*.tmp"):
+                leftover.unlink()
+            write(path, json.dumps(content, indent=1) + "\n")
         return path
 
     def read_sweep(self, name: str, on_damage: OnDamage = ignore) -> Sweep | None:

@@ -154,6 +154,8 @@ def unfinished(points: list[Point]) -> list[Point] | None:
         console().print(dry_run_table(points, states, _starts(todo, store)))
         return None
     store.check_writable()
+    for key in {point.key for point in points} - {point.key for point in todo}:
+        store.tidy(key)
     prepare_data(point.config for point in todo)
     return todo
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.augment import Batches
+from fire.checkpoints import CheckpointError
 from fire.compress.clustering import kmeans, nearest
 from fire.compress.deep import prune
 from fire.compress.entropy import CodeLengths
@@ -276,6 +277,21 @@ def test_killed_compression_goes_on_to_the_same_levels(spec, epochs, trained, sh
         assert np.array_equal(level.values, resumed.levels[name].values), name
     for field in ("epoch", "lr", "train_loss", "validation_loss", "validation_top1"):
         assert [getattr(row, field) for row in whole.curve] == [getattr(row, field) for row in resumed.curve]
+
+
+def test_a_checkpoint_of_another_compression_is_refused(trained, shrink, tmp_path):
+    path = tmp_path / "checkpoint"
+
+    def kill(progress: Progress) -> None:
+        if len(progress.curve) == 4:  # in the second stage
+            raise KeyboardInterrupt
+
+    spec = replace(DEEP, final_epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        shrink(trained, spec, checkpoint=path, report=kill)
+    for other in (ENTROPY, replace(spec, conv_bits=3), replace(spec, final_epochs=0)):
+        with pytest.raises(CheckpointError):
+            shrink(trained, other, checkpoint=path)
 
 
 def test_distillation_has_the_float_network_as_teacher(trained, shrink, digits):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fire.files import locked
-from fire.progress import Epoch, Progress
+from fire.progress import Epoch, Note, Progress
 from sweep.display import Display, duration, percent, print_summary
 from sweep.store import Record, Store
 from tests.sweeping import point
@@ -101,6 +101,16 @@ def test_the_summary_tells_results_from_failures(points, tmp_path, capsys):
     store.write(record_of(second, status="failed", error="diverged: the loss is nan"))
     assert not print_summary(store, points)
     assert "diverged: the loss is nan" in capsys.readouterr().out
+
+
+def test_a_note_is_a_line_and_changes_nothing(points, capsys):
+    with Display(points) as display:
+        display.started(points[0].key)
+        display.progress(points[0].key, Note(text="the checkpoint is damaged; the run starts anew"))
+        display.progress(points[0].key, progress_after(1))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "note sr=0.25: the checkpoint is damaged; the run starts anew"
+    assert lines[2].startswith("sr=0.25: epoch 1/")
 
 
 def test_the_summary_shows_warnings_and_they_are_no_failures(points, tmp_path, capsys):

@@ -14,6 +14,7 @@ import yaml
 from safetensors.torch import load_file
 
 from fire import data, pretrained
+from fire.progress import Note, Progress
 from fire.recipe import DataSpec
 from fire.train import Scores
 from sweep.config import RunConfig
@@ -178,10 +179,20 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(elsewhere, finished):
     assert not list(folder.glob("*.pt")) + list(folder.glob(".*.tmp"))
 
 
-def test_a_damaged_checkpoint_is_not_gone_on_from(elsewhere, finished):
-    folder_of(elsewhere).mkdir(parents=True)
-    (folder_of(elsewhere) / "checkpoint.pt").write_bytes(b"PK\x03\x04 and no more")
-    assert run(elsewhere).top1 == finished[1].top1
+def test_a_run_with_a_damaged_checkpoint_starts_anew_and_says_so(elsewhere, finished):
+    run(replace(elsewhere, stop_epoch=2))
+    path = folder_of(elsewhere) / "checkpoint.pt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    reported: list[Progress | Note] = []
+    assert run(elsewhere, reported.append).top1 == finished[1].top1
+    notes = [news.text for news in reported if isinstance(news, Note)]
+    assert notes == ["the checkpoint is damaged; the run starts anew"]
+    assert f" {notes[0]}\n" in (folder_of(elsewhere) / "log").read_text()
+    epochs = [news.epochs_done for news in reported if isinstance(news, Progress)]
+    assert list(dict.fromkeys(epoch for epoch in epochs if epoch == int(epoch))) == [1, 2, 3]
+    assert [path.name for path in folder_of(elsewhere).glob("*.pt")] == []
 
 
 def test_two_processes_do_not_train_one_run(elsewhere):

@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ class FineTuning:
     The network is changed in place. Its float self, as it was at first, is the teacher of distillation.
 
     checkpoint: a file that is written after each epoch and gone on from if it exists. Then what leads to each stage has
-    to be done again, and to come out the same; the stage's epochs are not.
+    to be done again, and to come out the same; the stage's epochs are not. Raises CheckpointError if going on is not
+    possible; then begin with the network again, as parts of the checkpoint may be in it, and go without.
     """
 
     def __init__(
@@ -60,14 +61,14 @@ class FineTuning:
         report: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
         self._checkpoint = checkpoint
-        self._saved = None if checkpoint is None else checkpoints.read(checkpoint)
+        self._saved = None if checkpoint is None else checkpoints.read(checkpoint, spec.epochs + spec.final_epochs)
         if self._saved is not None:
             torch.set_num_threads(self._saved.threads)  # another number of threads sums in another order
         layout = torch.channels_last if train.channels_last else torch.contiguous_format
         self.network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         self.batches = Batches(data.train, data, train, device)
         self.steps = self.batches.steps(train.batch_size)  # an epoch
-        self.curve: list[Epoch] = [] if self._saved is None else [Epoch(**row) for row in self._saved.curve]
+        self.curve: list[Epoch] = [] if self._saved is None else list(self._saved.curve)
         self._epochs_before = 0  # of this stage, in all stages
         self._stages: list[dict[str, Any]] = []  # the network at the end of each
         self._validation = Batches(data.validation, data, train, device)
@@ -104,7 +105,8 @@ class FineTuning:
         steps = self.steps
         done = min(epochs, len(self.curve) - self._epochs_before)
         if done > 0:
-            self._restore(optimizer if done < epochs else None)
+            assert self._saved is not None
+            self._saved.restore_stage(len(self._stages), self.network, optimizer if done < epochs else None)
         for epoch in range(done, epochs):
             began = reported = time.perf_counter()
             factor = 1.0
@@ -147,13 +149,6 @@ class FineTuning:
         with parametrize.cached():  # of each weight, instead of making it anew for every batch
             return evaluate(self.faster, self._validation, self._device)
 
-    def _restore(self, optimizer: torch.optim.Optimizer | None) -> None:
-        """Bring the network where it was in this stage, or at its end; the optimizer, if the stage goes on."""
-        assert self._saved is not None
-        self.network.load_state_dict([*self._saved.stages, self._saved.network][len(self._stages)])
-        if optimizer is not None:
-            optimizer.load_state_dict(self._saved.optimizers[0])
-
     def _generator(self) -> torch.Generator:
         (state,) = np.random.SeedSequence([self._seed, len(self.curve)]).generate_state(1).tolist()
         return torch.Generator().manual_seed(state)
@@ -182,10 +177,8 @@ class FineTuning:
             )
         )
         if self._checkpoint is not None:
-            rows = tuple(asdict(row) for row in self.curve)
-            checkpoints.write(
-                self._checkpoint, self.network, [optimizer], None, rows, self.precision, self.kernels, self._stages
-            )
+            arithmetic = (self.precision, self.kernels)
+            checkpoints.write(self._checkpoint, self.network, [optimizer], None, self.curve, *arithmetic, self._stages)
         self._tell(0.0, losses, time.perf_counter() - began)
 
     def _tell(self, part: float, losses: list[Tensor], seconds: float) -> None:

@@ -50,7 +50,8 @@ def compress(
     train says the batches, their augmentation and the precision; its optimizer is not used. The test set is not
     touched. On the CPU the same seed, threads and precision give the same levels, also if fine-tuning was killed and
     went on from its checkpoint, a file that is written after each epoch. Raises SpecError if the method is "none" or
-    the network holds anything but convolutions and linear layers with biases; TrainingError if fine-tuning diverges.
+    the network holds anything but convolutions and linear layers with biases; TrainingError if fine-tuning diverges,
+    CheckpointError if it cannot go on from its checkpoint.
     """
     require(spec.method != "none", "compress.method", "deep_compression or entropy", spec.method)
     normalised = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())

@@ -57,6 +57,7 @@ def trial_of(store: Store, record: Record, latencies: Latencies | None = None, o
     return Trial(
         status=record.status,
         curve=store.validation_curve(record.key, on_damage),
+        epochs=record.epochs or 0,
         top1=record.validation_top1 if record.status == "finished" else None,
         latency_seconds=None if latencies is None else latencies.of(record),
         end=record.end or "",

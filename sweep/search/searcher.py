@@ -25,14 +25,21 @@ class Trial:
     """What is known of a point.
 
     status: "killed" is a run that has left no record; "running" is under way, here or elsewhere.
-    curve: validation top-1 after each epoch so far; top1: at the end of the recipe, None before.
+    curve: validation top-1 after each epoch so far, as far as curve.csv can be read; top1: at the end of the recipe,
+    None before. epochs: those of the record.
     """
 
     status: Literal["finished", "stopped", "failed", "killed", "running"]
     curve: tuple[float, ...] = ()
+    epochs: int = 0
     top1: float | None = None
     latency_seconds: float | None = None
     end: str = ""  # when, ISO 8601
+
+    @property
+    def reached(self) -> int:
+        """The epochs trained so far: a curve that lost rows must not have them asked for again and again."""
+        return max(self.epochs, len(self.curve))
 
 
 class Job(NamedTuple):
@@ -91,7 +98,7 @@ class Searcher:
         for index in self.begun(trials):
             trial = trials[index]
             # Perhaps it was killed after the epoch of its rung: that earns no promotion.
-            return self._job(index, len(trial.curve) - (1 if trial.status == "killed" else 0))
+            return self._job(index, trial.reached - (1 if trial.status == "killed" else 0))
         promoted = self._promotion(trials)
         if promoted is not None:
             return promoted
@@ -108,7 +115,7 @@ class Searcher:
             if trial.status == "killed"
             or (
                 trial.status == "stopped"
-                and (index in self.first or len(self._rungs) == 1 or len(trial.curve) >= self._rungs[-1])
+                and (index in self.first or len(self._rungs) == 1 or trial.reached >= self._rungs[-1])
             )
         ]
 
@@ -133,7 +140,7 @@ class Searcher:
         by_rank = ranks([expected[point] for point in points])
         for point, rank in zip(points, by_rank, strict=True):
             if rank == 0 and trials[point].status == "stopped":
-                return self._job(point, len(trials[point].curve))
+                return self._job(point, trials[point].reached)
         return None
 
     def _promotion(self, trials: Mapping[int, Trial]) -> Job | None:
@@ -147,7 +154,7 @@ class Searcher:
             }
             for rung in self._rungs
         }
-        reached = {index: len(trial.curve) for index, trial in trials.items()}
+        reached = {index: trial.reached for index, trial in trials.items()}
         waiting = [index for index, trial in trials.items() if trial.status == "stopped"]
         found = promotion(reached, waiting, comparable, self._rungs, self._spec.reduction)
         return None if found is None else Job(*found)

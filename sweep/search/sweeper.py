@@ -80,6 +80,9 @@ class SearchSweeper(StoreSweeper):
             _print_dry_run(store, space, searcher, trials, runs)
             return
         store.check_writable()
+        for record in records.values():
+            if record.status == "finished":
+                store.tidy(record.key)
         prepare_data([config])
         console().print(f"computed in {described(arithmetic, config)}")
         with Display([], open_ended=True) as display:

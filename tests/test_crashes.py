@@ -1,0 +1,100 @@
+"""Runs whose process dies at any of its file operations, and searches over what such runs leave."""
+
+import dataclasses
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweep.config import RunConfig
+from sweep.run import run
+from sweep.store import Record, Store, Sweep
+from sweep.sweepers import unfinished
+from tests.crashing import Died, operations
+from tests.sweeping import TINY, point, write_curve
+from tests.test_search_best import record_of
+from tests.test_search_campaign import campaign
+
+QUICK = (*TINY, "train.epochs=2", "data.limit=96", "train.batch_size=32", "arch.fires=2", "train.kernels=torch")
+MEASURED = ("latency_seconds", "train_seconds", "images_per_second", "start", "end")
+
+
+@pytest.fixture(autouse=True)
+def no_latency(monkeypatch):
+    """Its 20 passes take as long as the rest of a run."""
+    monkeypatch.setattr("sweep.run.latency", lambda *arguments: 0.001)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+def launches(results: Path, data_dir: Path) -> list[RunConfig]:
+    """A run that is stopped after its first epoch, as a search does it, and then trained to its end."""
+    config = point(*QUICK, f"data_dir={data_dir}", f"results_dir={results}").config
+    return [replace(config, stop_epoch=1), config]
+
+
+def left(results: Path) -> tuple[Record, list[tuple[float, ...]], bytes, set[str]]:
+    """What the run has left: its record and curve but for what was measured, its weights, its files."""
+    store = Store(results)
+    (record,) = store.records()
+    folder = store.folder(record.key)
+    curve = [dataclasses.astuple(row)[:5] for row in store.curve(record.key)]
+    record = replace(record, **dict.fromkeys(MEASURED))
+    return record, curve, (folder / "weights.safetensors").read_bytes(), {path.name for path in folder.iterdir()}
+
+
+def test_a_run_that_dies_at_any_file_operation_ends_as_if_it_had_not(data_dir, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        whole = operations(patch, tmp_path / "whole")
+        for config in launches(tmp_path / "whole", data_dir):
+            run(config)
+    expected = left(tmp_path / "whole")
+    assert len(expected[1]) == 2
+    for number, operation in enumerate(whole.done):
+        results = tmp_path / str(number)
+        with monkeypatch.context() as patch, pytest.raises(Died):  # noqa: PT012 (whichever launch it is)
+            operations(patch, results, limit=number)
+            for config in launches(results, data_dir):
+                run(config)
+        for config in launches(results, data_dir):
+            run(config)
+        assert left(results) == expected, f"died before {operation}, number {number}"
+
+
+def test_a_search_does_not_ask_again_for_what_a_record_has_although_curves_lost_rows(tmp_path):
+    made = campaign(tmp_path, budget=4)
+    asked = []
+    while (config := made.next(())) is not None:
+        asked.append((config.key, config.stop_epoch))
+        assert len(asked) <= 4 * 3, "four networks, three rungs"
+        epochs = config.stop_epoch or config.train.epochs
+        record = record_of(config, 0.5)
+        made.store.write(replace(record, epochs=epochs, status="stopped" if config.stop_epoch else "finished"))
+        write_curve(made.store.folder(config.key), *[0.5] * max(1, epochs - 1))
+    assert len(set(asked)) == len(asked) >= 4
+
+
+def test_the_next_launch_removes_the_checkpoint_of_a_finished_run(tmp_path):
+    finished, other = (point(*QUICK, f"seed={seed}", f"results_dir={tmp_path}") for seed in (0, 1))
+    Store(tmp_path).write(record_of(finished.config, 0.5))
+    checkpoints = [Store(tmp_path).folder(each.key) / "checkpoint.pt" for each in (finished, other)]
+    for path in checkpoints:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    dry = [replace(each, config=replace(each.config, dry_run=True)) for each in (finished, other)]
+    assert unfinished(dry) is None
+    assert all(path.exists() for path in checkpoints), "a dry run changes nothing"
+    assert unfinished([finished, other]) == [other]
+    assert [path.exists() for path in checkpoints] == [False, True]
+
+
+def test_the_next_manifest_removes_what_killed_launches_left(tmp_path):
+    store = Store(tmp_path)
+    sweep = Sweep(name="sr", varied=("arch.sr",), points=())
+    path = store.write_sweep(sweep)
+    path.with_name(".another.json.12345.tmp").write_text('{"name": "ano')
+    store.write_sweep(sweep)
+    assert sorted(entry.name for entry in path.parent.iterdir()) == [".lock", "sr.json"]
