@@ -5,9 +5,12 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from tests.sweeping import ROOT, TINY
 
@@ -48,6 +51,17 @@ def python(installed, tmp_path):
         return done.returncode, done.stdout, done.stderr
 
     return run
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.12.0", "3.13.0"])
+def test_pinned_versions_support_every_python_that_the_package_does(python):
+    """Debian 12 has 3.11.2; a pin of a package that wants a later one ends the first command."""
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    installed = {canonicalize_name(each.metadata["Name"]): each for each in distributions()}
+    pinned = [each for name, each in installed.items() if pins.get(name) == each.version]
+    assert len(pinned) > 100
+    wanted = {each.name: SpecifierSet(each.metadata.get("Requires-Python", "")) for each in pinned}
+    assert [name for name, specifier in wanted.items() if python not in specifier] == []
 
 
 def test_wheel_has_all_modules_presets_and_sources_of_kernels(installed, tracked):
