@@ -7,10 +7,12 @@ import errno
 import fcntl
 import math
 import os
+import socket
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -94,14 +96,32 @@ def _sync_directory(path: Path) -> None:
 def locked(path: Path, patience: float = math.inf) -> Iterator[bool]:
     """Hold the lock of that file; yields whether it is held, which after so many seconds of waiting may be False.
 
-    The kernel drops the lock when the process ends, however it ends. The file itself stays.
+    The kernel drops the lock when the process ends, however it ends. The file stays, and names the last process that
+    held the lock: see `holder`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab") as file:
-        yield _lock(file, patience)
+    with open(path, "ab", buffering=0) as file:
+        held = _lock(file, patience)
+        if held:
+            with suppress(OSError):  # of a full disk: the lock holds without a name
+                file.truncate(0)
+                file.write(f"host {socket.gethostname()}, process {os.getpid()}".encode())
+        yield held
 
 
-def _lock(file: BinaryIO, patience: float) -> bool:
+def holder(path: Path) -> str | None:
+    """Who holds the lock of that file, as "host NAME, process NUMBER"; None if nobody does."""
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: several may look at once
+            return None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except BlockingIOError:
+        return path.read_text(errors="replace")[:100] or "another process"
+
+
+def _lock(file: FileIO, patience: float) -> bool:
     if patience == math.inf:
         fcntl.flock(file, fcntl.LOCK_EX)
         return True

@@ -13,13 +13,14 @@ from fire.errors import InputError, require
 from sweep import exits
 from sweep.arithmetic import arithmetic_of, described, with_arithmetic
 from sweep.config import presets
-from sweep.display import Display, console, print_summary
-from sweep.exits import RunsError, runs_begun
+from sweep.display import Display, console
+from sweep.exits import ELSEWHERE, RunsError, runs_begun
 from sweep.hydra_errors import input_errors, one_line
 from sweep.overrides import as_typed
 from sweep.plan import Point
+from sweep.preparation import check, make_ready, print_dry_run, unfinished
 from sweep.store import Store
-from sweep.sweepers import unfinished
+from sweep.summary import print_summary
 
 
 def main(program: str, command: Callable[[], None]) -> None:
@@ -62,18 +63,28 @@ def compose(overrides: Sequence[str], parts: Sequence[str], options: Sequence[st
 def run_one(point: Point) -> None:
     """Run the point, with its progress shown. Raises RunsError if it does not finish."""
     todo = unfinished([point])
-    if todo is None:
+    if todo:
+        check(todo)
+    if point.config.dry_run:
+        print_dry_run([point], todo)
         return
+    make_ready([point], todo)
     with runs_begun():
         if todo:
-            from sweep.run import run  # torch is imported here, when something trains
+            _train(point)
+        print_summary(Store(point.config.results_dir), [point])
 
-            arithmetic = arithmetic_of(point.config, former=None)
-            config = with_arithmetic(point.config, arithmetic)
-            console().print(f"computed in {described(arithmetic, config)}")
-            with Display([point]) as display:
-                display.started(point.key)
-                record = run(config, lambda progress: display.progress(point.key, progress))
-                display.ended(point.key, record)
-        if not print_summary(Store(point.config.results_dir), [point]):
-            raise RunsError
+
+def _train(point: Point) -> None:
+    from sweep.run import BusyError, run  # torch is imported here, when something trains
+
+    arithmetic = arithmetic_of(point.config, former=None)
+    config = with_arithmetic(point.config, arithmetic)
+    console().print(f"computed in {described(arithmetic, config)}")
+    with Display([point]) as display:
+        display.started(point.key)
+        try:
+            record = run(config, lambda progress: display.progress(point.key, progress))
+        except BusyError as error:
+            raise RunsError(str(error), ELSEWHERE) from error
+        display.ended(point.key, record)

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -55,7 +56,7 @@ class RunOptions:
         for name in ("results_dir", "data_dir"):
             object.__setattr__(self, name, in_home(getattr(self, name)))
         require(0 <= self.seed < 2**64, "seed", "at least 0 and below 2^64", self.seed)  # as torch's generators take it
-        known = self.device in ("auto", "cpu", "cuda") or self.device.startswith("cuda:")
+        known = re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device) is not None
         require(known, "device", "one of auto, cpu, cuda, cuda:N", self.device)
         require(self.threads >= 0, "threads", "at least 0", self.threads)
         require(self.workers >= 0, "workers", "at least 0", self.workers)

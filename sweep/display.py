@@ -1,11 +1,12 @@
-"""What a person sees while runs train, and at the end: a live table on a terminal, plain lines elsewhere."""
+"""What a person sees while runs train: a live table on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,8 @@ from fire.progress import Note, Progress
 from sweep.plan import Point, labels
 from sweep.store import Damage, Record, Store
 
+# Columns that a live table has only on terminals of this width.
+WIDTH_FOR = {"": 90, "loss": 60, "images/s": 70}
 MOST_DAMAGED = 5  # lines
 
 
@@ -35,6 +38,7 @@ class Display:
         self._ended: set[str] = set()
         self._began = time.monotonic()
         self._done_before: dict[str, float] = {}  # epochs done when a run went on from its checkpoint
+        self.reasons: dict[str, str] = {}  # why runs left no record, by their keys
         self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "Display":
@@ -86,7 +90,8 @@ class Display:
         """A run has been found under way in another process."""
         self._running.pop(key)
         self._ended.add(key)
-        self._console.print(Text.assemble(("elsewhere ", "yellow"), f"{self._labels[key]}: another process is at it"))
+        holder = Store(self._points[key].config.results_dir).holder(key) or "another process"
+        self._console.print(Text.assemble(("elsewhere ", "yellow"), f"{self._labels[key]}: under way on {holder}"))
 
     def ended(self, key: str, record: Record | None, message: str = "") -> None:
         """A run has ended, with this record or, if it left none, for this reason."""
@@ -102,6 +107,8 @@ class Display:
             self._console.print(Text.assemble(("stopped ", "yellow"), f"{label}: {scores}, {took}"))
         else:
             reason = message if record is None else record.error
+            if record is None:
+                self.reasons[key] = message
             self._console.print(Text.assemble(("failed ", "red"), f"{label}: {reason}, after {took}"))
 
     def _seconds_left(self, key: str) -> float | None:
@@ -135,73 +142,16 @@ class Display:
             f"{len(self._ended)} done, {len(self._running)} running, {to_come}"
             f"{duration(time.monotonic() - self._began)} so far{left}"
         )
+        names = ["run", "", "epoch", "loss", "validation", "images/s", "left"]
+        shown = [name for name in names if self._console.width >= WIDTH_FOR.get(name, 0)]
         table = Table(box=None, pad_edge=False)
-        for name in ("run", "", "epoch", "loss", "validation", "images/s", "left"):
-            table.add_column(name, justify="left" if name in ("run", "") else "right")
+        for name in shown:
+            text = name in ("run", "")
+            table.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
         for key, (_, progress) in self._running.items():
-            label = self._labels[key]
-            if progress is None:
-                table.add_row(label, ProgressBar(total=1, completed=0, width=20), "starting")
-                continue
-            table.add_row(
-                label,
-                ProgressBar(total=progress.epochs, completed=progress.epochs_done, width=20),
-                f"{progress.epochs_done:.1f}/{progress.epochs}",
-                f"{progress.loss:.4f}",
-                percent(progress.curve[-1].validation_top1 if progress.curve else None),
-                f"{progress.images_per_second:,.0f}",
-                duration(self._seconds_left(key)),
-            )
+            cells = _cells(self._labels[key], progress, self._seconds_left(key))
+            table.add_row(*(cells[name] for name in shown))
         return Group(Text(head, style="bold"), table)
-
-
-def print_summary(store: Store, points: Sequence[Point]) -> bool:
-    """Print a table of the points' results, and one of failures if there are any; whether none has failed."""
-    out = console()
-    table = Table(title=f"results in {store.root}/")
-    compressed = any(point.config.is_compressed for point in points)
-    table.add_column("point")
-    for name in ("MiB", *(["file, bytes"] * compressed), "MMACs", "validation top-1", "test top-1", "training"):
-        table.add_column(name, justify="right")
-    warnings: list[str] = []
-    failures: list[tuple[str, str, str]] = []
-    names = labels(points)
-    for point in points:
-        record = store.read(point.key)
-        stopped = _stopped_as_asked(point, record)
-        if record is not None and (record.status == "finished" or stopped):
-            table.add_row(
-                names[point.key],
-                f"{point.cost.size_mib:.3f}",
-                *(["-" if record.file_bytes is None else f"{record.file_bytes:,}"] * compressed),
-                f"{point.cost.macs / 1e6:,.1f}",
-                percent(record.validation_top1),
-                f"stopped after epoch {record.epochs}" if stopped else percent(record.top1),
-                duration(record.train_seconds),
-            )
-            if record.warning is not None:
-                warnings.append(f"{names[point.key]}: {record.warning}")
-        else:
-            reason = why_unfinished(store, point.key)
-            start = point.config.uncompressed.key
-            if record is None and start != point.key and not (store.is_done(start) or store.is_busy(point.key)):
-                reason = f"run {start}, whose network it compresses, did not finish"
-            failures.append((names[point.key], point.key, reason))
-    out.print(table)
-    for warning in warnings:
-        out.print(Text.assemble(("warning ", "yellow"), warning))
-    print_failures(failures)
-    return not failures
-
-
-def why_unfinished(store: Store, key: str) -> str:
-    """Why the run has not finished, as far as the store tells."""
-    if store.is_busy(key):
-        return "under way in another process"
-    record = store.read(key)
-    if record is None:
-        return "ended without a record"
-    return record.error or f"left off after epoch {record.epochs}"
 
 
 def damage_lines(damaged: Sequence[Damage]) -> list[str]:
@@ -211,20 +161,37 @@ def damage_lines(damaged: Sequence[Damage]) -> list[str]:
     return [*lines, f"damaged: {more:,} more files cannot be read"] if more > 0 else lines
 
 
-def print_failures(failures: Sequence[tuple[str, str, str]]) -> None:
-    """Print a table of failures, each with its point, key and reason; nothing if there are none."""
-    table = Table(title="failures", title_style="bold red")
-    for name in ("point", "key", "reason"):
-        table.add_column(name, overflow="fold")
-    for failure in failures:
-        table.add_row(*failure)
-    if failures:
-        console().print(table)
+def _cells(label: str, progress: Progress | None, seconds_left: float | None) -> dict[str, RenderableType]:
+    """A row of the live table, by the columns' names."""
+    if progress is None:
+        bar = ProgressBar(total=1, completed=0, width=20)
+        return {"run": label, "": bar, "epoch": "starting", "loss": "", "validation": "", "images/s": "", "left": ""}
+    return {
+        "run": label,
+        "": ProgressBar(total=progress.epochs, completed=progress.epochs_done, width=20),
+        "epoch": f"{progress.epochs_done:.1f}/{progress.epochs}",
+        "loss": f"{progress.loss:.4f}",
+        "validation": percent(progress.curve[-1].validation_top1 if progress.curve else None),
+        "images/s": f"{progress.images_per_second:,.0f}",
+        "left": duration(seconds_left),
+    }
 
 
-def _stopped_as_asked(point: Point, record: Record | None) -> bool:
-    """Whether the run was to be left off before its end, and has come that far."""
-    return record is not None and record.status == "stopped" and 0 < point.config.stop_epoch <= (record.epochs or 0)
+def print_table(table: Table) -> None:
+    """Print the table; on a terminal too narrow for its numbers without frames, or each row as lines."""
+    out = console()
+    for column in table.columns:
+        column.no_wrap = column.overflow != "fold"
+    for frame in (table.box, None):
+        table.box = frame
+        if Measurement.get(out, out.options, table).minimum < out.width:
+            out.print(table)
+            return
+    out.print(Text(str(table.title or ""), style="bold"))
+    for first, *others in zip(*(column.cells for column in table.columns), strict=True):
+        out.print(Text(str(first), style="bold"))
+        named = zip(table.columns[1:], others, strict=True)
+        out.print(Text("  " + ", ".join(f"{column.header} {cell}" for column, cell in named)))
 
 
 def percent(value: float | None) -> str:

@@ -41,6 +41,7 @@ class LocalLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what it takes to compose the runs; the task is always sweep.run.run."""
+        self.reasons: dict[str, str] = {}  # why runs of the last launch left no record, by their keys
         self._planner = Planner(hydra_context.config_loader, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -53,6 +54,7 @@ class LocalLauncher(Launcher):
         waiting = iter(points)
         with Display(points) as display:
             self.run(points[0].config, len(points), lambda under_way: _config_of(next(waiting, None)), display)
+        self.reasons = display.reasons
         returned = JobReturn()
         returned.status = JobStatus.COMPLETED
         return [returned] * len(points)

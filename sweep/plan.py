@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,17 +59,25 @@ class Point:
 
 
 def labels(points: Sequence[Point]) -> dict[str, str]:
-    """A short name for each key: the overrides in which the points differ, arch.sr=0.25 as sr=0.25."""
+    """A short name for each key: the overrides in which the points differ, arch.sr=0.25 as sr=0.25.
+
+    Where two of them would have one name, such as train.lr and compress.lr, the whole keys stay.
+    """
     telling = [
         [override for override in point.overrides if override.partition("=")[0] not in (*EXECUTION, "experiment")]
         for point in points
     ]
     common = set.intersection(*map(set, telling)) if len(points) > 1 else set()
-    names = {}
-    for point, overrides in zip(points, telling, strict=True):
-        pairs = [override.partition("=") for override in overrides if override not in common]
-        names[point.key] = " ".join(f"{name.rpartition('.')[2]}={value}" for name, _, value in pairs) or point.key
-    return names
+    pairs = [
+        [override.partition("=")[::2] for override in overrides if override not in common] for overrides in telling
+    ]
+    keys = {key for each in pairs for key, _ in each}
+    shared = Counter(key.rpartition(".")[2] for key in keys)
+    short = {key: name if shared[name := key.rpartition(".")[2]] == 1 else key for key in keys}
+    return {
+        point.key: " ".join(f"{short[key]}={value or repr(value)}" for key, value in each) or point.key
+        for point, each in zip(points, pairs, strict=True)
+    }
 
 
 def refuse(overrides: Iterable[str], keys: Collection[str], rule: str) -> None:
@@ -217,8 +226,8 @@ def dry_run_table(
     noun = "point" if len(points) == 1 else "points"
     before = f" after {len(first)} to start from" if first else ""
     table = Table(title=f"{len(points)} {noun}{before}{told}; nothing is trained")
-    for name in ("point", "key"):
-        table.add_column(name, overflow="fold")
+    table.add_column("point", overflow="fold")
+    table.add_column("key")
     for name in ("parameters", "MMACs", "activations", "MiB"):
         table.add_column(name, justify="right")
     table.add_column("state")

@@ -33,8 +33,8 @@ Log = Callable[[str], None]
 PATIENCE = 0.2  # seconds: a search that looks whether the run is under way holds its lock for a moment
 
 
-class BusyError(InputError):
-    """Another process is training this run."""
+class BusyError(Exception):
+    """The run is under way in another process; the message says in which."""
 
 
 def run(config: RunConfig, report: Report = lambda news: None, *, wait: bool = False) -> Record:
@@ -49,7 +49,7 @@ def run(config: RunConfig, report: Report = lambda news: None, *, wait: bool = F
     folder = store.folder(key)
     with locked(folder / ".lock", math.inf if wait else PATIENCE) as held:
         if not held:
-            raise BusyError(f"run {key} is being trained by another process")
+            raise BusyError(f"run {key} is under way elsewhere ({store.holder(key) or 'another process'})")
         for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
             leftover.unlink()
         record = store.read(key)

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 from fire.arch import FAMILIES
 from fire.compress.spec import CompressSpec
 from fire.errors import InputError
-from fire.files import locked, read, write
+from fire.files import holder, locked, read, write
 from fire.progress import Epoch
 from fire.recipe import DataSpec, TrainSpec
 from sweep import curves, typed
@@ -152,9 +152,8 @@ class Store:
             probe.write_bytes(b"")
             probe.unlink(missing_ok=True)
         except OSError as error:
-            raise StoreError(
-                f"results_dir must be a writable directory, got {str(self.root)!r} ({error.strerror})"
-            ) from error
+            found = f"{str(self.root)!r} ({error.strerror})"
+            raise StoreError(f"results_dir must be a writable directory, got {found}") from error
 
     def folder(self, key: str) -> Path:
         """Where the run's files are."""
@@ -173,20 +172,15 @@ class Store:
 
     def is_done(self, key: str) -> bool:
         """Whether the run has finished."""
-        record = self.read(key)
-        return record is not None and record.status == "finished"
+        return (record := self.read(key)) is not None and record.status == "finished"
 
     def tidy(self, key: str) -> None:
         """Remove the checkpoint of a finished run, which a process that died may have left."""
         (self.folder(key) / CHECKPOINT).unlink(missing_ok=True)
 
-    def is_busy(self, key: str) -> bool:
-        """Whether some process is at the run."""
-        lock = self.folder(key) / ".lock"
-        if not lock.exists():
-            return False
-        with locked(lock, patience=0) as held:
-            return not held
+    def holder(self, key: str) -> str | None:
+        """Which process the run is under way in, as "host NAME, process NUMBER"; None if in none."""
+        return holder(self.folder(key) / ".lock")
 
     def keys(self) -> Iterator[str]:
         """The keys of all runs that have a record, readable or not, sorted."""
@@ -205,9 +199,8 @@ class Store:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise StoreError(
-                f"the results must be a readable directory, got {str(self.root)!r} ({error.strerror})"
-            ) from error
+            found = f"{str(self.root)!r} ({error.strerror})"
+            raise StoreError(f"the results must be a readable directory, got {found}") from error
 
     def curve(self, key: str, on_damage: OnDamage = ignore) -> tuple[Epoch, ...]:
         """The run's training curve, a row an epoch; empty if it has none, or none that can be read."""

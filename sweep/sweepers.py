@@ -3,14 +3,12 @@
 Unlike Hydra's basic sweeper it knows the store, so a sweep that is launched again goes on where it ended.
 """
 
-import functools
 import hashlib
 import itertools
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -21,13 +19,11 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from fire import data, weights_file
 from fire.errors import InputError, require
 from sweep import origin
 from sweep.arithmetic import arithmetic_of, described, overrides_of
-from sweep.config import RunConfig
-from sweep.display import console, damage_lines, print_summary
-from sweep.exits import RunsError, runs_begun
+from sweep.display import console, damage_lines
+from sweep.exits import runs_begun
 from sweep.hydra_errors import input_errors, shortened
 from sweep.launcher import LocalLauncher
 from sweep.overrides import canonical
@@ -37,13 +33,12 @@ from sweep.plan import (
     IN_A_SEARCH,
     Planner,
     Point,
-    check_weights,
-    dry_run_table,
-    labels,
     refuse,
     refuse_unread,
 )
+from sweep.preparation import check, make_ready, print_dry_run, starts, unfinished
 from sweep.store import Damage, Store, Sweep
+from sweep.summary import print_summary
 
 MOST_POINTS = 100_000  # of a grid: planning them takes a minute
 
@@ -80,12 +75,17 @@ class StoreSweeper(Sweeper):
         points = _distinct(self.planner.grid(grid))
         refuse_unread([override.input_line or "" for override in overrides], [point.config for point in points])
         todo = unfinished(points)
-        if todo is None:
+        here = isinstance(self.launcher, LocalLauncher)  # else the runs may go to other machines
+        if todo:
+            check(todo, here)
+        if points[0].config.dry_run:
+            print_dry_run(points, todo)
             return
+        make_ready(points, todo)
         store = Store(points[0].config.results_dir)
         sweep = _manifest(self.config, overrides, points)
         computed: list[str] = []
-        if isinstance(self.launcher, LocalLauncher):  # else the runs may go to other machines, and choose there
+        if here:
             damaged: list[Damage] = []
             arithmetic = arithmetic_of(points[0].config, store.read_sweep(sweep.name, damaged.append))
             for line in damage_lines(damaged):
@@ -95,11 +95,12 @@ class StoreSweeper(Sweeper):
             console().print(f"computed in {described(arithmetic, points[0].config)}")
         path = store.write_sweep(sweep)
         console().print(f"{len(points)} runs, {len(points) - len(todo)} finished before; {path}")
+        reasons: dict[str, str] = {}
         with runs_begun():
             for batch in _batches(todo, store):
                 self.launcher.launch([[*point.overrides, *computed] for point in batch], initial_job_idx=0)
-            if not print_summary(store, points):
-                raise RunsError
+                reasons |= self.launcher.reasons if isinstance(self.launcher, LocalLauncher) else {}
+            print_summary(store, points, reasons)
 
     def overrides(self, arguments: list[str]) -> list[Override]:
         """The experiment's parameters, and the arguments of the command line."""
@@ -135,76 +136,15 @@ def _choices(override: Override) -> list[str]:
     return [f"{key}={value}" for value in values]
 
 
-def unfinished(points: list[Point]) -> list[Point] | None:
-    """The points that are still to be run, with results and data ready for them; None if it was a dry run.
-
-    Raises StoreError or DataError if runs could not be stored, or have no data, InputError if the weights to start from
-    do not fit: before anything trains.
-    """
-    store = Store(points[0].config.results_dir)
-    damaged: list[Damage] = []
-    records = {point.key: store.read(point.key, damaged.append) for point in points}
-    todo = [point for point in points if (record := records[point.key]) is None or record.status != "finished"]
-    for line in damage_lines(damaged):
-        console().print(line)
-    print_remarks(point.config for point in todo)
-    _check_weights([point for point in todo if not point.config.is_compressed] + _starts(todo, store))
-    if points[0].config.dry_run:
-        states = {point.key: "finished" for point in points} | {point.key: "to do" for point in todo}
-        console().print(dry_run_table(points, states, _starts(todo, store)))
-        return None
-    store.check_writable()
-    for key in {point.key for point in points} - {point.key for point in todo}:
-        store.tidy(key)
-    prepare_data(point.config for point in todo)
-    return todo
-
-
-def print_remarks(configs: Iterable[RunConfig]) -> None:
-    """Print what is left out of the image folders. Raises DataError if one cannot be used, or does not fit its spec."""
-    specs = dict.fromkeys(config.data for config in configs)
-    for line in dict.fromkeys(line for spec in specs for line in data.remarks(spec)):  # which may share a folder
-        console().print(line)
-
-
-def prepare_data(configs: Iterable[RunConfig]) -> None:
-    """Find and decode the data sets: once, rather than by every worker. Raises DataError as data.prepare does."""
-    for spec, data_dir in dict.fromkeys((config.data, config.data_dir) for config in configs):
-        skipped = data.prepare(spec, Path(data_dir))
-        if skipped:
-            console().print(f"unreadable images left out, as data.on_corrupt=skip has it: {skipped:,}")
-
-
-def _check_weights(points: list[Point]) -> None:
-    """Say what the user should know of the files of weights. Raises InputError for one that does not fit its point."""
-    describe = functools.cache(weights_file.describe)
-    names = labels(points)
-    said: dict[str, None] = {}
-    for point in points:
-        try:
-            said |= dict.fromkeys(check_weights(point.config, describe))
-        except InputError as error:
-            raise InputError(f"{names[point.key]}: {error}" if len(points) > 1 else str(error)) from error
-    for line in said:
-        console().print(line)
-
-
 def _batches(todo: list[Point], store: Store) -> Iterator[list[Point]]:
     """First what others start from, then the networks to compress, of those that have been trained."""
     compressed = [point for point in todo if point.config.is_compressed]
-    first = [point for point in todo if not point.config.is_compressed] + _starts(todo, store)
+    first = [point for point in todo if not point.config.is_compressed] + starts(todo)
     if first:
         yield first
     ready = [point for point in compressed if store.is_done(point.uncompressed.key)]
     if ready:
         yield ready
-
-
-def _starts(todo: list[Point], store: Store) -> list[Point]:
-    """The runs that the compressed ones start from, if they are neither among them nor finished."""
-    starts = _distinct([point.uncompressed for point in todo if point.config.is_compressed])
-    known = {point.key for point in todo}
-    return [point for point in starts if point.key not in known and not store.is_done(point.key)]
 
 
 def _distinct(points: list[Point]) -> list[Point]:

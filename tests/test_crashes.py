@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from sweep.config import RunConfig
+from sweep.preparation import make_ready, unfinished
 from sweep.run import run
 from sweep.store import Record, Store, Sweep
-from sweep.sweepers import unfinished
 from tests.crashing import Died, operations
 from tests.sweeping import TINY, point, write_curve
 from tests.test_search_best import record_of
@@ -84,10 +84,9 @@ def test_the_next_launch_removes_the_checkpoint_of_a_finished_run(tmp_path):
     for path in checkpoints:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    dry = [replace(each, config=replace(each.config, dry_run=True)) for each in (finished, other)]
-    assert unfinished(dry) is None
-    assert all(path.exists() for path in checkpoints), "a dry run changes nothing"
     assert unfinished([finished, other]) == [other]
+    assert all(path.exists() for path in checkpoints), "a dry run, which asks only that, changes nothing"
+    make_ready([finished, other], [other])
     assert [path.exists() for path in checkpoints] == [False, True]
 
 

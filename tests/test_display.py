@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from fire.files import locked
 from fire.progress import Epoch, Note, Progress
-from sweep.display import Display, duration, percent, print_summary
-from sweep.store import Record, Store
+from sweep.display import Display, duration, percent
+from sweep.store import Record
 from tests.sweeping import point
 
 
@@ -81,28 +80,6 @@ def test_no_terminal_gets_a_line_an_epoch(points, capsys):
     assert not any("\x1b" in line for line in lines), "no colours in a file"
 
 
-def test_the_summary_tells_results_from_failures(points, tmp_path, capsys):
-    first, second = points
-    store = Store(tmp_path)
-    store.write(record_of(first, status="finished", top1=0.75, validation_top1=0.5, train_seconds=61))
-    assert print_summary(store, [first])
-    assert "failures" not in capsys.readouterr().out
-
-    assert not print_summary(store, points)
-    results, _, failures = capsys.readouterr().out.partition("failures")
-    assert all(text in results for text in ("sr=0.25", "75.00 %", "50.00 %", "1:01"))
-    assert "sr=0.5" not in results
-    assert all(text in failures for text in ("sr=0.5", second.key, "ended without a record"))
-
-    with locked(store.folder(second.key) / ".lock"):
-        assert not print_summary(store, points)
-    assert "under way in another process" in capsys.readouterr().out
-
-    store.write(record_of(second, status="failed", error="diverged: the loss is nan"))
-    assert not print_summary(store, points)
-    assert "diverged: the loss is nan" in capsys.readouterr().out
-
-
 def test_a_note_is_a_line_and_changes_nothing(points, capsys):
     with Display(points) as display:
         display.started(points[0].key)
@@ -111,28 +88,6 @@ def test_a_note_is_a_line_and_changes_nothing(points, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "note sr=0.25: the checkpoint is damaged; the run starts anew"
     assert lines[2].startswith("sr=0.25: epoch 1/")
-
-
-def test_the_summary_shows_warnings_and_they_are_no_failures(points, tmp_path, capsys):
-    store = Store(tmp_path)
-    store.write(record_of(points[0], status="finished", top1=0.1, warning="at chance after 2 steps"))
-    store.write(record_of(points[1], status="finished", top1=0.9))
-    assert print_summary(store, points)
-    out = capsys.readouterr().out
-    assert "\nwarning sr=0.25: at chance after 2 steps\n" in out
-    assert "failures" not in out
-    assert "warning sr=0.5" not in out
-
-
-def test_a_run_left_off_by_an_earlier_launch_is_a_success_only_if_that_was_asked_for(points, tmp_path, capsys):
-    (point, _), store = points, Store(tmp_path)
-    store.write(record_of(point, status="stopped", epochs=1, validation_top1=0.5))
-    for stop_epoch, succeeded in ((0, False), (1, True), (2, False)):
-        asked = replace(point, config=replace(point.config, stop_epoch=stop_epoch))
-        assert print_summary(store, [asked]) == succeeded
-        told = capsys.readouterr().out
-        assert ("stopped after epoch 1" in told) == succeeded
-        assert ("left off after epoch 1" in told) != succeeded
 
 
 def test_the_time_left_is_that_to_where_the_run_leaves_off(points, capsys):

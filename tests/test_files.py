@@ -1,5 +1,7 @@
+import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import fire
-from fire.files import locked, replacing, write
+from fire.files import holder, locked, replacing, write
 
 ROOT = Path(fire.__file__).parents[1]
 
@@ -80,21 +82,39 @@ def test_lock_is_held_once_at_a_time(tmp_path):
 
 def test_lock_excludes_another_process_until_that_is_killed(tmp_path):
     lock = tmp_path / "run.lock"
-    holder = python(
+    process = python(
         "import sys, time; from pathlib import Path; from fire.files import locked\n"
         "with locked(Path(sys.argv[1])):\n"
         "    print('held', flush=True); time.sleep(600)",
         lock,
     )
     try:
-        assert holder.stdout.readline() == "held\n"
+        assert process.stdout.readline() == "held\n"
         with locked(lock, patience=0) as held:
             assert not held
+        assert holder(lock) == f"host {socket.gethostname()}, process {process.pid}"
     finally:
-        os.kill(holder.pid, signal.SIGKILL)
-        holder.communicate(timeout=60)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+    assert holder(lock) is None
     with locked(lock, patience=0) as held:
         assert held
+
+
+def test_a_lock_that_is_not_there_has_no_holder(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert holder(tmp_path / "no.lock") is None
+    assert holder(tmp_path / "file" / "no.lock") is None
+    assert not (tmp_path / "no.lock").exists()
+
+
+def test_who_looks_for_the_holder_is_not_taken_for_one(tmp_path):
+    lock = tmp_path / "run.lock"
+    with locked(lock):
+        pass
+    with open(lock, "rb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert holder(lock) is None
 
 
 def test_a_patient_taker_gets_a_lock_that_is_held_for_a_moment(tmp_path):

@@ -10,9 +10,9 @@ import pytest
 
 from fire import contents
 from sweep.config import RunConfig
+from sweep.preparation import check, make_ready
 from sweep.run import run
 from sweep.store import Record, Store
-from sweep.sweepers import unfinished
 from tests.pictures import add, grey, truncate
 from tests.sweeping import answered, planner, point
 
@@ -75,7 +75,9 @@ def test_records_and_plans_say_what_was_left_out(root, capsys):
     line = f"{root}: 16 training and 4 test images; left out: 1 .txt, 1 broken link, 1 hidden"
     options = ["data.on_corrupt=skip", "dry_run=true"]
     assert answered(*arguments(root, *options))[1].splitlines()[0] == line
-    unfinished([point(*arguments(root, "data.on_corrupt=skip"))])
+    planned_run = [point(*arguments(root, "data.on_corrupt=skip"))]
+    check(planned_run)
+    make_ready(planned_run, planned_run)
     out = capsys.readouterr().out
     assert out.splitlines() == [line, "unreadable images left out, as data.on_corrupt=skip has it: 1"]
     record = trained(root, "data.on_corrupt=skip")

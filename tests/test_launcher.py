@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -98,12 +99,14 @@ def one_killed(data_dir, tmp_path_factory):
     return results, *outcome
 
 
-def test_a_run_that_another_process_is_at_is_told_as_such(data_dir, tmp_path):
+def test_a_second_launch_trains_what_the_first_has_not_begun_and_names_the_rest(data_dir, tmp_path):
     with locked(tmp_path / point(*TINY).key / ".lock", patience=0):
-        _, out, _ = command("-m", *TINY, "seed=0,1", f"data_dir={data_dir}", f"results_dir={tmp_path}")
-    assert "elsewhere seed=0: another process is at it" in out
+        code, out, err = command("-m", *TINY, "seed=0,1", f"data_dir={data_dir}", f"results_dir={tmp_path}")
+    holder = f"host {socket.gethostname()}, process {os.getpid()}"
+    assert (code, err) == (75, f"sweep: 1 run is under way elsewhere: seed=0 ({holder})\n")
+    assert f"elsewhere seed=0: under way on {holder}" in out
     assert "once more" not in out
-    assert "failed seed=0" not in out
+    assert "failures" not in out
     assert "finished seed=1: " in out
 
 
@@ -137,7 +140,9 @@ def test_a_run_is_stopped_when_its_time_is_over_and_goes_on_later(data_dir, tmp_
     arguments = ("-m", *LONG, f"data_dir={data_dir}", f"results_dir={results}")
     code, out, err = command(*arguments, "train.epochs=10000", "timeout=6")
     assert (code, err) == (1, "")
-    assert "timeout=6 seconds are over); the next launch goes on from its last epoch" in out
+    late = "timeout=6 seconds are over"
+    assert f"{late}); the next launch goes on from its last epoch" in out
+    assert late in out.partition("failures")[2], "the table says it too"
     assert "once more" not in out
     assert list(Store(results).keys()) == []
     assert list(results.glob("*/checkpoint.pt"))

@@ -20,9 +20,9 @@ from fire.model import build
 from fire.synsets import imagenet
 from fire.weights_file import describe, remarks
 from sweep.evaluate import evaluate
+from sweep.preparation import check, unfinished
 from sweep.search.space import Space
 from sweep.store import Store
-from sweep.sweepers import unfinished
 from tests.sweeping import TINY, command, config, planner, point
 from tests.test_released import PATH as RELEASED
 from tests.test_released import needs_file
@@ -144,10 +144,10 @@ def test_weights_that_do_not_fit_are_refused_while_planning(suffix, saved, tmp_p
         ("dry_run=true arch.fires=3", "train.weights must be of the network that arch describes, got"),
     ):
         with pytest.raises(InputError) as caught:
-            unfinished([point(*starting(path, *wrong.split(), *places))])
+            check([point(*starting(path, *wrong.split(), *places))])
         assert str(caught.value).startswith(message)
         with pytest.raises(InputError) as caught:
-            unfinished([point(*starting(path, *places)), point(*starting(path, *wrong.split(), *places))])
+            check([point(*starting(path, *places)), point(*starting(path, *wrong.split(), *places))])
         assert f": {message}" in str(caught.value)
     assert not (tmp_path / "results").exists()
 
@@ -156,7 +156,7 @@ def test_a_file_that_cannot_be_read_is_refused_while_planning(saved, tmp_path):
     path = tmp_path / "cut.safetensors"
     path.write_bytes(saved.read_bytes()[:-1])
     with pytest.raises(InputError) as caught:
-        unfinished([point(*starting(path, f"results_dir={tmp_path}/results"))])
+        check([point(*starting(path, f"results_dir={tmp_path}/results"))])
     assert str(caught.value).startswith(f"train.weights must be a whole .safetensors file of weights, got '{path}': ")
 
 
@@ -169,7 +169,7 @@ def test_what_is_taken_over_into_another_network_is_said_before_it_trains(saved,
     monkeypatch.setenv("COLUMNS", "1000")
     rest = ("dry_run=true", f"results_dir={tmp_path}")
     points = [point(*starting(saved, f"arch.final_relu={value}", *rest)) for value in (True, False)]
-    assert unfinished(points) is None
+    check(points)
     said = capsys.readouterr().out
     assert said.count("is used in another network with tensors of the same shapes") == 1
     assert "arch.final_relu=False (trained with True)" in said

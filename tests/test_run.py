@@ -203,7 +203,7 @@ def test_two_processes_do_not_train_one_run(elsewhere):
         [sys.executable, "-c", program, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         process.stdout.readline()
-        with pytest.raises(BusyError, match=f"^run {elsewhere.key} is being trained by another process$"):
+        with pytest.raises(BusyError, match=rf"^run {elsewhere.key} is under way elsewhere \(another process\)$"):
             run(elsewhere)
         process.kill()
     assert run(elsewhere).status == "finished", "a lock ends with its process"

@@ -9,6 +9,7 @@ import pytest
 from fire.files import locked
 from sweep import origin
 from sweep.display import Display
+from sweep.exits import ELSEWHERE, FAILED, RunsError
 from sweep.run import run
 from sweep.search import history, latencies
 from sweep.search.campaign import Campaign
@@ -48,6 +49,15 @@ def stop(made: Campaign, index: int, curve: tuple[float, ...], epochs: int) -> s
     return run.key
 
 
+def code_of(made: Campaign) -> int:
+    """The exit code that the search ends with."""
+    try:
+        made.print_summary()
+    except RunsError as error:
+        return error.code
+    return 0
+
+
 def test_a_run_that_does_not_get_to_its_rung_is_left_alone(tmp_path, capsys):
     for index in (0, 1):
         stop(campaign(tmp_path), index, (0.5 + index / 10,), epochs=1)
@@ -56,7 +66,7 @@ def test_a_run_that_does_not_get_to_its_rung_is_left_alone(tmp_path, capsys):
     while (job := made.next(())) is not None and len(given) < 20:  # each ends at once, and leaves what was there
         given.append((job.key, job.stop_epoch))
     assert len(given) == len(set(given)) > 0
-    assert not made.print_summary()
+    assert code_of(made) == FAILED
     assert f"0 stopped early, {len(given)} failed" in capsys.readouterr().out
     assert campaign(tmp_path).next(()) is not None, "the next launch tries again"
 
@@ -73,13 +83,13 @@ def test_failures_are_told_with_their_reasons_and_count_in_the_launch_that_they_
     (index,) = made.trials
     fail(made, index, "diverged: the loss is nan")
     assert made.next(()) is None
-    assert not made.print_summary()
+    assert code_of(made) == FAILED
     told, _, failures = capsys.readouterr().out.partition("failures")
     assert "search.retry_failed" not in told
     assert all(text in failures for text in (made.space.label(index), job.key, "diverged: the loss is nan"))
     again = campaign(tmp_path, budget=1)
     assert again.next(()) is None
-    assert again.print_summary(), "nothing of this launch has failed"
+    assert code_of(again) == 0, "nothing of this launch has failed"
     told = capsys.readouterr().out
     assert "1 of them failed in other launches: search.retry_failed=true tries them again" in told
     assert "diverged" not in told
@@ -112,68 +122,39 @@ def test_a_run_that_got_there_is_taken_as_it_is(tmp_path):
     assert made.trials[index].status != "failed"
 
 
-def test_runs_of_another_search_are_waited_for_and_are_no_failures(tmp_path, capsys):
+def test_runs_of_another_sweep_are_left_to_it_and_are_no_failures(tmp_path, capsys):
     made = campaign(tmp_path, budget=4)
     keys = [made.space.point(index).key for index in range(4)]
     with contextlib.ExitStack() as others:
         for key in keys:
             others.enter_context(locked(tmp_path / key / ".lock", patience=0))
         assert made.next(()) is None
-        assert made.print_summary()
+        assert code_of(made) == ELSEWHERE
         assert "0 failed, 4 under way elsewhere" in capsys.readouterr().out
         stop(made, 0, (0.5,), epochs=1)
-    # The other search is gone: what it has stopped counts, what it has left is gone on with.
+    # The other sweep is gone: what it has stopped counts, what it has left is gone on with.
     job = made.next(())
     assert made.trials[0].curve == (0.5,)
     assert job.key in keys[1:]
 
 
-def test_a_run_that_another_search_began_in_the_meantime_is_no_failure(tmp_path):
+def test_a_run_that_another_sweep_began_in_the_meantime_is_no_failure(tmp_path):
     made = campaign(tmp_path, budget=1)
     job = made.next(())
     with locked(tmp_path / job.key / ".lock", patience=0):  # so our worker has ended with a BusyError
         assert made.next(()) is None
-        assert made.print_summary()
+        assert code_of(made) == ELSEWHERE
 
 
-def test_the_manifest_keeps_what_other_launches_tell(tmp_path):
+def test_the_manifest_names_a_run_before_it_begins(tmp_path):
     made = campaign(tmp_path)
     made.write_manifest()
     assert made.store.read_sweep("search").points == (), "it is there before anything runs"
-    other = ({"arch.sr": "0.5", "arch.bypass": "simple"}, made.space.point(3).key)
-    made.store.write_sweep(Sweep(name="search", varied=("arch.sr", "arch.bypass"), points=(other,), search={}))
     job = made.next(())
-    assert dict(map(reversed, made.store.read_sweep("search").points)).keys() == {job.key, other[1]}
+    assert made.store.read_sweep("search").keys == (job.key,)
     again = campaign(tmp_path, budget=4)
-    assert {index: trial.status for index, trial in again.trials.items()} == {0: "killed", 3: "killed"}
-
-
-@pytest.mark.parametrize("budget", [3, 9])
-def test_two_launches_share_a_budget_and_begin_nothing_twice(budget, tmp_path):
-    launches = campaign(tmp_path, budget), campaign(tmp_path, budget)  # neither knows of the other
-    begun: list[str] = []
-    for each in launches * 3:
-        job = each.next(under_way=begun)
-        begun += [] if job is None else [job.key]
-    assert len(begun) == len(set(begun)) == min(budget, 4), "of four networks"
-    assert all(len(each.trials) == len(begun) for each in launches)
-    assert all(trial.status == "running" for each in launches for trial in each.trials.values())
-
-
-def test_what_another_launch_has_tried_meanwhile_is_known(tmp_path):
-    made = campaign(tmp_path, budget=4)
-    keys = [made.space.point(index).key for index in range(4)]
-    told = tuple((made.space.overrides(index), key) for index, key in enumerate(keys))
-    made.store.write_sweep(Sweep(name="search", varied=("arch.sr", "arch.bypass"), points=told, search={}))
-    stop(made, 0, (0.5,), epochs=1)
-    fail(made, 1, "diverged")
-    with locked(tmp_path / keys[2] / ".lock", patience=0):
-        made.next(())
-        statuses = {index: trial.status for index, trial in made.trials.items()}
-        assert statuses == {0: "running", 1: "failed", 2: "running", 3: "running"}, "0 goes on, as it stands alone"
-    retried = campaign(tmp_path, budget=4)
-    retried.trials, retried.forgotten = {}, frozenset({keys[1]})
-    assert retried.next(()).key == keys[1], "search.retry_failed: as if it had not been tried"
+    assert [trial.status for trial in again.trials.values()] == ["killed"], "it left no record"
+    assert again.next(()).key == job.key
 
 
 def test_a_search_over_an_experiment_has_a_name_of_its_own():

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from sweep.launcher import LocalLauncher
 from sweep.run import run
 from sweep.search import best
 from sweep.search.halving import ranks
 from sweep.search.spec import parse_constraint
 from sweep.store import Record, Store
-from tests.sweeping import ROOT, TINY, command, config, finish, point, start
+from tests.sweeping import ROOT, TINY, answered, command, config, finish, point, start
 from tests.test_launcher import session, trained_epochs, wait_until
 from tests.test_search_best import record_of
 
@@ -173,6 +175,23 @@ def test_a_dry_run_tells_what_goes_on_and_leaves_out_what_has_failed(tmp_path):
         _, out, _ = command(*arguments(tmp_path / "results", "dry_run=true", first, f"search.budget_runs={budget}"))
         assert f"the first of {budget - 1}" in out
         assert (out.count("stopped, goes on"), out.count("to do")) == (goes_on, to_do)
+    again = arguments(tmp_path / "results", "dry_run=true", first, "search.retry_failed=true", "search.budget_runs=9")
+    assert answered(*again)[1].count("to do") == 2, "the one that failed is chosen again"
+
+
+def test_a_second_launch_of_a_search_ends_at_once(tmp_path, monkeypatch):
+    results = tmp_path / "results"
+    second = []
+
+    def launch_again(launcher: LocalLauncher, *_) -> None:
+        second.append(command(*arguments(results, "search.budget_runs=9")))  # the same search with more budget
+
+    monkeypatch.setattr(LocalLauncher, "run", launch_again)
+    assert answered(*arguments(results, "search.budget_runs=5"))[0] == 0
+    ((code, out, err),) = second
+    where = re.escape(f"host {socket.gethostname()}, process {os.getpid()}")
+    assert (code, out) == (75, "")
+    assert re.fullmatch(rf"sweep: search search_\S+ is under way elsewhere \({where}\)\n", err), err
 
 
 @pytest.mark.parametrize(
@@ -193,7 +212,7 @@ def test_a_dry_run_tells_what_goes_on_and_leaves_out_what_has_failed(tmp_path):
     ],
 )
 def test_bad_input_is_told_on_one_line_and_nothing_trains(overrides, message, tmp_path):
-    code, _, err = command(*arguments(tmp_path / "results", *overrides))
+    code, _, err = answered(*arguments(tmp_path / "results", *overrides))
     assert code == 2
     assert message in err
     assert err.count("\n") == 1

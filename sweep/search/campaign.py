@@ -1,23 +1,22 @@
 """A search under way: jobs for the launcher, what became of them, the manifest, the summary."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from rich.table import Table
 
 from fire.cost import MIB
-from fire.files import locked
 from sweep.arithmetic import with_arithmetic
 from sweep.config import RunConfig
-from sweep.display import Display, console, percent, print_failures, why_unfinished
+from sweep.display import Display, console, percent, print_table
 from sweep.search import history
 from sweep.search.halving import ranks
 from sweep.search.latencies import Latencies
 from sweep.search.searcher import Job, Searcher, Trial
 from sweep.search.space import Space
 from sweep.store import Store, Sweep
+from sweep.summary import Failure, conclude, why_unfinished
 
 
 @dataclass(kw_only=True)
@@ -31,7 +30,6 @@ class Campaign:
     trials: dict[int, Trial]
     display: Display
     latencies: Latencies | None = None  # None where latency is no objective
-    forgotten: frozenset[str] = frozenset()  # keys of failed runs that count as not tried
     _running: dict[str, Job] = field(default_factory=dict)  # by their keys, here or elsewhere
     _elsewhere: set[str] = field(default_factory=set)  # of them, those that other processes are at
     _failed: list[int] = field(default_factory=list)  # points whose runs have failed in this launch
@@ -39,26 +37,26 @@ class Campaign:
     def next(self, under_way: Collection[str]) -> RunConfig | None:
         """The next run, given the keys of those that are under way: see sweep.launcher.Source."""
         self._look_after([key for key in self._running if key not in under_way])
-        with self._manifest():  # from reading to writing: else two launches would choose the same, or too many
-            while (job := self.searcher.next(self.trials)) is not None:
-                point = self.space.point(job.point)
-                assert point is not None
-                before = self.trials.get(job.point, Trial(status="running"))
-                self.trials[job.point] = replace(before, status="running")
-                self._running[point.key] = job
-                if self.store.is_busy(point.key):
-                    self._elsewhere.add(point.key)  # another search had the same idea
-                    continue
-                config = with_arithmetic(point.config, self.manifest.arithmetic)
-                config = replace(config, stop_epoch=0 if job.epoch == config.train.epochs else job.epoch)
-                self.display.add(replace(point, config=config), self.space.label(job.point))
-                return config
+        while (job := self.searcher.next(self.trials)) is not None:
+            point = self.space.point(job.point)
+            assert point is not None
+            before = self.trials.get(job.point, Trial(status="running"))
+            self.trials[job.point] = replace(before, status="running")
+            self._running[point.key] = job
+            if self.store.holder(point.key):
+                self._elsewhere.add(point.key)  # a run of another sweep
+                continue
+            self.write_manifest()
+            config = with_arithmetic(point.config, self.manifest.arithmetic)
+            config = replace(config, stop_epoch=0 if job.epoch == config.train.epochs else job.epoch)
+            self.display.add(replace(point, config=config), self.space.label(job.point))
+            return config
         return None
 
     def _look_after(self, keys: Iterable[str]) -> None:
         """Read what became of runs that are not under way here; unless another process is at them, they have ended."""
         for key in keys:
-            if self.store.is_busy(key):
+            if self.store.holder(key):
                 self._elsewhere.add(key)
             else:
                 self._ended(key)
@@ -80,51 +78,16 @@ class Campaign:
         self._elsewhere.discard(key)
 
     def write_manifest(self) -> None:
-        """Tell of the points tried so far, and of those that other launches tell of; these become trials here too."""
-        with self._manifest():
-            pass
+        """Write the points tried so far: before each run, since what it names and has no record, was killed."""
+        tried = ((index, point) for index in self.trials if (point := self.space.point(index)) is not None)
+        points = tuple((self.space.overrides(index), point.key) for index, point in tried)
+        self.store.write_sweep(replace(self.manifest, points=points))
 
-    @contextmanager
-    def _manifest(self) -> Iterator[None]:
-        """Learn what the manifest tells, and write it in the end, with nobody else at it in between.
+    def print_summary(self) -> None:
+        """Print how the search went, the networks trained to the end that none beats, and this launch's failures.
 
-        It is written before each run: what it names and has no record, was killed.
+        Raises RunsError if runs of this launch have failed, or some of the search are under way elsewhere.
         """
-        with locked(self.store.root / "sweeps" / f".{self.manifest.name}.lock"):
-            before = self.store.read_sweep(self.manifest.name)
-            others = () if before is None or before.search is None else before.points
-            self._learn(before)
-            yield
-            points = {
-                point.key: self.space.overrides(index)
-                for index in self.trials
-                if (point := self.space.point(index)) is not None
-            }
-            points |= {key: overrides for overrides, key in others if key not in points}
-            tried = tuple((overrides, key) for key, overrides in points.items())
-            self.store.write_sweep(replace(self.manifest, points=tried))
-
-    def _learn(self, manifest: Sweep | None) -> None:
-        """Make trials of what other launches have begun: they count, and the sampler is to know of them."""
-        settled = {
-            point.key
-            for index, trial in self.trials.items()
-            if trial.status != "running" and (point := self.space.point(index)) is not None
-        }
-        for index, key in history.tried(self.space, manifest, but=settled | self._running.keys() | self.forgotten):
-            record = self.store.read(key)
-            if self.store.is_busy(key):
-                self.trials[index] = Trial(status="running")
-                self._running[key] = Job(index, 0)
-                self._elsewhere.add(key)
-            elif record is not None:
-                self.trials[index] = history.trial_of(self.store, record, self.latencies)
-            else:
-                self.trials[index] = Trial(status="running")  # its worker has not come to its lock yet
-
-    def print_summary(self) -> bool:
-        """Print how the search went, the networks trained to the end that none beats, and this launch's failures;
-        whether there are none."""
         self._look_after(list(self._running))
         out = console()
         count = Counter(trial.status for trial in self.trials.values())
@@ -159,15 +122,20 @@ class Campaign:
                     percent(record.validation_top1),
                     percent(record.top1),
                 )
-        out.print(table)
-        print_failures([self._failure(index) for index in self._failed])
-        return not self._failed
+        if table.rows:
+            print_table(table)
+        holders = {
+            self.space.label(job.point): holder
+            for key, job in self._running.items()
+            if (holder := self.store.holder(key)) is not None
+        }
+        conclude([self._failure(index) for index in self._failed], holders)
 
-    def _failure(self, index: int) -> tuple[str, str, str]:
-        """The point's name, its run's key, and why that failed."""
+    def _failure(self, index: int) -> Failure:
         point = self.space.point(index)
         assert point is not None
-        return self.space.label(index), point.key, why_unfinished(self.store, point.key)
+        reason = why_unfinished(self.store, point.key, self.display.reasons)
+        return Failure(self.space.label(index), point.key, reason)
 
 
 def _milliseconds(seconds: float | None) -> str:

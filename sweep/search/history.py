@@ -1,6 +1,6 @@
 """What the store tells of a space: every run that is one of its points, whoever launched it."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from fire.errors import InputError
 from sweep.config import of_record
@@ -38,11 +38,9 @@ def trials(
     return found
 
 
-def tried(space: Space, manifest: Sweep | None, but: Collection[str] = ()) -> Iterator[tuple[int, str]]:
-    """The points, with their runs' keys, that the manifest of a search names; without those of the keys in `but`."""
+def tried(space: Space, manifest: Sweep | None) -> Iterator[tuple[int, str]]:
+    """The points, with their runs' keys, that the manifest of a search names."""
     for overrides, key in () if manifest is None or manifest.search is None else manifest.points:
-        if key in but:
-            continue
         try:
             point = space.planned({axis.key: overrides[axis.key] for axis in space.axes if axis.key in overrides})
         except InputError:

@@ -1,0 +1,102 @@
+"""Between planning and the first run: what has finished, what could not work, what all runs need. No torch.
+
+What would fail every run ends here once, with exit code 2.
+"""
+
+import functools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fire import data, machine, native, weights_file
+from fire.errors import InputError, require
+from sweep.config import RunConfig
+from sweep.display import console, damage_lines, print_table
+from sweep.launcher import slots
+from sweep.plan import Point, check_weights, dry_run_table, labels
+from sweep.store import Damage, Store
+
+
+def unfinished(points: Sequence[Point]) -> list[Point]:
+    """The points whose runs have not finished. Names records that cannot be read: their runs count as not done."""
+    store = Store(points[0].config.results_dir)
+    damaged: list[Damage] = []
+    records = {point.key: store.read(point.key, damaged.append) for point in points}
+    for line in damage_lines(damaged):
+        console().print(line)
+    return [point for point in points if (record := records[point.key]) is None or record.status != "finished"]
+
+
+def starts(points: Sequence[Point]) -> list[Point]:
+    """The runs that compressed ones among the points start from, if they are neither among them nor finished."""
+    known = {point.key for point in points}
+    found = {point.uncompressed.key: point.uncompressed for point in points if point.config.is_compressed}
+    return [
+        point for key, point in found.items() if key not in known and not Store(point.config.results_dir).is_done(key)
+    ]
+
+
+def check(points: Sequence[Point], here: bool = True) -> None:
+    """Print what a person should know of the runs' data and weights; raise InputError for what cannot work.
+
+    here: whether this machine trains, so that its device and compiler count.
+    """
+    trained = [point for point in points if not point.config.is_compressed] + starts(points)
+    _print_remarks(point.config for point in points)
+    _check_weights(trained)
+    if here:
+        for config in {(point.config.device, point.config.train.kernels): point.config for point in points}.values():
+            check_machine(config)
+
+
+def check_machine(config: RunConfig) -> None:
+    """Raise InputError if this machine lacks the device, or the compiler of train.kernels=compiled."""
+    if config.device.startswith("cuda"):
+        count, number = len(machine.gpus()), int(config.device.partition(":")[2] or 0)
+        require(number < count, "device", f"auto, cpu or a GPU of this machine, which has {count}", config.device)
+    if config.train.kernels == "compiled" and slots(config, runs=1) == [None]:
+        try:
+            native.library()
+        except native.NoCompilerError as error:
+            raise InputError(f"train.kernels must be auto or torch here, got compiled: {error}") from error
+
+
+def print_dry_run(points: Sequence[Point], todo: Sequence[Point]) -> None:
+    """Print the points with their costs and whether they have finished."""
+    states = {point.key: "finished" for point in points} | {point.key: "to do" for point in todo}
+    print_table(dry_run_table(points, states, starts(todo)))
+
+
+def make_ready(points: Sequence[Point], todo: Sequence[Point]) -> None:
+    """Make the results of all points and the data of those to do ready: once, rather than in every worker.
+
+    Raises StoreError if results cannot be written, DataError if a data set cannot be had or does not fit its spec.
+    """
+    store = Store(points[0].config.results_dir)
+    store.check_writable()
+    for key in {point.key for point in points} - {point.key for point in todo}:
+        store.tidy(key)
+    for spec, data_dir in dict.fromkeys((point.config.data, point.config.data_dir) for point in todo):
+        skipped = data.prepare(spec, Path(data_dir))
+        if skipped:
+            console().print(f"unreadable images left out, as data.on_corrupt=skip has it: {skipped:,}")
+
+
+def _print_remarks(configs: Iterable[RunConfig]) -> None:
+    """Print what is left out of the image folders. Raises DataError if one cannot be used, or does not fit its spec."""
+    specs = dict.fromkeys(config.data for config in configs)
+    for line in dict.fromkeys(line for spec in specs for line in data.remarks(spec)):  # which may share a folder
+        console().print(line)
+
+
+def _check_weights(points: Sequence[Point]) -> None:
+    """Print what a person should know of files of weights. Raises InputError for one that does not fit its point."""
+    describe = functools.cache(weights_file.describe)
+    names = labels(points)
+    said: dict[str, None] = {}
+    for point in points:
+        try:
+            said |= dict.fromkeys(check_weights(point.config, describe))
+        except InputError as error:
+            raise InputError(f"{names[point.key]}: {error}" if len(points) > 1 else str(error)) from error
+    for line in said:
+        console().print(line)

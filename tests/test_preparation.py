@@ -1,0 +1,77 @@
+"""What would fail every run is refused once, before anything trains: one line and exit code 2."""
+
+import re
+
+import pytest
+
+from fire import machine, native
+from fire.errors import InputError
+from sweep import preparation
+from sweep.preparation import check, check_machine
+from tests.sweeping import TINY, answered, config, point
+
+
+@pytest.fixture
+def no_gpus(monkeypatch):
+    monkeypatch.setattr(machine, "gpus", list)
+
+
+@pytest.fixture
+def no_compiler(monkeypatch):
+    def library() -> None:
+        raise native.NoCompilerError("there is no C++ compiler")
+
+    monkeypatch.setattr(native, "library", library)
+    monkeypatch.setattr(native, "available", lambda: False)
+
+
+@pytest.mark.parametrize("mode", [("-m", "seed=0,1"), (), ("experiment=search", "search.first=[]")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("device=cuda", "device must be auto, cpu or a GPU of this machine, which has 0, got 'cuda'"),
+        ("train.kernels=compiled", "train.kernels must be auto or torch here, got compiled: there is no C++ compiler"),
+        ("data.classes=11", "data.classes must be 10 for digits, got 11"),
+        ("data.validation=5000", "data.validation must be below the 1438 training images there are, such as 0.1 for"),
+        ("train.weights=/nowhere.safetensors", "train.weights must be a readable file, got '/nowhere.safetensors'"),
+    ],
+)
+def test_what_would_fail_every_run(mode, setting, message, tmp_path, no_gpus, no_compiler):
+    places = (f"data_dir={tmp_path}/data", f"results_dir={tmp_path}/results")
+    code, _, err = answered(*mode, *TINY, "arch.fires=2", setting, *places)
+    assert code == 2
+    assert re.fullmatch(r"sweep: [^\n]+\n", err), err
+    assert message in err
+    assert not list(tmp_path.glob("results/*/config.yaml")), "no run has begun"
+
+
+@pytest.mark.parametrize(("device", "fits"), [("cuda", True), ("cuda:1", True), ("cuda:2", False), ("auto", True)])
+def test_a_gpu_is_one_that_the_machine_has(device, fits, monkeypatch):
+    monkeypatch.setattr(machine, "gpus", lambda: ["0", "1"])
+    made = config(*TINY, f"device={device}")
+    if fits:
+        check_machine(made)
+    else:
+        with pytest.raises(InputError, match="a GPU of this machine, which has 2, got 'cuda:2'"):
+            check_machine(made)
+
+
+def test_compiled_kernels_are_asked_for_on_processors_only(monkeypatch, no_compiler):
+    monkeypatch.setattr(machine, "gpus", lambda: ["0"])
+    check_machine(config(*TINY, "train.kernels=compiled", "device=cuda"))
+    with pytest.raises(InputError, match="no C\\+\\+ compiler"):
+        check_machine(config(*TINY, "train.kernels=compiled", "device=cpu"))
+
+
+def test_runs_of_another_machine_need_nothing_of_this_one(monkeypatch, no_gpus):
+    points = [point(*TINY, "device=cuda")]
+    check(points, here=False)
+    with pytest.raises(InputError):
+        check(points)
+
+
+def test_each_machine_is_looked_at_once(monkeypatch):
+    looked: list[str] = []
+    monkeypatch.setattr(preparation, "check_machine", lambda config: looked.append(config.device))
+    check([point(*TINY, f"seed={seed}") for seed in range(5)])
+    assert looked == ["auto"]
