@@ -19,22 +19,37 @@ from typing import BinaryIO
 from fire.errors import InputError
 
 
+class WriteError(OSError):
+    """A file cannot be written, as on a full disk. It has the file's name, which an OSError of writing lacks."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Write a file that appears under its name only when it is complete and on the disk.
 
     A process killed at any moment leaves the former file, or none; other processes never see a part of it.
+    Raises WriteError if the disk is full or the folder is read-only; the former file stays.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _naming(path):
+        try:
+            with open(temporary, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_directory(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn an OSError into a WriteError that names the file."""
     try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_directory(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        raise WriteError(error.errno, error.strerror, str(path)) from error
 
 
 def read(path: Path, most: int = 2**30) -> bytes:
@@ -61,6 +76,12 @@ def write(path: Path, content: bytes | str) -> None:
     """Write the whole file at once, as `replacing` does."""
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def append(path: Path, text: str) -> None:
+    """Add the text to the file, which is made if need be. Raises WriteError if that is not possible."""
+    with _naming(path), open(path, "ab", buffering=0) as file:  # a buffer would be written again when it is closed
+        file.write(text.encode(errors="backslashreplace"))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from fire import machine
 from sweep.config import RunConfig
 from sweep.display import Display
+from sweep.exits import described
 from sweep.plan import Planner, Point
 from sweep.store import Record, Store
 
@@ -209,7 +210,7 @@ def _work(config: RunConfig, slot: str | None, connection: Connection) -> None:
         run(config, connection.send)
     except Exception as error:  # the launcher shows why there is no record
         with contextlib.suppress(OSError):
-            connection.send(f"{type(error).__name__}: {error}")
+            connection.send(described(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}")
         raise SystemExit(BUSY if isinstance(error, BusyError) else 1) from error
 
 

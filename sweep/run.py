@@ -19,7 +19,7 @@ from fire.checkpoints import CheckpointError
 from fire.compress import container, methods
 from fire.compress.levels import Compressed, values
 from fire.errors import InputError, TrainingError
-from fire.files import locked, write
+from fire.files import WriteError, append, locked, write
 from fire.header import Preprocessing
 from fire.latency import latency
 from fire.progress import Epoch, Note, Progress
@@ -41,7 +41,8 @@ def run(config: RunConfig, report: Report = lambda news: None, *, wait: bool = F
     """Train the network of the configuration unless its run has finished; its record, which is in the store.
 
     A failure becomes a record with status "failed", leaving off at config.stop_epoch one with "stopped". Raises
-    BusyError if another process is at it, unless told to wait for its end; StoreError if the results cannot be written.
+    BusyError if another process is at it, unless told to wait for its end; StoreError or WriteError if the results
+    cannot be written, and then leaves no record.
     """
     store = Store(config.results_dir)
     store.check_writable()
@@ -57,8 +58,7 @@ def run(config: RunConfig, report: Report = lambda news: None, *, wait: bool = F
             store.tidy(key)
             return record
         write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(_content(config) | {"seed": config.seed})))
-        with open(folder / "log", "a") as log:
-            record = _attempt(config, folder, report, lambda line: print(origin.now(), line, file=log, flush=True))
+        record = _attempt(config, folder, report, lambda line: append(folder / "log", f"{origin.now()} {line}\n"))
         store.write(record)
         if record.status == "finished":  # a run that was stopped goes on from its checkpoint
             store.tidy(key)
@@ -89,6 +89,8 @@ def _attempt(config: RunConfig, folder: Path, report: Report, log: Log) -> Recor
         for name, value in result.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise TrainingError(f"{name} must be finite, got {value}")
+    except WriteError:  # the disk is full: no fault of the run, which the next launch goes on with
+        raise
     except Exception as error:  # whatever stops one run must not stop the sweep; the record tells
         expected = isinstance(error, InputError | TrainingError)
         message = " ".join((str(error) if expected else f"{type(error).__name__}: {error}").split())  # one line

@@ -25,6 +25,7 @@ from sweep import curves, typed
 
 FORMAT = 1
 WEIGHTS, COMPRESSED, CHECKPOINT = "weights.safetensors", "network.fcn", "checkpoint.pt"
+LEAST_SPACE = 2**16  # bytes: of a record, a curve and a log; an empty file can be made on a full disk, too
 Status = Literal["finished", "failed", "stopped"]
 
 
@@ -145,12 +146,17 @@ class Store:
         self.root = Path(root)
 
     def check_writable(self) -> None:
-        """Raise StoreError unless files can be written."""
+        """Raise StoreError unless files can be written, of LEAST_SPACE bytes."""
         probe = self.root / ".writable"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            probe.write_bytes(b"")
-            probe.unlink(missing_ok=True)
+            try:
+                with open(probe, "wb") as file:
+                    file.write(bytes(LEAST_SPACE))
+                    file.flush()
+                    os.fsync(file.fileno())
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError as error:
             found = f"{str(self.root)!r} ({error.strerror})"
             raise StoreError(f"results_dir must be a writable directory, got {found}") from error

@@ -1,15 +1,20 @@
 """Runs whose process dies at any of its file operations, and searches over what such runs leave."""
 
 import dataclasses
+import errno
+import os
+import resource
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sweep import store
 from sweep.config import RunConfig
+from sweep.exits import described
 from sweep.preparation import make_ready, unfinished
 from sweep.run import run
-from sweep.store import Record, Store, Sweep
+from sweep.store import Record, Store, StoreError, Sweep
 from tests.crashing import Died, operations
 from tests.sweeping import TINY, point, write_curve
 from tests.test_search_best import record_of
@@ -62,6 +67,46 @@ def test_a_run_that_dies_at_any_file_operation_ends_as_if_it_had_not(data_dir, t
         for config in launches(results, data_dir):
             run(config)
         assert left(results) == expected, f"died before {operation}, number {number}"
+
+
+def full() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_named_wherever_it_strikes_and_is_no_failure_of_the_run(data_dir, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        whole = operations(patch, tmp_path / "whole")
+        run(launches(tmp_path / "whole", data_dir)[-1])
+    places = [whole.done.index(operation) for operation in dict.fromkeys(whole.done) if "unlink" not in operation]
+    assert len(places) >= 12, "six files are opened, five renamed, and the store is tried out"
+    for number in places:
+        config = launches(tmp_path / str(number), data_dir)[-1]
+        with monkeypatch.context() as patch:
+            operations(patch, tmp_path / str(number), limit=number, fail=full)
+            with pytest.raises((OSError, StoreError), match="No space left") as caught:
+                run(config)
+        line = str(caught.value) if isinstance(caught.value, StoreError) else described(caught.value)
+        assert str(tmp_path / str(number)) in line, whole.done[number]
+        assert list(Store(config.results_dir).keys()) == []
+
+
+@pytest.mark.parametrize(
+    ("most_bytes", "file"), [(2**15, "results_dir must be a writable"), (100, "config.yaml"), (4096, "checkpoint.pt")]
+)
+def test_a_write_that_the_system_refuses_names_its_file(most_bytes, file, data_dir, tmp_path, monkeypatch):
+    config = launches(tmp_path / "whole", data_dir)[-1]
+    run(config)  # now the data is decoded
+    if most_bytes < 2**15:
+        monkeypatch.setattr(store, "LEAST_SPACE", 1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
+    try:
+        with pytest.raises((OSError, StoreError), match="File too large") as caught:
+            run(replace(config, results_dir=str(tmp_path / "results")))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert file in str(caught.value)
+    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".tmp" or path.name == ".writable"]
 
 
 def test_a_search_does_not_ask_again_for_what_a_record_has_although_curves_lost_rows(tmp_path):
