@@ -42,6 +42,7 @@ class Choice:
         finished = int((runs["status"] == "finished").sum())
         when = f", launched {self.sweep.launched}" if self.sweep.launched else ""
         lines = [f"sweep {self.sweep.name} in {folder}{when}: {finished} of {len(self.sweep.keys)} runs finished"]
+        lines += [f"overrides: {' '.join(self.sweep.overrides)}"] if self.sweep.overrides else []
         lines += [f"others in {folder}: {', '.join(self.others)}"] if self.others else []
         return "\n".join(lines)
 

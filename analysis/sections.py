@@ -91,7 +91,7 @@ def figures_of(runs: pd.DataFrame, along: Sequence[str], name: str) -> list[Show
     if (finished["compress"] != "none").any():
         return [Shown(name=name, text="Accuracy over the size of the file", figure=file_size.figure(runs, along))]
     if len(along) == 1 and pd.api.types.is_numeric_dtype(finished[along[0]]):
-        text = f"Accuracy over size along {curve.NAMES.get(along[0], along[0])}"
+        text = f"Accuracy along {curve.NAMES.get(along[0], along[0])}"
         return [Shown(name=name, text=text, figure=curve.figure(runs, along[0]))]
     if list(along) == ["bypass"] and finished["bypass"].notna().all():
         return [Shown(name=name, text="Accuracy of the kinds of bypass", figure=bypass.figure(runs))]

@@ -134,7 +134,8 @@ def data_of(runs: pd.DataFrame) -> str:
 
 def epochs_of(runs: pd.DataFrame) -> str:
     """The numbers of epochs: "3/5 epochs"."""
-    return f"{'/'.join(f'{count:g}' for count in sorted(runs['train.epochs'].unique()))} epochs"
+    counts = sorted(runs["train.epochs"].unique())
+    return f"{'/'.join(f'{count:g}' for count in counts)} epoch{'' if counts == [1] else 's'}"
 
 
 def counted(number: int, noun: str) -> str:

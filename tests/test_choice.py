@@ -60,6 +60,7 @@ def test_the_newest_sweep_is_shown_whatever_its_overrides(override, checkout):
     assert names(choice) == [(f"sr_{override}", ("sr", "sr_seed=1"))]
     assert str(choice).splitlines() == [
         f"sweep sr_{override} in {checkout}/results, launched 2026-02-02T00:00:00+00:00: 1 of 1 runs finished",
+        f"overrides: {override}",
         f"others in {checkout}/results: sr, sr_seed=1",
     ]
     launch(own, "sr", launched="2026-02-03T00:00:00+00:00")

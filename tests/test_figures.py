@@ -77,6 +77,32 @@ def test_the_curve_shows_values_along_the_top_and_the_paper_in_its_own_panel(sto
     assert {"0.25", "0.5", "0.125", "1", "ImageNet, as published (figure 3)"} <= set(texts)
 
 
+def test_what_does_not_change_the_size_is_itself_the_axis(store):  # noqa: F811
+    for key, lr in (("a", 0.01), ("b", 0.1), ("c", 1.0)):
+        run = record(key)
+        store.write(dataclasses.replace(run, train=run.train | {"lr": lr}))
+    with style.style():
+        figure = curve.figure(read(store.root).runs, "train.lr")
+        texts = drawn(figure)
+    (ax,) = figure.axes
+    assert [line.get_xdata().tolist() for line in ax.get_lines()] == [[0.01, 0.1, 1.0]]
+    assert ax.get_xlabel() == "train.lr"
+    assert {"0.01", "0.1", "1"} <= set(texts)
+
+
+def test_one_epoch_is_one_tick():
+    row = Epoch(epoch=1, lr=1, train_loss=1, validation_loss=1, validation_top1=0.5, train_seconds=1, seconds=1)
+    with style.style():
+        figure = training.figure({"a": "sr 1"}, {"a": (row,)})
+        drawn(figure)
+    for ax in figure.axes:
+        assert [
+            tick.label1.get_text()
+            for tick in ax.xaxis.get_major_ticks()
+            if ax.viewLim.x0 < tick.get_loc() < ax.viewLim.x1
+        ] == ["1"]
+
+
 def test_nothing_is_cut_off(store):  # noqa: F811
     runs = read(store.root).runs
     with style.style():

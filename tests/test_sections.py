@@ -108,7 +108,7 @@ def test_what_is_varied_decides_the_figure(store):  # noqa: F811
     def texts(*along: str) -> list[str]:
         return [shown.text for shown in sections.figures_of(runs, along, "name")]
 
-    assert texts("sr") == ["Accuracy over size along squeeze ratio (SR)"]
+    assert texts("sr") == ["Accuracy along squeeze ratio (SR)"]
     assert texts("bypass") == ["Accuracy of the kinds of bypass"]
     assert texts("sr", "bypass") == ["Accuracy over size"]
     assert texts() == texts("fires") == [], "a single network"

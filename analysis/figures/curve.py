@@ -62,22 +62,33 @@ def paper_info(metaparameter: str) -> Info:
 
 
 def draw(info: Info, ax: Axes, color: str = BLUE) -> None:
-    """Accuracy over size, the metaparameter's values along the top, as in the paper's figure 3."""
+    """Accuracy over size, the metaparameter's values along the top, as in the paper's figure 3.
+
+    A metaparameter that does not change the size, such as a learning rate, is itself the horizontal axis.
+    """
+    over_size = len(set(info.size_mib)) > 1
+    places = info.size_mib if over_size else info.values
     accuracy = np.array(info.accuracy)
     spread = np.array([accuracy - info.low, info.high - accuracy])
     if np.isfinite(spread).any():
-        ax.errorbar(
-            info.size_mib, accuracy, yerr=np.nan_to_num(spread), fmt="none", ecolor=color, elinewidth=1.2, capsize=3
-        )
-    ax.plot(info.size_mib, accuracy, marker="o", color=color, linewidth=1.8, markersize=6)
-    ax.set_xlabel("size of the fp32 parameters, MiB")
+        ax.errorbar(places, accuracy, yerr=np.nan_to_num(spread), fmt="none", ecolor=color, elinewidth=1.2, capsize=3)
+    ax.plot(places, accuracy, marker="o", color=color, linewidth=1.8, markersize=6)
     ax.set_ylabel(f"{info.metric} accuracy, %")
     ax.set_title(info.title)
-    ax.set_xlim(0, max(info.size_mib) * 1.07)
     set_accuracy_limits(ax, (*info.accuracy, *info.low, *info.high))
+    name = NAMES.get(info.metaparameter, info.metaparameter)
+    if not over_size:
+        if min(places) > 0 and max(places) > 10 * min(places):
+            ax.set_xscale("log")
+        ax.set_xticks(places, [_value(info.metaparameter, value) for value in info.values])
+        ax.minorticks_off()
+        ax.set_xlabel(name)
+        return
+    ax.set_xlabel("size of the fp32 parameters, MiB")
+    ax.set_xlim(0, max(info.size_mib) * 1.07)
     top = ax.secondary_xaxis("top")
     top.set_xticks(info.size_mib, [_value(info.metaparameter, value) for value in info.values])
-    top.set_xlabel(NAMES.get(info.metaparameter, info.metaparameter))
+    top.set_xlabel(name)
     for size in info.size_mib:
         ax.axvline(size, color="#eeeeee", linewidth=0.8, zorder=0)
     ax.grid(visible=False, axis="x")

@@ -45,7 +45,7 @@ def draw(info: Info, accuracy_ax: Axes, loss_ax: Axes) -> None:
     for ax, name in ((accuracy_ax, "validation top-1 accuracy, %"), (loss_ax, "training loss, nats")):
         ax.set_xlabel("epoch")
         ax.set_ylabel(name)
-        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, min_n_ticks=1))
     loss_ax.legend(bbox_to_anchor=(1.02, 1), loc="upper left", borderaxespad=0, fontsize=9)
 
 
