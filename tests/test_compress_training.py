@@ -232,6 +232,17 @@ def test_a_higher_price_leaves_fewer_bits(trained, shrink):
     assert dear < 0.8 * cheap
 
 
+def test_tensors_that_no_method_would_compress_are_refused(narrow, shrink):
+    network = fold(build(narrow, channels=1))
+    network.fire2.scale = nn.Parameter(torch.ones(()))
+    with pytest.raises(SpecError, match=r"network must be of convolutions and linear .* only, got \['fire2.scale'\]"):
+        shrink(network, ENTROPY)
+    network = fold(build(narrow, channels=1))
+    network.conv1.bias = None
+    with pytest.raises(SpecError, match=r"layers with weight and bias only, got \['conv1.bias'\]"):
+        shrink(network, DEEP)
+
+
 @pytest.mark.parametrize("method", ["deep_compression", "entropy"])
 def test_grouped_convolutions_and_linear_layers(method, shrink, data_set_of):
     images = np.random.default_rng(0).integers(256, size=(16, 1, 16, 16), dtype=np.uint8)
