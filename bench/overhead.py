@@ -67,7 +67,7 @@ def load_seconds(folder: Path, runs: int) -> float:
 def run_seconds(data_dir: str) -> float:
     """What a run takes of a warm worker beside its training steps and its evaluations."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.__main__", "sweep.run", "torch._dynamo"])  # as sweep/launcher.py does
+    context.set_forkserver_preload(["bench.__main__", "sweep.preloaded"])  # as sweep/forkserver.py does
     beside = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(5):

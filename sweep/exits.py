@@ -59,6 +59,8 @@ def guarded(program: str, command: Callable[[], None], resumes: str = "") -> Non
             stop(program, str(error), error.code)
         sys.exit(error.code)
     except KeyboardInterrupt:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)  # once more ends the process at once, without a traceback
         stop(program, "interrupted" + resumes, INTERRUPTED)
 
 

@@ -1,7 +1,6 @@
 """The local launcher: a process a run, so many at a time; the death of one costs only its run."""
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import threading
@@ -17,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from fire import machine
+from sweep import forkserver
 from sweep.config import RunConfig
 from sweep.display import Display
 from sweep.exits import described
@@ -74,7 +74,7 @@ def slots(config: RunConfig, runs: int) -> list[str | None]:
     # cuda:1 is the second of the GPUs that this process may use, whatever its name.
     gpus = [name for i, name in enumerate(machine.gpus()) if config.device in ("auto", "cuda", f"cuda:{i}")]
     on_cores = config.workers or max(1, machine.cores() // (config.threads or 1))
-    places: list[str | None] = [*gpus] * config.runs_per_gpu or [None] * on_cores
+    places: list[str | None] = [*gpus] * min(config.runs_per_gpu, runs) or [None] * min(on_cores, runs)
     return places[: min(config.workers or len(places), runs)]
 
 
@@ -92,9 +92,7 @@ class _Pool:
     """The runs of a launch, each in a process of its own."""
 
     def __init__(self, source: Source, places: list[str | None], display: Display) -> None:
-        self._context = multiprocessing.get_context("forkserver")
-        # What every run imports, once: also the command itself, and torch._dynamo, which the first optimizer imports.
-        self._context.set_forkserver_preload(["sweep.__main__", "sweep.run", "torch._dynamo"])
+        self._context = forkserver.context()
         self._source = source
         self._has_more = True  # as far as is known: asked again when a run has ended
         self._again: list[RunConfig] = []  # killed once
@@ -135,7 +133,7 @@ class _Pool:
     def _start(self, config: RunConfig, slot: str | None) -> None:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(config, slot, theirs), name=config.key)
-        process.start()
+        forkserver.start(process)
         theirs.close()
         deadline = time.monotonic() + config.timeout if config.timeout else float("inf")
         self._running[ours] = _Running(process, config, slot, deadline)

@@ -1,10 +1,12 @@
 """Sweeps whose processes are killed: only the epoch at hand is lost, and nothing stays behind."""
 
+import contextlib
 import os
 import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +20,7 @@ from fire import machine
 from fire.files import locked
 from sweep.launcher import slots
 from sweep.store import Store
-from tests.sweeping import TINY, command, finish, point, start
+from tests.sweeping import ROOT, TINY, command, finish, point, start
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 
@@ -135,6 +137,63 @@ def test_a_run_that_was_killed_once_goes_on_at_once(data_dir, tmp_path):
     assert (results / KEYS[1] / "log").read_text().count(" start, ") == 2
 
 
+def fork_server(process: subprocess.Popen[str]) -> int:
+    """The process that workers are to be forked from, as soon as it is there: it has not imported torch yet."""
+    found: set[int] = set()
+
+    def appears() -> bool:
+        for pid in session(process.pid):
+            with contextlib.suppress(OSError):
+                if "multiprocessing.forkserver" in Path(f"/proc/{pid}/cmdline").read_text():
+                    found.add(pid)
+        return bool(found)
+
+    assert wait_until(appears)
+    return found.pop()
+
+
+@pytest.fixture
+def long_tmpdir(tmp_path, monkeypatch):
+    """A TMPDIR below which no socket can have a name."""
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+
+
+@pytest.mark.usefixtures("long_tmpdir")
+@pytest.mark.parametrize(
+    ("number", "code", "message"),
+    [
+        (signal.SIGINT, 130, "sweep: interrupted; the same command goes on from the last epochs\n"),
+        (signal.SIGKILL, 1, "sweep: the process that workers are forked from died; the same command goes on from the "),
+    ],
+)
+def test_the_first_seconds_end_in_a_line_whatever_happens(number, code, message, data_dir, tmp_path):
+    process = launch(data_dir, tmp_path / "results")
+    try:
+        server = fork_server(process)
+        time.sleep(0.3)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal sends Ctrl-C
+        else:
+            os.kill(server, number)
+    finally:
+        outcome = finish(process)
+    assert outcome[0] == code
+    assert outcome[2].startswith(message)
+    assert outcome[2].count("\n") == 1
+    assert wait_until(lambda: not session(process.pid), seconds=20), "orphans"
+
+
+def test_a_second_interrupt_at_the_exit_says_nothing():
+    program = "import os, signal, sys; from sweep import exits\n"
+    program += "def interrupt(*_): os.kill(os.getpid(), signal.SIGINT)\n"
+    program += "import atexit; atexit.register(interrupt)\n"
+    program += "exits.main('sweep', interrupt)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "sweep: interrupted\n")
+
+
 def test_a_run_is_stopped_when_its_time_is_over_and_goes_on_later(data_dir, tmp_path):
     results = tmp_path / "results"
     arguments = ("-m", *LONG, f"data_dir={data_dir}", f"results_dir={results}")
@@ -171,6 +230,8 @@ def test_a_run_out_of_memory_is_tried_twice(data_dir, tmp_path):
         ({"device": "cpu"}, "0,2", [None] * 3),
         ({"device": "cuda:1", "runs_per_gpu": 2}, "0,1", ["1", "1"]),
         ({"device": "cuda:1"}, "2,3", ["3"]),
+        ({"workers": 10**12}, "", [None] * 5),
+        ({"workers": 10**12, "runs_per_gpu": 10**12}, "0,2", ["0", "2", "0", "2", "0"]),
     ],
 )
 def test_places_for_runs(options, visible, expected, monkeypatch):

@@ -62,7 +62,7 @@ class SearchSweeper(StoreSweeper):
             with runs_begun():
                 campaign.write_manifest()
                 with campaign.display:
-                    self.launcher.run(config, spec.budget_runs, campaign.next, campaign.display)
+                    self.launcher.run(config, min(spec.budget_runs, space.size), campaign.next, campaign.display)
                 campaign.print_summary()
 
     def planned(self, arguments: list[str]) -> tuple[SearchSpec, Space]:
