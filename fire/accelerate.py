@@ -48,7 +48,7 @@ def _faster(modules: list[nn.Module], compiled: bool) -> Iterator[nn.Module]:
             case [nn.Conv2d() as conv, nn.ReLU(), nn.MaxPool2d() as pool, *rest] if _known(*modules[:3]):
                 yield nn.Sequential(_Conv(conv), _NormPool(_norm(conv), pool, True, compiled))
             case [nn.Conv2d() as conv, nn.ReLU(), *rest] if _known(*modules[:2]):
-                yield _conv_relu(conv, compiled)
+                yield nn.Sequential(_Conv(conv), _NormReLU(_norm(conv), compiled))
             case [nn.Conv2d() as conv, *rest] if _known(conv) and _norm(conv) is None:
                 yield _Conv(conv)
             case [nn.Linear() as linear, nn.ReLU(), *rest] if _known(*modules[:2]):
@@ -62,18 +62,27 @@ def _faster(modules: list[nn.Module], compiled: bool) -> Iterator[nn.Module]:
         modules = rest
 
 
-KNOWN = (nn.Conv2d, NormedConv2d, nn.BatchNorm2d, nn.Identity, nn.ReLU, nn.MaxPool2d, nn.Linear, Fire)
-
-
 def _known(*modules: nn.Module) -> bool:
-    """Whether these compute what their types say: a hook may change their weights, inputs or outputs."""
-    return all(
-        type(part) in KNOWN
-        and not (part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks)
-        and (not isinstance(part, nn.MaxPool2d) or _rounds_up(part))
-        for module in modules
-        for part in module.modules()
-    )
+    """Whether these compute what their types say: subclasses and hooks may do something else."""
+    return not any(_has_hooks(module) for module in modules) and all(_is_as_built(module) for module in modules)
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return any(hooks)
+
+
+def _is_as_built(module: nn.Module) -> bool:
+    kind = type(module)
+    if isinstance(module, NormedConv2d):
+        return kind is NormedConv2d and type(module.norm) is nn.BatchNorm2d and _known(module.norm)
+    if isinstance(module, nn.MaxPool2d):
+        return kind is nn.MaxPool2d and _rounds_up(module)
+    if isinstance(module, Fire):
+        after = module.norm, module.relu_expand
+        kinds = (nn.BatchNorm2d, nn.ReLU), (nn.Identity, nn.ReLU)
+        return kind is Fire and tuple(map(type, after)) in kinds and _known(*after)
+    return kind in (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.Identity, nn.ReLU)
 
 
 def _rounds_up(pool: nn.MaxPool2d) -> bool:
@@ -138,17 +147,16 @@ class _NormPool(nn.Module):
         return F.relu_(y) if self.relu else y
 
 
-def _conv_relu(conv: nn.Conv2d, compiled: bool) -> nn.Module:
-    return nn.Sequential(_Conv(conv), _NormReLU(_norm(conv), compiled))
-
-
 class _Fire(nn.Module):
+    """(N, inputs, H, W) -> (N, e1x1 + e3x3, H, W)"""
+
     def __init__(self, fire: Fire, compiled: bool) -> None:
         super().__init__()
-        self.squeeze = _conv_relu(fire.squeeze, compiled)
+        self.squeeze = nn.Sequential(*_faster([fire.squeeze, fire.relu_squeeze], compiled))
         self.branches = nn.ModuleList(fire.branches)
         self.norm_relu = _NormReLU(fire.norm if isinstance(fire.norm, nn.BatchNorm2d) else None, compiled)
-        self.bypass = _conv_relu(fire.bypass, compiled) if isinstance(fire.bypass, nn.Conv2d) else fire.bypass
+        bypass = [] if fire.bypass is None else [fire.bypass, fire.relu_bypass]
+        self.bypass = nn.Sequential(*_faster(bypass, compiled)) if bypass else None
 
     def forward(self, x: Tensor) -> Tensor:
         squeezed = self.squeeze(x)

@@ -92,8 +92,28 @@ def activation(network: nn.Sequential) -> None:
     network.fire2.relu_expand = nn.SiLU()
 
 
+def without_relu(network: nn.Sequential) -> None:
+    network.fire2.relu_expand = network.fire3.relu_squeeze = network.fire4.relu_bypass = nn.Identity()
+    network.relu_conv5 = nn.Identity()
+
+
+def without_norm(network: nn.Sequential) -> None:
+    network.conv1.norm = network.fire2.norm = network.fire3.squeeze.norm = nn.Identity()
+
+
+def other_bypass(network: nn.Sequential) -> None:
+    network.fire4.bypass = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+    network.fire4.relu_bypass = nn.Conv2d(8, 16, 1)
+
+
+CHANGES = [
+    *(other_pool, cumulative_average, group_norm, without_scale, dilated, activation, without_relu, without_norm),
+    other_bypass,
+]
+
+
 @each_way
-@pytest.mark.parametrize("change", [other_pool, cumulative_average, group_norm, without_scale, dilated, activation])
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_network_that_was_changed_computes_what_it_computes(change, using):
     network = network_of(NORMED)
     change(network)
