@@ -29,6 +29,7 @@ from sweep.search.spec import SearchSpec
 from sweep.store import Record
 
 SCHEMAS = "schema"  # a group of its own: beside the presets they would be choices, and train=glob(*) find them
+MOST_MACS = 2**63
 DIGITS = 12  # of a number, that count
 PARTS = ("arch", "data", "train", "compress")
 # In sweep/ where the package is installed (pyproject.toml), beside it in a checkout.
@@ -81,6 +82,7 @@ class RunConfig(RunOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         for part in PARTS:
+            _require_moderate(part, getattr(self, part))
             object.__setattr__(self, part, _canonical(getattr(self, part)))
         agrees = self.arch.classes == self.data.classes
         require(agrees, "arch.classes", f"data.classes, {self.data.classes}", self.arch.classes)
@@ -94,9 +96,11 @@ class RunConfig(RunOptions):
 
     @property
     def cost(self) -> Cost:
-        """Cost of the network on this data; raises SpecError if the images are too small for it."""
+        """Cost of the network on this data; raises SpecError if the images are too small for it, or it is too large."""
         with in_part("data"):
-            return count(self.arch, self.data.image_size, self.data.channels)
+            cost = count(self.arch, self.data.image_size, self.data.channels)
+        require(cost.macs < MOST_MACS, "arch", "a network of less than 2^63 MACs an image", cost.macs)
+        return cost
 
     @property
     def is_compressed(self) -> bool:
@@ -138,6 +142,13 @@ def _differing(spec: Any) -> dict[str, Any]:
     return {
         field.name: value for field in dataclasses.fields(spec) if (value := getattr(spec, field.name)) != field.default
     }
+
+
+def _require_moderate(part: str, spec: Any) -> None:
+    """Raise SpecError for a whole number so large that records and tables could not hold what follows from it."""
+    for each in dataclasses.fields(spec):
+        value = getattr(spec, each.name)
+        require(not isinstance(value, int) or value < 2**31, f"{part}.{each.name}", "below 2^31", value)
 
 
 def _canonical(spec: Any) -> Any:

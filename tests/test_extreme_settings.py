@@ -69,6 +69,11 @@ def test_what_cannot_be_written_into_a_record_is_refused(spec):
                 replace(spec, **{name: value})
 
 
+def test_a_network_beyond_all_reason_is_refused(tiny):
+    with pytest.raises(SpecError, match=r"^arch must be a network of less than 2\^63 MACs an image, got \d+$"):
+        _ = replace(tiny, arch=replace(tiny.arch, base_e=2**31 - 1)).cost
+
+
 def test_rules_of_settings_that_may_be_0_say_so():
     for name in ("weight_decay", "muon_weight_decay"):
         with pytest.raises(SpecError, match=rf"^train\.{name} must be at least 0 and finite, got inf$"):
