@@ -1,6 +1,5 @@
 """python -m analysis RESULTS --out REPORT: every figure and table again, from the store alone."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -19,7 +18,7 @@ def main() -> None:
 
 def write(arguments: list[str]) -> None:
     """Write the report. Raises InputError or OSError where results or report cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m analysis", description="Figures, tables and a page from results.")
+    parser = exits.Parser(prog="python -m analysis", description="Figures, tables and a page from results.")
     parser.add_argument("results", type=Path, help="a directory of results, such as results or docs/results")
     parser.add_argument("--out", type=Path, default=Path("report"), help="where to write (default: report)")
     given = parser.parse_args(arguments)

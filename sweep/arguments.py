@@ -1,11 +1,9 @@
 """The command line of python -m sweep: flags wherever they stand, and overrides."""
 
-import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -13,6 +11,7 @@ from hydra.errors import HydraException
 
 from fire.errors import InputError, require
 from sweep.config import PARTS
+from sweep.exits import Parser
 from sweep.hydra_errors import one_line, shortened
 from sweep.overrides import as_typed
 from sweep.search.spec import quoted
@@ -64,14 +63,9 @@ class Arguments:
         return parsed
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"arguments must be KEY=VALUE or flags of --help: {message}")
-
-
 def parse(arguments: Sequence[str]) -> Arguments:
     """The arguments of a command line. Raises InputError for flags that do not exist, or lack their value."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--version", action="store_true")
     parser.add_argument("-m", "--multirun", action="store_true")

@@ -3,6 +3,7 @@
 Standard library only: analysis ends so too.
 """
 
+import argparse
 import io
 import os
 import shlex
@@ -98,6 +99,14 @@ def _with_other_data(program: str, error: MissingDataError) -> str:
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are InputError, not usage over several lines."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise InputError."""
+        raise InputError(f"arguments must be as --help shows them: {message}")
 
 
 class _Survivor(io.FileIO):

@@ -81,6 +81,8 @@ def _in_our_words(error: BaseException) -> str:
         return f"{key} must be a value, got null"
     if str(error).startswith("Config group override must be a string"):
         return "a group must be set to the name of one of its presets"
+    if key and re.match(r"Invalid value assigned: \w+ is not a ListConfig", str(error)):
+        return f"{key} must be a list in brackets, such as [a, b]"
     chosen = re.match(r"Invalid value (.*), expected one of \[(.*)\]", str(error))
     if key and chosen:
         return f"{key} must be one of {chosen[2]}, got {shortened(chosen[1])}"

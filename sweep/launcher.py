@@ -24,6 +24,7 @@ from sweep.plan import Planner, Point
 from sweep.store import Record, Store
 
 ATTEMPTS = 2  # of a run whose process was killed or ran out of memory
+LONGEST_WAIT = 86400.0  # seconds; the system's calls do not take any number of them
 BUSY = os.EX_TEMPFAIL  # exit code of a worker whose run another process is at
 OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError", "out of memory", "can't allocate memory")  # Python, CUDA, torch
 
@@ -110,7 +111,7 @@ class _Pool:
                 if not self._running:
                     return
                 seconds = min(running.deadline for running in self._running.values()) - time.monotonic()
-                for connection in wait(list(self._running), None if seconds == float("inf") else max(0.0, seconds)):
+                for connection in wait(list(self._running), min(max(0.0, seconds), LONGEST_WAIT)):
                     assert isinstance(connection, Connection)
                     self._hear(connection)
                 for running in self._running.values():

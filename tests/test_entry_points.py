@@ -213,6 +213,11 @@ def test_a_file_for_a_folder_or_a_folder_for_a_file(name, given, tmp_path):
     refused(name, path, given, tmp_path)
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_name_longer_than_file_systems_take(name, given, tmp_path):
+    refused(name, tmp_path / ("long" * 100), given, tmp_path)
+
+
 @pytest.mark.parametrize("name", [name for name in COMMANDS if not name.endswith(MADE)])
 def test_a_path_that_does_not_exist(name, given, tmp_path):
     refused(name, tmp_path / "missing", given, tmp_path)

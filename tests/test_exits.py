@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
-from fire.errors import DataError, MissingDataError
+from analysis.__main__ import write as analysis_command
+from fire.errors import DataError, InputError, MissingDataError
 from sweep.exits import BAD_INPUT, ELSEWHERE, FAILED, INTERRUPTED, NO_DATA, RunsError, guarded, runs_begun
+from sweep.search.__main__ import _main as search_command
 from sweep.store import Store
 from tests.sweeping import ROOT, TINY, point
 
@@ -63,6 +65,21 @@ def test_ctrl_c_while_a_command_imports_is_one_line(program, tmp_path):
     )
     err = process.communicate(timeout=120)[1]
     assert (process.returncode, err) == (-signal.SIGINT, "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "told"),
+    [
+        (search_command, ["worst"], "argument what: invalid choice: 'worst'"),
+        (search_command, ["best", "--size-bytes", "small"], "argument --size-bytes: invalid float value: 'small'"),
+        (analysis_command, [], "the following arguments are required: results"),
+        (analysis_command, ["results", "--nope"], "unrecognized arguments: --nope"),
+    ],
+)
+def test_arguments_that_do_not_exist_are_one_line(command, arguments, told):
+    with pytest.raises(InputError) as caught:
+        command(arguments)
+    assert str(caught.value).startswith(f"arguments must be as --help shows them: {told}")
 
 
 def raising(error: BaseException):

@@ -3,7 +3,6 @@
 Searches themselves are sweeps: python -m sweep experiment=search.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -21,7 +20,7 @@ def main() -> None:
 
 
 def _main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
+    parser = exits.Parser(
         prog="python -m sweep.search",
         description="The best network that was trained to the end, within bounds: chosen by its validation accuracy, "
         "the mean over seeds. For each data set one.",
