@@ -203,6 +203,10 @@ def test_a_second_launch_of_a_search_ends_at_once(tmp_path, monkeypatch):
         (["arch.sr=0.5,7"], "sweep: arch.sr must be in (0, 1], got 7.0"),
         (["seed=0,1"], "the space must be of networks and recipes, got 'seed'"),
         (["arch.sr=interval(0,1)"], "the space must be of lists of choices"),
+        (
+            ["arch.base_e=range(1,1e8)"],
+            "arch.base_e must be an axis of at most 10,000 choices, got",
+        ),
         (["compress.density=0.2"], "compress.density must be a setting that compress=none reads"),
         (["search.first_rung=3"], "search.first_rung must be below train.epochs, 3, got 3"),
         (["search.objectives=[macs]"], "search.objectives must be top1 or latency, with or without others, got "),

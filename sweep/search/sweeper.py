@@ -1,5 +1,6 @@
 """The sweeper of searches: what is asked for becomes a space, a history and a searcher; the launcher does the rest."""
 
+import itertools
 from dataclasses import replace
 
 from hydra.core.override_parser.types import Override
@@ -24,6 +25,7 @@ from sweep.search.spec import SearchSpec
 from sweep.store import Damage, Store, Sweep
 from sweep.sweepers import StoreSweeper, manifest
 
+MOST_CHOICES = 10_000  # of an axis: each is planned once
 PATIENCE = 0.2  # seconds: who looks for the holder of a lock holds it for a moment
 UNTOLD = {*EXECUTION, "search.budget_runs", "search.retry_failed"}  # a search with more budget is the same one
 
@@ -162,4 +164,7 @@ def _choices(override: Override) -> list[str]:
     require(not key.startswith("search."), key, "one value; a list stands in brackets", override.input_line)
     require(key.partition(".")[0] in PARTS, "the space", "of networks and recipes", key)
     require(override.is_discrete_sweep(), "the space", "of lists of choices", override.input_line)
-    return [canonical(f"{key}={value}").partition("=")[2] for value in override.sweep_string_iterator()]
+    choices = list(itertools.islice(override.sweep_string_iterator(), MOST_CHOICES + 1))  # a range may have billions
+    rule = f"an axis of at most {MOST_CHOICES:,} choices"
+    require(len(choices) <= MOST_CHOICES, key, rule, override.input_line)
+    return [canonical(f"{key}={value}").partition("=")[2] for value in choices]
