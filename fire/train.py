@@ -171,7 +171,7 @@ def train(
         found = f"the loss is {last.validation_loss:.4f} where ln {len(data.class_names)} = {chance:.4f}"
         if taken > FEW_STEPS:
             raise TrainingError(f"stuck at chance: after {taken} steps {found}; {_advice('change', network, spec)}")
-        warning = f"at chance after {taken} steps, which may be too few to learn: {found}"
+        warning = f"at chance after {taken} step{'s' * (taken > 1)}, which may be too few to learn: {found}"
     return Trained(
         network=kept,
         curve=tuple(curve),

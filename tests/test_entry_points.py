@@ -229,6 +229,14 @@ def test_a_path_without_permissions(name, given, tmp_path):
         refused(name, path, given, tmp_path)
 
 
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name.endswith("data.root")])
+def test_a_class_folder_without_permissions(name, given, tmp_path):
+    with mode(given["images"] / "val" / "1", 0):
+        code, _, err = outcome(name, given["images"], given, tmp_path)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert str(given["images"] / "val" / "1") in err
+
+
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name.endswith(("results_dir", "report", "a run"))])
 def test_a_read_only_folder_that_is_written(name, given, tmp_path):
     with mode(given[COMMANDS[name][1]], 0o555) as path:

@@ -61,6 +61,17 @@ def test_labels_tell_what_differs():
     assert names(["arch=squeezenet_narrow"], ["arch=alexnet_small"]) == ["arch=squeezenet_narrow", "arch=alexnet_small"]
 
 
+def test_labels_keep_whole_keys_where_the_last_part_tells_nothing():
+    rates = [["compress=entropy", f"train.lr={lr}", f"compress.lr={lr}", f"seed={10 * lr:.0f}"] for lr in (0.1, 0.2)]
+    assert names(*rates) == ["train.lr=0.1 compress.lr=0.1 seed=1", "train.lr=0.2 compress.lr=0.2 seed=2"]
+
+
+def test_labels_show_values_that_are_empty(tmp_path):
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"weights")
+    assert names(["train.weights="], [f"train.weights={path}"]) == ["weights=''", f"weights={path}"]
+
+
 PRUNED = "compress=deep_compression"
 
 
