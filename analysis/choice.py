@@ -16,7 +16,7 @@ OWN, COMMITTED = Path("results"), Path("docs") / "results"  # below the checkout
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Choice:
-    """A sweep with a finished run, and the names of the others of its experiment that were to choose from."""
+    """A sweep with a finished run, and the names of the other sweeps of its experiment, the newest first."""
 
     results: Results
     sweep: Sweep
@@ -54,8 +54,7 @@ def choose(
 
     All from one folder: the given one, or the first of <checkout>/results and <checkout>/docs/results that has one. Of
     the committed ones, the sweep without overrides comes first. Experiments without a sweep are left out.
-    sweep: the name of one to take instead of the newest of its experiment; of another experiment, it is taken alone.
-    Raises InputError if no sweep is left, or none has that name.
+    sweep: the name of the one to take, alone, instead of the newest. Raises InputError if there is none.
     """
     own, committed = Path(checkout) / OWN, Path(checkout) / COMMITTED
     folders = [Path(folder)] if folder is not None else [each for each in (own, committed) if each.is_dir()]
@@ -81,23 +80,18 @@ def _choices(
         key=lambda each: (plain_first and not each.overrides, each.launched or "", -len(each.overrides), each.name),
         reverse=True,
     )
-    named = next((each for each in newest if each.name == name), None)
-    if name is not None and named is None:
-        return ()
-    chosen = []
-    for experiment in experiments:
-        of_it = [each for each in newest if each.experiment == experiment]
-        chosen += [named] if named in of_it else of_it[:1]
-    if named is not None and named not in chosen:
-        chosen = [named]
+    if name is not None:
+        chosen = [each for each in newest if each.name == name]
+    else:
+        first = {each.experiment: each for each in reversed(newest)}
+        chosen = [first[experiment] for experiment in experiments if experiment in first]
     return tuple(
         Choice(
             results=results,
-            sweep=each,
-            others=tuple(o.name for o in newest if o.experiment == each.experiment and o is not each),
+            sweep=sweep,
+            others=tuple(each.name for each in newest if each.experiment == sweep.experiment and each is not sweep),
         )
-        for each in chosen
-        if each is not None
+        for sweep in chosen
     )
 
 

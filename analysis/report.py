@@ -2,7 +2,9 @@
 
 import hashlib
 import html
+import os
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -63,10 +65,15 @@ def _write_files(section: Section, out: Path) -> None:
 
 def _file_name(name: str) -> str:
     """The name, cut with a digest behind it if it is too long for a file."""
-    content = name.encode()
+    content = os.fsencode(name)
     if len(content) <= LONGEST_NAME:
         return name
     return f"{content[: LONGEST_NAME - 9].decode(errors='ignore')}-{hashlib.sha256(content).hexdigest()[:8]}"
+
+
+def _link(folder: str, name: str) -> str:
+    """The address of a file of the report, without its ending."""
+    return f"{folder}/{quote(os.fsencode(_file_name(name)), safe='=,+')}"
 
 
 def _page(runs: pd.DataFrame, parts: list[tuple[str, str]]) -> str:
@@ -94,11 +101,11 @@ def _page(runs: pd.DataFrame, parts: list[tuple[str, str]]) -> str:
 def _section_html(section: Section, anchor: str) -> str:
     parts = [f'<h2 id="{anchor}">{html.escape(section.title)}</h2>']
     for shown in section.figures:
-        source = html.escape(f"figures/{_file_name(shown.name)}")
+        source = _link("figures", shown.name)
         parts.append(f'<p><a href="{source}.png"><img src="{source}.svg" alt="{html.escape(shown.text)}"></a></p>')
     for name, frame in section.tables:
         rows = export.readable(frame).to_html(index=False, border=0)
-        link = html.escape(f"tables/{_file_name(name)}")
+        link = _link("tables", name)
         parts.append(f'<div class="scroll">{rows}</div>')
         parts.append(
             f'<p class="note">This table as <a href="{link}.csv">CSV</a>, <a href="{link}.md">Markdown</a></p>'

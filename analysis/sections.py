@@ -34,7 +34,7 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Section:
-    """A part of the report: figures, tables by their files' names, and notes, which stand below the tables."""
+    """A part of the report: figures, tables with their files' names, and notes below the tables."""
 
     title: str
     figures: tuple[Shown, ...] = ()
@@ -49,7 +49,7 @@ def of(results: Results) -> Iterator[Section]:
 
 
 def of_sweeps(results: Results) -> Iterator[Section]:
-    """A section a sweep or search that has a finished run: the paper's experiments first, then others by name."""
+    """A section for each sweep or search with a finished run: the paper's experiments first, then others by name."""
     known = list(TITLES)
 
     def place(sweep: Sweep) -> tuple[int, str]:

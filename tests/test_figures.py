@@ -1,5 +1,8 @@
 import dataclasses
+import html
+import os
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pandas as pd
@@ -123,13 +126,16 @@ def test_a_dollar_sign_in_results_is_no_formula(text):
 
 
 def test_the_report_links_only_to_files_that_exist(store, tmp_path):  # noqa: F811
+    for name in ("a#b?c%20d&e", 'quote"quote', "\udcff"):  # the last is a file's name that is no UTF-8
+        store.write_sweep(Sweep(name=name, varied=("arch.sr",), points=(({}, "a"), ({}, "c"))))
     page = report.write(read(store.root), tmp_path / "report").read_text()
-    links = [part.split('"')[0] for mark in ('src="', 'href="') for part in page.split(mark)[1:]]
+    links = [html.unescape(part.split('"')[0]) for mark in ('src="', 'href="') for part in page.split(mark)[1:]]
     files = [link for link in links if not link.startswith("#")]
-    assert len(files) > 5
-    assert all((tmp_path / "report" / link).is_file() for link in files)
+    assert len(files) > 15
+    assert all((tmp_path / "report" / os.fsdecode(unquote_to_bytes(link))).is_file() for link in files)
+    assert not [link for link in files if set(link) & set('#?&"')]
     assert all(f'id="{link[1:]}"' in page for link in links if link not in files)
-    assert "diverged" in page  # the failed run is told
+    assert "diverged" in page, "the failed run is listed"
 
 
 def test_the_report_does_not_average_over_data_sets_of_one_name(store, tmp_path):  # noqa: F811
