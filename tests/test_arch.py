@@ -224,7 +224,11 @@ def test_alexnet_values_out_of_range_are_refused(fields, message):
         (DataSpec, {"name": "image_folder"}, "data.root must be a folder for image_folder, got None"),
         (DataSpec, {"channels": 2}, "data.channels must be 1 or 3, got 2"),
         (DataSpec, {"image_size": 29}, "data.image_size must be in [1, data.stored_size], got 29"),
-        (DataSpec, {"validation": 0}, "data.validation must be at least 1, got 0"),
+        (
+            DataSpec,
+            {"validation": 0},
+            "data.validation must be a whole number of images, or a fraction between 0 and 1, got 0",
+        ),
         (DataSpec, {"on_corrupt": "cry"}, "data.on_corrupt must be one of error, skip, got 'cry'"),
         (TrainSpec, {"lr": math.inf}, "train.lr must be above 0 and finite, got inf"),
         (TrainSpec, {"lr": 0.0}, "train.lr must be above 0 and finite, got 0.0"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.search.__main__ import main as search_main
+from sweep.search.__main__ import answer
 from sweep.store import Damage, Record, Store, Sweep
 from tests.sweeping import ROOT, command, point, write_curve
 from tests.test_search_best import record_of
@@ -211,11 +211,6 @@ def test_every_published_file_can_be_read():
     assert found == []
 
 
-def search_best(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["sweep.search", "best", str(store.root)])
-    search_main()
-
-
 def test_the_best_network_is_found_beside_damaged_records(store, monkeypatch, capsys):
     config = point("data=digits").config
     store.write(record_of(config, 0.75))
@@ -224,7 +219,7 @@ def test_the_best_network_is_found_beside_damaged_records(store, monkeypatch, ca
     for path in damaged:
         path.parent.mkdir()
         nested(path)
-    search_best(store, monkeypatch)
+    answer(["best", str(store.root)])
     out, err = capsys.readouterr()
     assert config.key in out
     lines = err.splitlines()

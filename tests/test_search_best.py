@@ -2,7 +2,6 @@
 
 import dataclasses
 import shlex
-import sys
 
 import pytest
 
@@ -30,14 +29,13 @@ def record_of(run: RunConfig, top1: float) -> Record:
 
 
 @pytest.fixture
-def told(tmp_path, monkeypatch, capsys):
-    """What the command tells of runs with these accuracies."""
+def told(tmp_path, capsys):
+    """What the command prints about runs with these accuracies."""
 
     def tell(runs: dict[RunConfig, float], *arguments: str) -> str:
         for run, top1 in runs.items():
             Store(tmp_path).write(record_of(run, top1))
-        monkeypatch.setattr(sys, "argv", ["best", "best", str(tmp_path), *arguments])
-        command._main()
+        command.answer(["best", str(tmp_path), *arguments])
         return capsys.readouterr().out
 
     return tell

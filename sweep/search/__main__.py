@@ -16,10 +16,11 @@ from sweep.store import Damage, Store
 
 def main() -> None:
     """Run the command."""
-    exits.main("sweep.search", lambda: _main(sys.argv[1:]))
+    exits.main("sweep.search", lambda: answer(sys.argv[1:]))
 
 
-def _main(arguments: list[str]) -> None:
+def answer(arguments: list[str]) -> None:
+    """Print what the arguments ask for. Raises InputError if there is no such network."""
     parser = exits.Parser(
         prog="python -m sweep.search",
         description="The best network that was trained to the end, within bounds: chosen by its validation accuracy, "
