@@ -48,10 +48,12 @@ def _answer(argv: list[str]) -> None:
         cfg = _composed(app, given)
         if given.help:
             print(usage.text(cfg, CONF, *([Path(given.config_dir)] if given.config_dir else [])))
-        elif given.shown:
+            return
+        if given.shown:
             _print_part(cfg, given)
-        elif given.multirun or cfg.hydra.mode == RunMode.MULTIRUN or cfg.hydra.sweeper.params:
-            _check_plugins(cfg)
+            return
+        _check_plugins(cfg)
+        if given.multirun or cfg.hydra.mode == RunMode.MULTIRUN or cfg.hydra.sweeper.get("params"):
             overrides = [*given.composed, "hydra.mode=MULTIRUN"]
             app.multirun(config_name=ROOT_CONFIG, task_function=_task, overrides=overrides)
         else:
@@ -76,7 +78,7 @@ def _composed(app: Any, given: Arguments) -> DictConfig:
 
 
 def _check_plugins(cfg: DictConfig) -> None:
-    """Raise InputError unless sweeper and launcher are such, and the sweeper's parameters are overrides."""
+    """Raise InputError unless Hydra's plugins are such, and the sweeper's parameters are overrides."""
     for name, kind in (("sweeper", Sweeper), ("launcher", Launcher)):
         node = cfg.hydra[name]
         target = node.get("_target_") if isinstance(node, DictConfig) else node
@@ -86,6 +88,9 @@ def _check_plugins(cfg: DictConfig) -> None:
             chosen = None
         fits = isinstance(chosen, type) and issubclass(chosen, kind)
         require(fits, f"hydra.{name}._target_", f"a {name} of Hydra's", target)
+    for name, node in cfg.hydra.callbacks.items():
+        is_class = isinstance(node, DictConfig) and "_target_" in node
+        require(is_class, f"hydra.callbacks.{name}", "a class, as _target_, and its arguments", node)
     params = cfg.hydra.sweeper.get("params")
     require(params is None or isinstance(params, DictConfig), "hydra.sweeper.params", "KEY: VALUES, by keys", params)
 

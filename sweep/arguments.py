@@ -1,4 +1,4 @@
-"""The command line of python -m sweep: flags wherever they stand, and overrides."""
+"""The command line of python -m sweep: flags in any place, and overrides."""
 
 import os
 from collections.abc import Sequence

@@ -116,6 +116,8 @@ def test_help_tells_choices_and_what_an_experiment_varies():
         (["-m", "hydra.sweeper._target_=os.system"], ["hydra.sweeper._target_ must be a sweeper of Hydra's, got "]),
         (["-m", "hydra.launcher._target_=no.such"], ["hydra.launcher._target_ must be a launcher of Hydra's, got "]),
         (["hydra.callbacks.x=1"], ["hydra.callbacks.x must be added with +hydra.callbacks.x=VALUE, got a new key"]),
+        (["+hydra.callbacks.x=5"], ["hydra.callbacks.x must be a class, as _target_, and its arguments, got 5"]),
+        (["experiment=search", "search.objectives=top1"], ["search.objectives must be a list in brackets"]),
         (["hydra/launcher=nope"], ["hydra/launcher must be one of basic, ", "local, got 'nope'"]),
         (["arch.sr=[1,2"], ["arch.sr must be a value of Hydra's grammar, special characters in quotes, got '[1,2'"]),
         (["-m", "arch.sr=0.25,0.5,7"], ["sweep: arch.sr=7: arch.sr must be in (0, 1], got 7.0"]),
@@ -174,7 +176,7 @@ def test_a_folder_must_have_a_name(name, value, rule):
     ],
     ids=" ".join,
 )
-def test_flags_stand_anywhere_among_overrides(planned, arguments):
+def test_flags_may_be_anywhere_among_overrides(planned, arguments):
     code, out, err = planned(*arguments, "dry_run=true")
     assert (code, err, out.count("to do")) == (0, "", 6)
 
