@@ -9,7 +9,7 @@ import pandas as pd
 from analysis import compression, tables
 from analysis.results import Results, read
 from fire.errors import InputError
-from sweep.store import Sweep
+from sweep.manifests import Sweep
 
 OWN, COMMITTED = Path("results"), Path("docs") / "results"  # below the checkout
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis import paper, tables
 from analysis.stats import mean_interval
-from sweep.store import Sweep
+from sweep.manifests import Sweep
 
 FAMILY_NAMES = {"alexnet": "AlexNet", "squeezenet": "SqueezeNet"}
 EXPERIMENTS = ("results", "results_alexnet")  # whose networks are those of the paper's tables 2 and 3

@@ -16,7 +16,8 @@ from fire.cost import MIB
 from fire.errors import InputError, require
 from fire.progress import Epoch
 from fire.recipe import DataSpec, TrainSpec
-from sweep.store import Damage, Record, Store, Sweep
+from sweep.manifests import Sweep
+from sweep.store import Damage, Record, Store
 
 NESTED = ("arch", "data", "train", "compress")
 PLACES = ("root", "weights")  # where files lie; fingerprints stand for their contents

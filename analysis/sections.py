@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from analysis import compression, costs, tables
 from analysis.figures import bypass, curve, distribution, file_size, hypervolume, importance, parallel, pareto, training
 from analysis.results import Results
-from sweep.store import Sweep
+from sweep.manifests import Sweep
 
 # Experiments in the order of the paper. Others follow by name.
 TITLES = {

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.stats import mean_interval
 from fire.arch import FAMILIES
-from sweep.store import Sweep
+from sweep.manifests import Sweep
 
 OVERVIEW = ("key", "family", "sr", "pct_3x3", "bypass")
 RESULTS = ("top1", "size_mib", "parameters", "macs", "top5", "validation_top1", "train_seconds")

@@ -23,7 +23,7 @@ from fire.cost import count
 from fire.data import ImageSet
 from fire.machine import cores
 from fire.recipe import DataSpec, TrainSpec
-from sweep.run import prepare_process
+from sweep.process import prepare_process
 
 BATCH = 128
 SMALL = SqueezeNetSpec(version="small", classes=10, norm="batch", final_relu=False, dropout=0.0)

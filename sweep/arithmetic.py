@@ -6,7 +6,7 @@ from fire import machine, native
 from fire.errors import InputError
 from sweep.config import RunConfig
 from sweep.launcher import slots
-from sweep.store import Arithmetic, Sweep
+from sweep.manifests import Arithmetic, Sweep
 
 
 def arithmetic_of(config: RunConfig, former: Sweep | None) -> Arithmetic:

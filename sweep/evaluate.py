@@ -37,7 +37,7 @@ from fire.weights_file import WeightsFile
 from sweep import command
 from sweep.command import compose, first
 from sweep.config import run_options
-from sweep.run import prepare_process
+from sweep.process import prepare_process
 
 PARTS = ("data", "arch")
 OPTIONS = ("data_dir", "device", "threads")

@@ -1,6 +1,5 @@
 """One run, from its configuration to its record: the only place where the stages meet."""
 
-import ctypes
 import dataclasses
 import math
 import traceback as traceback_module
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from fire import data, machine, model, pretrained, train, weights, weights_file
+from fire import data, model, pretrained, train, weights, weights_file
 from fire.augment import Batches
 from fire.checkpoints import CheckpointError
 from fire.compress import container, methods
@@ -26,6 +25,7 @@ from fire.progress import Epoch, Note, Progress
 from fire.recipe import TrainSpec
 from sweep import curves, origin
 from sweep.config import RunConfig
+from sweep.process import device_name, prepare_process
 from sweep.store import CHECKPOINT, COMPRESSED, WEIGHTS, Record, Status, Store
 
 Report = Callable[[Progress | Note], None]
@@ -260,11 +260,6 @@ def _last(curve: Sequence[Epoch]) -> dict[str, Any]:
     }
 
 
-def device_name(device: torch.device) -> str:
-    """What records call it."""
-    return str(device) if device.type == "cpu" else torch.cuda.get_device_name(device)
-
-
 def _recipe(config: RunConfig) -> TrainSpec:
     """The recipe, with what `auto` means in this sweep."""
     spec = config.train
@@ -282,34 +277,3 @@ def _content(config: RunConfig) -> dict[str, Any]:
         "train": dataclasses.asdict(config.train),
         "compress": dataclasses.asdict(config.compress) if config.is_compressed else {},
     }
-
-
-def prepare_process(device: str, threads: int) -> torch.device:
-    """Set this process up for training; the device that the choice leads to.
-
-    Raises InputError if the device is not there.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device must be one that torch can use here, got {device!r}") from error
-    if threads or chosen.type == "cpu":
-        torch.set_num_threads(min(threads or 1, machine.cores()))
-    torch.set_flush_denormal(True)
-    _keep_freed_memory()
-    return chosen
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc keep what is freed: else each step maps and clears its tensors anew, a fifth of its time."""
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return  # another C library
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(top_pad, 2**24)
-    mallopt(mmap_threshold, 2**30)

@@ -26,6 +26,7 @@ from sweep.display import console, damage_lines
 from sweep.exits import runs_begun
 from sweep.hydra_errors import input_errors, shortened
 from sweep.launcher import LocalLauncher
+from sweep.manifests import Sweep
 from sweep.overrides import canonical
 from sweep.plan import (
     BY_GROUP,
@@ -37,7 +38,7 @@ from sweep.plan import (
     refuse_unread,
 )
 from sweep.preparation import check, make_ready, print_dry_run, starts, unfinished
-from sweep.store import Damage, Store, Sweep
+from sweep.store import Damage, Store
 from sweep.summary import print_summary
 
 MOST_POINTS = 100_000  # of a grid: planning them takes a minute

@@ -18,7 +18,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def process_settings() -> Iterator[None]:
-    """Runs set the whole process up for themselves: sweep.run.prepare_process."""
+    """Runs set the whole process up for themselves: sweep.process.prepare_process."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)

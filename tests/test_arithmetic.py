@@ -7,7 +7,8 @@ import pytest
 from fire import machine, native
 from fire.errors import InputError
 from sweep.arithmetic import arithmetic_of, described, overrides_of, with_arithmetic
-from sweep.store import Arithmetic, Store, Sweep
+from sweep.manifests import Arithmetic, Sweep
+from sweep.store import Store
 from tests.sweeping import TINY, point
 
 HERE = Arithmetic(precision="fp32", kernels="compiled", threads=1)

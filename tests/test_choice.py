@@ -6,7 +6,8 @@ import pytest
 
 from analysis.choice import choose, everything
 from fire.errors import InputError
-from sweep.store import Store, Sweep
+from sweep.manifests import Sweep
+from sweep.store import Store
 from tests.test_tables import record
 
 

@@ -12,7 +12,8 @@ from analysis.figures import file_size
 from analysis.results import read
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.cost import count
-from sweep.store import Record, Store, Sweep
+from sweep.manifests import Sweep
+from sweep.store import Record, Store
 
 NETWORKS = {
     "alexnet": AlexNetSpec(version="small", classes=10),

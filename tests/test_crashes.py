@@ -12,9 +12,10 @@ import pytest
 from sweep import store
 from sweep.config import RunConfig
 from sweep.exits import described
+from sweep.manifests import Sweep
 from sweep.preparation import make_ready, unfinished
 from sweep.run import run
-from sweep.store import Record, Store, StoreError, Sweep
+from sweep.store import Record, Store, StoreError
 from tests.crashing import Died, operations
 from tests.sweeping import TINY, point, write_curve
 from tests.test_search_best import record_of

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sweep.manifests import Sweep
 from sweep.search.__main__ import answer
-from sweep.store import Damage, Record, Store, Sweep
+from sweep.store import Damage, Record, Store
 from tests.sweeping import ROOT, command, point, write_curve
 from tests.test_search_best import record_of
 from tests.test_store import RECORD

@@ -19,7 +19,8 @@ from fire.arch import AlexNetSpec
 from fire.cost import count
 from fire.progress import Epoch
 from sweep import curves
-from sweep.store import Record, Store, Sweep
+from sweep.manifests import Sweep
+from sweep.store import Record, Store
 from tests.test_tables import record
 
 FIGURES = (bypass, curve, distribution, file_size, hypervolume, importance, parallel, pareto, training)

@@ -16,7 +16,7 @@ from fire.arch import SqueezeNetSpec
 from fire.cost import count
 from fire.errors import InputError
 from fire.progress import Epoch
-from sweep.store import Sweep
+from sweep.manifests import Sweep
 from tests.test_tables import record, store  # noqa: F401 (a fixture)
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"

@@ -12,7 +12,8 @@ from analysis.results import read
 from fire.errors import InputError
 from fire.progress import Epoch
 from sweep import curves
-from sweep.store import Store, Sweep
+from sweep.manifests import Sweep
+from sweep.store import Store
 from tests.test_tables import store  # noqa: F401 (a fixture)
 
 FIELDS = [field.name for field in dataclasses.fields(Epoch)]

@@ -18,7 +18,8 @@ from fire.progress import Note, Progress
 from fire.recipe import DataSpec
 from fire.train import Scores
 from sweep.config import RunConfig
-from sweep.run import BusyError, prepare_process, run
+from sweep.process import prepare_process
+from sweep.run import BusyError, run
 from sweep.store import Record, Store, StoreError
 from tests.sweeping import TINY, point
 

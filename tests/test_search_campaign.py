@@ -10,13 +10,14 @@ from fire.files import locked
 from sweep import origin
 from sweep.display import Display
 from sweep.exits import ELSEWHERE, FAILED, RunsError
+from sweep.manifests import Sweep
 from sweep.run import run
 from sweep.search import history, latencies
 from sweep.search.campaign import Campaign
 from sweep.search.searcher import Searcher
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
-from sweep.store import Store, Sweep
+from sweep.store import Store
 from sweep.sweepers import manifest
 from tests.sweeping import TINY, composed, config, planner, write_curve
 from tests.test_search_best import record_of

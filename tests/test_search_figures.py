@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from analysis import costs, report, style, tables
 from analysis.figures import distribution, hypervolume, importance, parallel, pareto
 from analysis.results import read
-from sweep.store import Record, Store, Sweep
+from sweep.manifests import Sweep
+from sweep.store import Record, Store
 from tests.sweeping import write_curve
 from tests.test_figures import drawn
 from tests.test_tables import record

@@ -8,7 +8,7 @@ import pytest
 from analysis import export, report, sections, tables
 from analysis.figures import file_size
 from analysis.results import read
-from sweep.store import Sweep
+from sweep.manifests import Sweep
 from tests.test_tables import record, store  # noqa: F401 (a fixture)
 
 

@@ -10,7 +10,8 @@ import pytest
 from fire.errors import InputError
 from fire.progress import Epoch
 from sweep import curves
-from sweep.store import Damage, Record, Store, StoreError, Sweep
+from sweep.manifests import Sweep
+from sweep.store import Damage, Record, Store, StoreError
 
 RECORD = Record(
     key="0123456789abcdef",

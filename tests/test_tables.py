@@ -7,7 +7,8 @@ from analysis import tables
 from analysis.results import read
 from fire.arch import SqueezeNetSpec
 from fire.cost import count
-from sweep.store import Record, Store, Sweep
+from sweep.manifests import Sweep
+from sweep.store import Record, Store
 
 
 def record(key: str, sr: float = 0.5, top1: float | None = 0.9, seed: int = 0, status: str = "finished") -> Record:

@@ -10,12 +10,13 @@ from fire.cost import MIB
 from sweep.arithmetic import with_arithmetic
 from sweep.config import RunConfig
 from sweep.display import Display, console, percent, print_table
+from sweep.manifests import Sweep
 from sweep.search import history
 from sweep.search.halving import ranks
 from sweep.search.latencies import Latencies
 from sweep.search.searcher import Job, Searcher, Trial
 from sweep.search.space import Space
-from sweep.store import Store, Sweep
+from sweep.store import Store
 from sweep.summary import Failure, conclude, why_unfinished
 
 

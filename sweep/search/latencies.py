@@ -39,7 +39,7 @@ def _take(config: RunConfig, records: Sequence[Record]) -> Latencies:
 
     from fire import pretrained
     from fire.latency import latency
-    from sweep.run import device_name, prepare_process
+    from sweep.process import device_name, prepare_process
 
     device = prepare_process(config.device, config.threads)
     layout = torch.channels_last if config.train.channels_last else torch.contiguous_format  # as when a run ends

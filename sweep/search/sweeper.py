@@ -13,6 +13,7 @@ from sweep.config import PARTS, RunConfig, refuse_unknown
 from sweep.display import Display, console, damage_lines, print_table
 from sweep.exits import ELSEWHERE, RunsError, runs_begun
 from sweep.launcher import LocalLauncher
+from sweep.manifests import Sweep
 from sweep.overrides import canonical
 from sweep.plan import EXECUTION, dry_run_table, refuse_unread
 from sweep.preparation import check, make_ready
@@ -22,7 +23,7 @@ from sweep.search.latencies import take
 from sweep.search.searcher import Searcher, Trial
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
-from sweep.store import Damage, Store, Sweep
+from sweep.store import Damage, Store
 from sweep.sweepers import StoreSweeper, manifest
 
 MOST_CHOICES = 10_000  # of an axis: each is planned once
