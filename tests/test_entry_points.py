@@ -15,7 +15,7 @@ from sweep.__main__ import answer as sweep_command
 from sweep.compress import _main as compress_command
 from sweep.evaluate import _main as evaluate_command
 from sweep.run import run
-from sweep.search.__main__ import _main as search_command
+from sweep.search.__main__ import answer as search_command
 from sweep.store import WEIGHTS
 from tests.sweeping import TINY, config, image_folder
 
