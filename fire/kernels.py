@@ -12,11 +12,6 @@ from fire.native import Pool
 TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 
 
-def fastest(device: torch.device) -> str:
-    """ "compiled" if training on this device can use the kernels, else "torch"."""
-    return "compiled" if device.type == "cpu" and native.available() else "torch"
-
-
 def covers(*maps: Tensor, norm: nn.BatchNorm2d | None = None) -> bool:
     """Whether the kernels can work on these maps (on the CPU, channels_last, all fp32 or all bf16) and with the norm.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 CPUINFO = Path("/proc/cpuinfo")  # of Linux
 DEVICES = Path("/dev")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}  # as Linux calls the instructions that oneDNN trains with
+KERNEL_FLAG = "avx512f"  # with narrower registers the compiled kernels are slower than those of torch: docs/log.md
 BF16_CAPABILITY = (8, 0)  # of NVIDIA's GPUs, from Ampere on
 
 
@@ -43,7 +44,7 @@ def has_bf16(device: str) -> bool:
     """
     match device:
         case "cpu":
-            return bool(BF16_FLAGS & set(_cpuinfo("flags").split()))
+            return bool(BF16_FLAGS & _processor_flags())
         case "cuda":
             found = [line.split(".") for line in _nvidia_smi("--query-gpu=compute_cap", "--format=csv,noheader")]
             return bool(found) and all(tuple(map(int, numbers)) >= BF16_CAPABILITY for numbers in found)
@@ -57,6 +58,15 @@ def fastest_precision(device: str) -> str:
     other tomorrow.
     """
     return "bf16" if has_bf16(device) else "fp32"
+
+
+def suits_kernels() -> bool:
+    """Whether the processor runs the compiled kernels faster than those of torch."""
+    return KERNEL_FLAG in _processor_flags()
+
+
+def _processor_flags() -> set[str]:
+    return set(_cpuinfo("flags").split())
 
 
 def _cpuinfo(name: str) -> str:

@@ -17,6 +17,7 @@ from ctypes import c_float, c_int, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
 
+from fire import machine
 from fire.errors import InputError
 
 SOURCE = Path(__file__).parent / "csrc" / "kernels.cpp"
@@ -80,6 +81,11 @@ def available() -> bool:
     except NoCompilerError:
         return False
     return True
+
+
+def fastest(device: str) -> str:
+    """What train.kernels=auto means on a device, "cpu" or "cuda": "compiled" where that is possible and faster."""
+    return "compiled" if device == "cpu" and machine.suits_kernels() and available() else "torch"
 
 
 def _compiler() -> list[str]:

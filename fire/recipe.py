@@ -84,7 +84,7 @@ class TrainSpec:
     shift: int = 0  # random shifts of up to so many pixels, the border filled with zeros
     erase: float = 0.0  # a random square of the image with this part of its side is erased; 0: none
     precision: str = "auto"  # auto: bf16 where the hardware has it (fire/machine.py), else fp32 | fp32 | bf16
-    kernels: str = "auto"  # of normalisation and pooling on a processor: auto, compiled if possible | compiled | torch
+    kernels: str = "auto"  # of norm and pools on a processor: auto, the faster (fire/native.py) | compiled | torch
     channels_last: bool = True
 
     def __post_init__(self) -> None:

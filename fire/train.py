@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from fire import checkpoints, kernels, machine
+from fire import checkpoints, machine, native
 from fire.accelerate import accelerate
 from fire.augment import Batches
 from fire.data import DataSet
@@ -96,7 +96,7 @@ def train(
         curve = list(saved.curve)
         precision, chosen_kernels = saved.precision, saved.kernels
     if chosen_kernels == "auto":
-        chosen_kernels = kernels.fastest(device)
+        chosen_kernels = native.fastest(device.type)
     faster = accelerate(network, chosen_kernels)
     kept = network if average is None else cast(nn.Sequential, average.module)
     if precision == "auto":

@@ -17,10 +17,9 @@ def arithmetic_of(config: RunConfig, former: Sweep | None) -> Arithmetic:
     """
     device = "cpu" if slots(config, runs=1) == [None] else "cuda"
     began = None if former is None else former.arithmetic
-    has_kernels = device == "cpu" and native.available()
     chosen = Arithmetic(
         precision=machine.fastest_precision(device),
-        kernels="compiled" if has_kernels else "torch",
+        kernels=native.fastest(device),
         threads=1,
     )
     chosen = began or chosen
@@ -29,7 +28,7 @@ def arithmetic_of(config: RunConfig, former: Sweep | None) -> Arithmetic:
         kernels=config.auto_kernels or chosen.kernels,
         threads=config.threads or chosen.threads,
     )
-    if chosen.kernels == "compiled" and not has_kernels and device == "cpu":
+    if chosen.kernels == "compiled" and device == "cpu" and not native.available():
         raise InputError(
             "auto_kernels must be torch where there is no C++ compiler, got compiled, which this sweep began with"
         )

@@ -21,6 +21,7 @@ def two_cores_a_compiler_no_bf16(monkeypatch):
     monkeypatch.setattr(machine, "cores", lambda: 2)
     monkeypatch.setattr(machine, "gpus", list)
     monkeypatch.setattr(machine, "has_bf16", lambda device: False)
+    monkeypatch.setattr(machine, "suits_kernels", lambda: True)
     monkeypatch.setattr(native, "available", lambda: True)
 
 

@@ -17,12 +17,7 @@ from fire.errors import InputError
 from fire.recipe import TrainSpec
 from fire.train import train
 
-
-def has_kernels() -> bool:
-    return kernels.fastest(torch.device("cpu")) == "compiled"
-
-
-needs_compiler = pytest.mark.skipif(not has_kernels(), reason="no C++ compiler")
+needs_compiler = pytest.mark.skipif(not native.available(), reason="no C++ compiler")
 
 
 def images(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
@@ -235,7 +230,7 @@ def test_without_a_working_compiler_torch_does_it(command, message, compile_anew
     with pytest.raises(native.NoCompilerError, match=f"^.*{re.escape(message)}") as error:
         compile_anew(command)
     assert len(str(error.value).splitlines()) == 1
-    assert kernels.fastest(cpu) == "torch"
+    assert native.fastest(cpu.type) == "torch"
 
 
 def script(path: Path, text: str) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fire import machine
+from fire import machine, native
 
 EPYC_ZEN3 = "fma avx avx2 sha_ni"
 EPYC_ZEN4 = "fma avx2 avx512f avx512_bf16 avx512_vnni"
@@ -52,9 +52,29 @@ def test_precision_of_processors(flags, expected, monkeypatch, tmp_path):
     assert machine.fastest_precision("cpu") == expected
 
 
+@pytest.mark.parametrize(
+    ("flags", "device", "expected"),
+    [
+        (EPYC_ZEN3, "cpu", "torch"),
+        (SKYLAKE, "cpu", "compiled"),
+        (SAPPHIRE_RAPIDS, "cpu", "compiled"),
+        (SAPPHIRE_RAPIDS, "cuda", "torch"),
+    ],
+)
+def test_kernels_of_processors(flags, device, expected, monkeypatch, tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"flags\t\t: fpu {flags}\n")
+    monkeypatch.setattr(machine, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(native, "available", lambda: True)
+    assert native.fastest(device) == expected
+    monkeypatch.setattr(native, "available", lambda: False)
+    assert native.fastest(device) == "torch"
+
+
 def test_a_machine_without_cpuinfo_has_no_bf16(monkeypatch):
     monkeypatch.setattr(machine, "CPUINFO", Path("/no/such/file"))
     assert machine.fastest_precision("cpu") == "fp32"
+    assert native.fastest("cpu") == "torch"
     assert machine.processor()
 
 

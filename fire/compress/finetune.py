@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from fire import checkpoints, kernels, machine
+from fire import checkpoints, machine, native
 from fire.accelerate import accelerate
 from fire.augment import Batches
 from fire.compress.spec import CompressSpec
@@ -76,7 +76,7 @@ class FineTuning:
         self._report = report
         self.kernels = train.kernels if self._saved is None else self._saved.kernels
         if self.kernels == "auto":
-            self.kernels = kernels.fastest(device)
+            self.kernels = native.fastest(device.type)
         self.faster = accelerate(self.network, self.kernels)
         teacher = copy.deepcopy(self.network).eval()
         self._teacher = accelerate(teacher, self.kernels) if spec.distillation else None
