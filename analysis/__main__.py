@@ -8,7 +8,7 @@ import matplotlib as mpl
 mpl.use("agg")
 
 from analysis import report, results
-from sweep import exits
+from sweep.commands import exits
 
 
 def main() -> None:

@@ -13,9 +13,10 @@ import pandas as pd
 from fire.arch import FAMILIES
 from fire.compress.spec import CompressSpec
 from fire.cost import MIB
+from fire.data.spec import DataSpec
 from fire.errors import InputError, require
-from fire.progress import Epoch
-from fire.recipe import DataSpec, TrainSpec
+from fire.train.progress import Epoch
+from fire.train.spec import TrainSpec
 from sweep.manifests import Sweep
 from sweep.store import Damage, Record, Store
 

@@ -15,9 +15,9 @@ import torch
 
 from bench import cost, overhead, step, sweeps
 from bench.measure import Row, markdown
-from fire import data
+from fire.data import dataset
+from fire.data.spec import DataSpec
 from fire.files import write
-from fire.recipe import DataSpec
 from sweep import origin
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     unknown = [part for part in chosen.parts if part not in PARTS]
     if unknown:
         parser.error(f"part must be one of {', '.join(PARTS)}, got {unknown[0]!r}")
-    data.prepare(DataSpec(), Path(chosen.data_dir))
+    dataset.prepare(DataSpec(), Path(chosen.data_dir))
     folder: Path = chosen.out.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     form = "full" if chosen.full else "quick"

@@ -8,10 +8,10 @@ import zstandard
 
 from bench.measure import Row, interleaved, median
 from fire.arch import SqueezeNetSpec
-from fire.compress import container, huffman, released
-from fire.compress.coders import CODERS, Part
-from fire.compress.levels import Compressed, Floats, Levels, values
-from fire.header import Header, shapes
+from fire.weights import caffe, fcn, huffman
+from fire.weights.coders import CODERS, Part
+from fire.weights.header import Header, shapes
+from fire.weights.quantised import Compressed, Floats, Levels, values
 
 STEP = 1.2  # of a uniform grid, in standard deviations of the weights that are not zero: about 1.5 bits a weight
 DEAD_ZONE = 0.1  # of a step: that much smaller than half a step rounds to 0 too
@@ -33,7 +33,7 @@ def made_up() -> Compressed:
     """SqueezeNet v1.0 with Laplace-distributed weights of which a third is not zero, where no real one is at hand."""
     rng = np.random.default_rng(0)
     spec = SqueezeNetSpec()
-    about = Header(spec, released.PREPROCESSING, tuple(str(i) for i in range(spec.classes)))
+    about = Header(spec, caffe.PREPROCESSING, tuple(str(i) for i in range(spec.classes)))
     tensors: dict[str, Levels | Floats] = {}
     for name, shape in shapes(about).items():
         weights = rng.laplace(0, 1, shape) * (rng.random(shape) < 1 / 3)
@@ -45,7 +45,7 @@ def coded_bytes(network: Compressed) -> dict[str, int]:
     """Bytes of the integers of a network by each coder; steps, codebooks and plain tensors are left out."""
     parts, codes = [], b""
     static = huffman.Writer()
-    for tensor in container.decode(container.encode(network)).tensors.values():
+    for tensor in fcn.decode(fcn.encode(network)).tensors.values():
         if isinstance(tensor, Levels):
             static.coded(tensor.integers.reshape(-1).astype(np.int64))
             smallest = np.result_type(
@@ -67,7 +67,7 @@ def coded_bytes(network: Compressed) -> dict[str, int]:
 
 def rows(rounds: int, path: Path) -> list[Row]:
     """With the authors' file at that path if it is there, otherwise with made-up weights."""
-    exact = released.read(path) if path.is_file() else made_up()
+    exact = caffe.read(path) if path.is_file() else made_up()
     networks = {"uniform grid": on_grid(exact)}
     if path.is_file():
         networks = {"authors' 8-bit codes": exact} | networks
@@ -84,8 +84,8 @@ def rows(rounds: int, path: Path) -> list[Row]:
                     detail=f"{sizes['ours']:,} against {size:,} bytes",
                 )
             )
-        data = container.encode(network)
-        overhead = container.sizes(data).overhead
+        data = fcn.encode(network)
+        overhead = fcn.sizes(data).overhead
         found.append(
             Row(
                 what=f"header, tables and checksums of the file, {name}",
@@ -121,5 +121,5 @@ def rows(rounds: int, path: Path) -> list[Row]:
 def decode_seconds(data: bytes) -> float:
     """From the bytes of the file to its checked tensors."""
     started = time.perf_counter()
-    container.decode(data)
+    fcn.decode(data)
     return time.perf_counter() - started

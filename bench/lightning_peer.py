@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 
 from bench import plain
 from bench.step import NETWORKS
-from fire import data
-from fire.recipe import DataSpec
+from fire.data import dataset
+from fire.data.spec import DataSpec
 
 ConfigStore.instance().store(
     "peer",
@@ -43,7 +43,7 @@ class Pictures(lightning.LightningDataModule):
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__()
         self.batch_size = cfg.batch_size
-        self.images = data.load(DataSpec(limit=cfg.images), Path(cfg.data_dir))
+        self.images = dataset.load(DataSpec(limit=cfg.images), Path(cfg.data_dir))
 
     def train_dataloader(self) -> DataLoader[Any]:
         return plain.loader(self.images.train, self.batch_size, train=True)

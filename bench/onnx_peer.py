@@ -11,8 +11,8 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
 from bench.measure import Row
-from fire import pretrained
-from fire.weights import Deployed
+from fire.weights import pretrained
+from fire.weights.safetensors import Deployed
 from sweep.run import WEIGHTS
 from sweep.store import Record, Store
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from fire.arch import SqueezeNetSpec
-from fire.data import ImageSet
+from fire.data.dataset import ImageSet
 
 
 def conv(inputs: int, outputs: int, kernel: int, norm: bool) -> nn.Sequential:

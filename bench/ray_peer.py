@@ -17,8 +17,9 @@ from ray import tune
 
 from bench import plain
 from bench.step import NETWORKS
-from fire import data
-from fire.recipe import DataSpec, TrainSpec
+from fire.data import dataset
+from fire.data.spec import DataSpec
+from fire.train.spec import TrainSpec
 from sweep.config import RunConfig
 from sweep.run import run
 
@@ -28,7 +29,7 @@ BATCH, LR = 128, 0.2
 def train_plain(config: dict[str, Any]) -> None:
     """A trial of the plain loop, with a validation after each epoch, as people write it."""
     torch.manual_seed(config["seed"])
-    images = data.load(DataSpec(limit=config["images"]), Path(config["data_dir"]))
+    images = dataset.load(DataSpec(limit=config["images"]), Path(config["data_dir"]))
     model = plain.SqueezeNet(replace(NETWORKS["squeezenet_narrow"], sr=config["sr"]), channels=1)
     parts = {
         name: plain.loader(getattr(images, name), BATCH, train=name == "train")

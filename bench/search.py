@@ -15,12 +15,12 @@ from hydra.core.global_hydra import GlobalHydra
 
 from bench import kills, replay
 from bench.measure import markdown
-from fire import data
+from fire.data import dataset
 from sweep import origin
+from sweep.commands.display import Display
 from sweep.config import presets
-from sweep.display import Display
 from sweep.launcher import LocalLauncher
-from sweep.plan import Planner
+from sweep.points import Planner
 from sweep.search import history
 from sweep.search.space import Space
 from sweep.search.spec import parse_constraint
@@ -79,7 +79,7 @@ def train_table(space: Space) -> None:
     todo = [point for point in points if not store.is_done(point.key)]
     if todo:
         store.check_writable()
-        data.prepare(config.data, Path(config.data_dir))
+        dataset.prepare(config.data, Path(config.data_dir))
         waiting = iter([point.config for point in todo])
         with Display(todo) as display:
             LocalLauncher().run(config, len(todo), lambda under_way: next(waiting, None), display)

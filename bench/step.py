@@ -16,14 +16,17 @@ import torch
 
 from bench import plain
 from bench.measure import Row, interleaved, median, ratio
-from fire import data, model, train
-from fire.accelerate import accelerate
+from fire import model
 from fire.arch import SqueezeNetSpec
 from fire.cost import count
-from fire.data import ImageSet
-from fire.machine import cores
-from fire.recipe import DataSpec, TrainSpec
-from sweep.process import prepare_process
+from fire.data import dataset
+from fire.data.dataset import ImageSet
+from fire.data.spec import DataSpec
+from fire.machine.accelerate import accelerate
+from fire.machine.hardware import cores
+from fire.machine.process import prepare_process
+from fire.train import loop
+from fire.train.spec import TrainSpec
 
 BATCH = 128
 SMALL = SqueezeNetSpec(version="small", classes=10, norm="batch", final_relu=False, dropout=0.0)
@@ -33,7 +36,7 @@ RECIPE = TrainSpec(epochs=1, batch_size=BATCH, lr=0.1)
 
 def plain_rate(name: str, steps: int, data_dir: str) -> float:
     """Images a second of the plain loop with torch's default threads."""
-    images = data.load(DataSpec(), Path(data_dir))
+    images = dataset.load(DataSpec(), Path(data_dir))
     network = plain.SqueezeNet(NETWORKS[name], channels=1)
     ours = count(NETWORKS[name], 28, 1).parameters
     norms = sum(m.bias.numel() for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
@@ -46,13 +49,13 @@ def plain_rate(name: str, steps: int, data_dir: str) -> float:
 
 
 def our_rate(name: str, steps: int, data_dir: str, threads: int) -> float:
-    """Images a second of fire.train, in which making batches is part of a step, as it is of the plain loop's."""
+    """Images a second of fire.train.loop, in which making batches is part of a step, as it is of the plain loop's."""
     device = prepare_process("cpu", threads)
-    images = data.load(DataSpec(limit=steps * BATCH), Path(data_dir))
+    images = dataset.load(DataSpec(limit=steps * BATCH), Path(data_dir))
     stored, labels, rows = images.validation.images, images.validation.labels, images.validation.rows
     images = replace(images, validation=ImageSet(stored, labels, rows[:BATCH]))
     network = model.build(NETWORKS[name], channels=1)
-    return train.train(network, images, RECIPE, seed=0, device=device).images_per_second
+    return loop.train(network, images, RECIPE, seed=0, device=device).images_per_second
 
 
 def workers(number: int) -> list[ProcessPoolExecutor]:

@@ -1,8 +1,8 @@
 """Hydra finds plugins in a namespace package of this name only; what they do is in sweep/."""
 
+from sweep.grid import StoreSweeper as _StoreSweeper
 from sweep.launcher import LocalLauncher as _LocalLauncher
 from sweep.search.sweeper import SearchSweeper as _SearchSweeper
-from sweep.sweepers import StoreSweeper as _StoreSweeper
 
 
 class StoreSweeper(_StoreSweeper):

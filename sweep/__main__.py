@@ -13,13 +13,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fire.errors import require
-from sweep import arguments, exits, usage
-from sweep.arguments import Arguments
-from sweep.command import in_our_words, run_one
+from sweep.commands import arguments, exits, usage
+from sweep.commands.arguments import Arguments
+from sweep.commands.command import in_our_words, run_one
+from sweep.commands.exits import RunsError
+from sweep.commands.hydra_errors import input_errors
 from sweep.config import CONF, load, presets
-from sweep.exits import RunsError
-from sweep.hydra_errors import input_errors
-from sweep.plan import BY_GROUP, IN_A_SEARCH, IN_A_SWEEP, OF_SWEEPS, Point, refuse, refuse_unread
+from sweep.points import BY_GROUP, IN_A_SEARCH, IN_A_SWEEP, OF_SWEEPS, Point, refuse, refuse_unread
 
 ROOT_CONFIG = "config"
 RESUMES = "; the same command goes on from the last epochs"

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from fire import machine, native
 from fire.errors import InputError
+from fire.machine import hardware, native
 from sweep.config import RunConfig
 from sweep.launcher import slots
 from sweep.manifests import Arithmetic, Sweep
@@ -18,7 +18,7 @@ def arithmetic_of(config: RunConfig, former: Sweep | None) -> Arithmetic:
     device = "cpu" if slots(config, runs=1) == [None] else "cuda"
     began = None if former is None else former.arithmetic
     chosen = Arithmetic(
-        precision=machine.fastest_precision(device),
+        precision=hardware.fastest_precision(device),
         kernels=native.fastest(device),
         threads=1,
     )
@@ -59,9 +59,9 @@ def overrides_of(arithmetic: Arithmetic) -> list[str]:
 def described(arithmetic: Arithmetic, config: RunConfig) -> str:
     """The arithmetic in a few words, and what of it does not suit this machine."""
     text = f"{arithmetic.precision}, kernels={arithmetic.kernels}, {_threads(arithmetic.threads)} a run"
-    if arithmetic.threads > machine.cores():
-        text += f" (this machine has {machine.cores()} cores, which are used)"
-    if arithmetic.precision == "bf16" and slots(config, runs=1) == [None] and not machine.has_bf16("cpu"):
+    if arithmetic.threads > hardware.cores():
+        text += f" (this machine has {hardware.cores()} cores, which are used)"
+    if arithmetic.precision == "bf16" and slots(config, runs=1) == [None] and not hardware.has_bf16("cpu"):
         text += " (this processor emulates bf16, which is slow)"
     return text
 

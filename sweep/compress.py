@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from fire.errors import InputError
-from sweep import command
+from sweep.commands import command
 from sweep.config import RunConfig, load, of_record
-from sweep.plan import BY_GROUP, Point, refuse, refuse_unread
+from sweep.points import BY_GROUP, Point, refuse, refuse_unread
 from sweep.store import WEIGHTS, Damage, Store
 
 OPTIONS = ("data_dir", "device", "dry_run", "threads")

@@ -17,14 +17,15 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from fire import contents, folders
 from fire.arch import FAMILIES, ArchSpec
 from fire.compress.spec import CompressSpec
 from fire.cost import Cost, count
+from fire.data import contents, folders
+from fire.data.spec import DataSpec
 from fire.errors import InputError, SpecError, require
 from fire.files import reading
-from fire.recipe import DataSpec, TrainSpec
-from sweep.hydra_errors import one_line, unknown_key
+from fire.train.spec import TrainSpec
+from sweep.commands.hydra_errors import one_line, unknown_key
 from sweep.search.spec import SearchSpec
 from sweep.store import Record
 

@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Sequence
 
-from fire.progress import Epoch
+from fire.train.progress import Epoch
 
 COLUMNS = [field.name for field in dataclasses.fields(Epoch)]
 

@@ -24,20 +24,24 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from fire import data, machine, pretrained, train, weights_file
 from fire.arch import ArchSpec
-from fire.augment import Batches
 from fire.cost import count
-from fire.data import ImageSet
+from fire.data import dataset
+from fire.data.batches import Batches
+from fire.data.dataset import ImageSet
+from fire.data.spec import DataSpec
+from fire.data.synsets import imagenet
 from fire.errors import InputError, SpecError, require
-from fire.header import Preprocessing
-from fire.recipe import DataSpec, TrainSpec
-from fire.synsets import imagenet
-from fire.weights_file import WeightsFile
-from sweep import command
-from sweep.command import compose, first
+from fire.machine import hardware
+from fire.machine.process import prepare_process
+from fire.train import loop
+from fire.train.spec import TrainSpec
+from fire.weights import formats, pretrained
+from fire.weights.formats import WeightsFile
+from fire.weights.header import Preprocessing
+from sweep.commands import command
+from sweep.commands.command import compose, first
 from sweep.config import run_options
-from sweep.process import prepare_process
 
 PARTS = ("data", "arch")
 OPTIONS = ("data_dir", "device", "threads")
@@ -66,7 +70,7 @@ def evaluate(path: Path, overrides: Sequence[str]) -> list[str]:
     for key in OF_TRAINING:
         require(key not in typed, key, "left out, as only training reads it", cfg.data[key.partition(".")[2]])
     options = run_options(cfg)
-    device = prepare_process(options.device, options.threads or machine.cores())
+    device = prepare_process(options.device, options.threads or hardware.cores())
     trained = pretrained.load(path)
     about = trained.file
     deployed = pretrained.deploy(trained, _arch(about, cfg, overrides, typed))
@@ -76,7 +80,7 @@ def evaluate(path: Path, overrides: Sequence[str]) -> list[str]:
         count(deployed.spec, spec.image_size, spec.channels)
     except SpecError as error:
         raise InputError(f"data.{error}") from error
-    images = data.load_test(spec, Path(options.data_dir))
+    images = dataset.load_test(spec, Path(options.data_dir))
     if "data.classes" in typed:
         require(spec.classes == len(images.class_names), "data.classes", f"{len(images.class_names)}", spec.classes)
     columns = _columns(images.class_names, deployed.class_names, about.names_classes)
@@ -85,7 +89,7 @@ def evaluate(path: Path, overrides: Sequence[str]) -> list[str]:
     network = deployed.network.to(device)
 
     def scores(part: ImageSet, chosen: nn.Module) -> str:
-        found = train.evaluate(chosen, Batches(part, images, TrainSpec(), device), device)
+        found = loop.evaluate(chosen, Batches(part, images, TrainSpec(), device), device)
         return f"top-1 {100 * found.top1:.2f} %, top-5 {100 * found.top5:.2f} %, loss {found.loss:.4f}"
 
     labelled = ImageSet(images.test.images, np.array(columns)[images.test.labels], images.test.rows)
@@ -143,7 +147,7 @@ def _remarks(
     about: WeightsFile, arch: ArchSpec, spec: DataSpec, expects: Preprocessing, typed: Collection[str]
 ) -> list[str]:
     """What the figures depend on beside the file and the data set."""
-    lines = weights_file.remarks(about, arch)
+    lines = formats.remarks(about, arch)
     if not about.says_arch and not any(key.partition(".")[0] == "arch" for key in typed):
         lines.append(f"the tensors are those of torchvision's squeezenet{arch.version.replace('.', '_')}")
     for name in ("image_size", *(("stored_size", "resize") if expects.stored_size else ())):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
-from sweep.exits import RunsError
+from sweep.commands.exits import RunsError
 
 LONGEST_FOLDER = 60  # bytes: a socket's path may have about 100, and ends in pymp-xxxxxxxx/listener-xxxxxxxx
 SHORT_FOLDER = "/tmp"

@@ -15,12 +15,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from fire import machine
+from fire.machine import hardware
 from sweep import forkserver
+from sweep.commands.display import Display
+from sweep.commands.exits import described
 from sweep.config import RunConfig
-from sweep.display import Display
-from sweep.exits import described
-from sweep.plan import Planner, Point
+from sweep.points import Planner, Point
 from sweep.store import Record, Store
 
 ATTEMPTS = 2  # of a run whose process was killed or ran out of memory
@@ -73,8 +73,8 @@ def _config_of(point: Point | None) -> RunConfig | None:
 def slots(config: RunConfig, runs: int) -> list[str | None]:
     """Where runs go at a time, each the name of a GPU, or None for the processor; at most config.workers of them."""
     # cuda:1 is the second of the GPUs that this process may use, whatever its name.
-    gpus = [name for i, name in enumerate(machine.gpus()) if config.device in ("auto", "cuda", f"cuda:{i}")]
-    on_cores = config.workers or max(1, machine.cores() // (config.threads or 1))
+    gpus = [name for i, name in enumerate(hardware.gpus()) if config.device in ("auto", "cuda", f"cuda:{i}")]
+    on_cores = config.workers or max(1, hardware.cores() // (config.threads or 1))
     places: list[str | None] = [*gpus] * min(config.runs_per_gpu, runs) or [None] * min(on_cores, runs)
     return places[: min(config.workers or len(places), runs)]
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from fire import machine
+from fire.machine import hardware
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -40,7 +40,7 @@ def _git(*arguments: str) -> str | None:
 
 def host() -> str:
     """The processor and the number of cores to use, which say more of a result than the machine's name does."""
-    return f"{machine.processor()}, {machine.cores()} cores"
+    return f"{hardware.processor()}, {hardware.cores()} cores"
 
 
 def now() -> str:

@@ -14,7 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fire.arch import FAMILIES
 from fire.compress.spec import CompressSpec
-from fire.recipe import DataSpec, TrainSpec
+from fire.data.spec import DataSpec
+from fire.train.spec import TrainSpec
 from sweep.config import DIGITS, PARTS, RunConfig, RunOptions, in_home, in_part, schema_of
 
 PATHS = ("results_dir", "data_dir", "data.root", "train.weights")

@@ -7,12 +7,14 @@ import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from fire import data, machine, native, weights_file
+from fire.data import dataset
 from fire.errors import InputError, require
+from fire.machine import hardware, native
+from fire.weights import formats
+from sweep.commands.display import console, damage_lines, print_table
 from sweep.config import RunConfig
-from sweep.display import console, damage_lines, print_table
 from sweep.launcher import slots
-from sweep.plan import Point, check_weights, dry_run_table, labels
+from sweep.points import Point, check_weights, dry_run_table, labels
 from sweep.store import Damage, Store
 
 
@@ -51,7 +53,7 @@ def check(points: Sequence[Point], here: bool = True) -> None:
 def check_machine(config: RunConfig) -> None:
     """Raise InputError if this machine lacks the device, or the compiler of train.kernels=compiled."""
     if config.device.startswith("cuda"):
-        count, number = len(machine.gpus()), int(config.device.partition(":")[2] or 0)
+        count, number = len(hardware.gpus()), int(config.device.partition(":")[2] or 0)
         require(number < count, "device", f"auto, cpu or a GPU of this machine, which has {count}", config.device)
     if config.train.kernels == "compiled" and slots(config, runs=1) == [None]:
         try:
@@ -76,7 +78,7 @@ def make_ready(points: Sequence[Point], todo: Sequence[Point]) -> None:
     for key in {point.key for point in points} - {point.key for point in todo}:
         store.tidy(key)
     for spec, data_dir in dict.fromkeys((point.config.data, point.config.data_dir) for point in todo):
-        skipped = data.prepare(spec, Path(data_dir))
+        skipped = dataset.prepare(spec, Path(data_dir))
         if skipped:
             console().print(f"unreadable images left out, as data.on_corrupt=skip has it: {skipped:,}")
 
@@ -84,13 +86,13 @@ def make_ready(points: Sequence[Point], todo: Sequence[Point]) -> None:
 def _print_remarks(configs: Iterable[RunConfig]) -> None:
     """Print what is left out of the image folders. Raises DataError if one cannot be used, or does not fit its spec."""
     specs = dict.fromkeys(config.data for config in configs)
-    for line in dict.fromkeys(line for spec in specs for line in data.remarks(spec)):  # which may share a folder
+    for line in dict.fromkeys(line for spec in specs for line in dataset.remarks(spec)):  # which may share a folder
         console().print(line)
 
 
 def _check_weights(points: Sequence[Point]) -> None:
     """Print what a person should know of files of weights. Raises InputError for one that does not fit its point."""
-    describe = functools.cache(weights_file.describe)
+    describe = functools.cache(formats.describe)
     names = labels(points)
     said: dict[str, None] = {}
     for point in points:

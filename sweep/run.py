@@ -12,20 +12,23 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from fire import data, model, pretrained, train, weights, weights_file
-from fire.augment import Batches
-from fire.checkpoints import CheckpointError
-from fire.compress import container, methods
-from fire.compress.levels import Compressed, values
+from fire import model
+from fire.compress import methods
+from fire.data import dataset
+from fire.data.batches import Batches
 from fire.errors import InputError, TrainingError
 from fire.files import WriteError, append, locked, write
-from fire.header import Preprocessing
-from fire.latency import latency
-from fire.progress import Epoch, Note, Progress
-from fire.recipe import TrainSpec
+from fire.machine.latency import latency
+from fire.machine.process import device_name, prepare_process
+from fire.train import loop
+from fire.train.checkpoints import CheckpointError
+from fire.train.progress import Epoch, Note, Progress
+from fire.train.spec import TrainSpec
+from fire.weights import fcn, formats, pretrained, safetensors
+from fire.weights.header import Preprocessing
+from fire.weights.quantised import Compressed, values
 from sweep import curves, origin
 from sweep.config import RunConfig
-from sweep.process import device_name, prepare_process
 from sweep.store import CHECKPOINT, COMPRESSED, WEIGHTS, Record, Status, Store
 
 Report = Callable[[Progress | Note], None]
@@ -117,14 +120,14 @@ def _result(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[s
 
 def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[str, Any]:
     device = prepare_process(config.device, config.threads)
-    images = data.load(config.data, Path(config.data_dir))
+    images = dataset.load(config.data, Path(config.data_dir))
     network = model.build(config.arch, config.data.channels, config.train.init, config.seed)
     if config.train.weights:
         known = pretrained.load(Path(config.train.weights))
         pretrained.start(network, known, config.arch, config.data.channels, config.train.inputs)
-        for remark in weights_file.remarks(known.file, config.arch):
+        for remark in formats.remarks(known.file, config.arch):
             log(remark)
-    trained = train.train(
+    trained = loop.train(
         network,
         images,
         _recipe(config),
@@ -151,11 +154,11 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
     if len(trained.curve) < config.train.epochs:
         return result  # of the test set nothing is known before the end
     batches = Batches(images.test, images, config.train, device)
-    scores = train.evaluate(network, batches, device)
+    scores = loop.evaluate(network, batches, device)
     path = folder / WEIGHTS
-    weights.save(
+    safetensors.save(
         path,
-        weights.Deployed(
+        safetensors.Deployed(
             network=network,
             spec=config.arch,
             preprocessing=Preprocessing(
@@ -178,7 +181,7 @@ def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict
         raise TrainingError(f"the network to compress, run {start.key}, failed: {start.error}")
     log(f"compressing the network of run {start.key}")
     device = prepare_process(config.device, config.threads)
-    images = data.load(config.data, Path(config.data_dir))
+    images = dataset.load(config.data, Path(config.data_dir))
     path = folder.parent / start.key / WEIGHTS
     if not path.is_file():
         raise InputError(
@@ -203,12 +206,12 @@ def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict
         class_names=deployed.class_names,
         tensors={**result.levels},
     )
-    container.save(path, compressed, methods.CODER_OF[config.compress.method])
-    decoded = container.load(path)
+    fcn.save(path, compressed, methods.CODER_OF[config.compress.method])
+    decoded = fcn.load(path)
     network = decoded.network().to(device)
-    scores = train.evaluate(network, Batches(images.test, images, config.train, device), device)
-    validation = train.evaluate(network, Batches(images.validation, images, config.train, device), device)
-    sizes = container.sizes(path.read_bytes())
+    scores = loop.evaluate(network, Batches(images.test, images, config.train, device), device)
+    validation = loop.evaluate(network, Batches(images.validation, images, config.train, device), device)
+    sizes = fcn.sizes(path.read_bytes())
     return {
         **scores._asdict(),
         **_last(result.curve),

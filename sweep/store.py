@@ -17,10 +17,11 @@ from typing import Any, Literal, TypeVar
 
 from fire.arch import FAMILIES
 from fire.compress.spec import CompressSpec
+from fire.data.spec import DataSpec
 from fire.errors import InputError
 from fire.files import holder, locked, read, write
-from fire.progress import Epoch
-from fire.recipe import DataSpec, TrainSpec
+from fire.train.progress import Epoch
+from fire.train.spec import TrainSpec
 from sweep import curves, manifests, typed
 from sweep.manifests import Sweep
 
@@ -85,7 +86,7 @@ class Record:
     validation_loss: float | None = None
     train_loss: float | None = None
     epochs: int | None = None  # trained so far; of a stopped run, its rung
-    latency_seconds: float | None = None  # of one image: fire.latency
+    latency_seconds: float | None = None  # of one image: fire.machine.latency
     train_seconds: float | None = None  # of training steps, over all attempts
     images_per_second: float | None = None
     images_skipped: int | None = None  # which could not be read

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from fire import data
 from fire.arch import SqueezeNetSpec
-from fire.data import DataSet, ImageSet
-from fire.recipe import DataSpec
+from fire.data import dataset
+from fire.data.dataset import DataSet, ImageSet
+from fire.data.spec import DataSpec
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,7 +18,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def process_settings() -> Iterator[None]:
-    """Runs set the whole process up for themselves: sweep.process.prepare_process."""
+    """Runs set the whole process up for themselves: fire.machine.process.prepare_process."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -32,7 +32,7 @@ def digits_spec() -> DataSpec:
 
 @pytest.fixture(scope="session")
 def digits(digits_spec, tmp_path_factory) -> DataSet:
-    return data.load(digits_spec, tmp_path_factory.mktemp("digits"))
+    return dataset.load(digits_spec, tmp_path_factory.mktemp("digits"))
 
 
 @pytest.fixture(scope="session")

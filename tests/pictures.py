@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fire import decoding, folders
-from fire.recipe import DataSpec
+from fire.data import decoding, folders
+from fire.data.spec import DataSpec
 
 
 def add(root: Path, name: str, pixels: np.ndarray, mode: str | None = None, **options) -> Path:

@@ -14,11 +14,12 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from PIL import Image
 
-from fire.progress import Epoch
-from sweep import curves, exits
+from fire.train.progress import Epoch
+from sweep import curves
 from sweep.__main__ import answer
+from sweep.commands import exits
 from sweep.config import RunConfig, load, presets
-from sweep.plan import Planner, Point
+from sweep.points import Planner, Point
 
 ROOT = Path(__file__).parents[1]
 # A network that gets well above chance on scikit-learn's digits in three epochs, a second on one core.

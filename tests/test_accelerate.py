@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fire import native
-from fire.accelerate import accelerate
 from fire.arch import ArchSpec, SqueezeNetSpec
 from fire.errors import SpecError
+from fire.machine import native
+from fire.machine.accelerate import accelerate
 from fire.model import Fire, assemble, build
 from tests.test_plain_module import NORMED, each_spec, images
 

@@ -17,8 +17,9 @@ from fire.arch import (
     SqueezeNetSpec,
 )
 from fire.cost import conv_side, pool_side
+from fire.data.spec import DataSpec
 from fire.errors import InputError, SpecError
-from fire.recipe import DataSpec, TrainSpec
+from fire.train.spec import TrainSpec
 
 
 def fires(**fields) -> dict[str, Fire]:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from fire import machine, native
 from fire.errors import InputError
+from fire.machine import hardware, native
 from sweep.arithmetic import arithmetic_of, described, overrides_of, with_arithmetic
 from sweep.manifests import Arithmetic, Sweep
 from sweep.store import Store
@@ -18,10 +18,10 @@ BEGUN_ELSEWHERE = Sweep(name="sr", varied=(), points=(), arithmetic=ELSEWHERE)
 
 @pytest.fixture(autouse=True)
 def two_cores_a_compiler_no_bf16(monkeypatch):
-    monkeypatch.setattr(machine, "cores", lambda: 2)
-    monkeypatch.setattr(machine, "gpus", list)
-    monkeypatch.setattr(machine, "has_bf16", lambda device: False)
-    monkeypatch.setattr(machine, "suits_kernels", lambda: True)
+    monkeypatch.setattr(hardware, "cores", lambda: 2)
+    monkeypatch.setattr(hardware, "gpus", list)
+    monkeypatch.setattr(hardware, "has_bf16", lambda device: False)
+    monkeypatch.setattr(hardware, "suits_kernels", lambda: True)
     monkeypatch.setattr(native, "available", lambda: True)
 
 
@@ -47,8 +47,8 @@ def test_the_user_decides_then_the_first_launch_then_the_machine(config, options
 
 
 def test_gpus_have_kernels_of_their_own(config, monkeypatch):
-    monkeypatch.setattr(machine, "gpus", lambda: ["0"])
-    monkeypatch.setattr(machine, "has_bf16", lambda device: device == "cuda")
+    monkeypatch.setattr(hardware, "gpus", lambda: ["0"])
+    monkeypatch.setattr(hardware, "has_bf16", lambda device: device == "cuda")
     assert arithmetic_of(config, None) == Arithmetic(precision="bf16", kernels="torch", threads=1)
 
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fire.augment import Batches, central_crop, random_crop, random_erase, random_mirror
-from fire.recipe import TrainSpec
+from fire.data.batches import Batches, central_crop, random_crop, random_erase, random_mirror
+from fire.train.spec import TrainSpec
 
 
 def random_images(count: int, channels: int, size: int) -> Tensor:

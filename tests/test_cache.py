@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fire import arrays, cache, data, sources
+from fire.data import arrays, cache, dataset, sources
 from fire.errors import DataError
 from tests.pictures import spec, two_classes
 
@@ -38,9 +38,9 @@ def test_moments_of_each_channel():
 
 
 def test_second_load_reads_the_cache(digits, digits_spec, tmp_path, monkeypatch):
-    data.load(digits_spec, tmp_path)
+    dataset.load(digits_spec, tmp_path)
     monkeypatch.setattr(sources, "decode", refuse_to_decode)
-    again = data.load(digits_spec, tmp_path)
+    again = dataset.load(digits_spec, tmp_path)
     assert np.array_equal(again.test.images, digits.test.images)
     assert (again.class_names, again.mean, again.std) == (digits.class_names, digits.mean, digits.std)
 
@@ -125,13 +125,13 @@ def label_beyond_the_classes(folder):
     ],
 )
 def test_damaged_cache_is_built_again(damage, digits, digits_spec, tmp_path, monkeypatch):
-    data.load(digits_spec, tmp_path)
+    dataset.load(digits_spec, tmp_path)
     damage(the_cache(tmp_path))
-    again = data.load(digits_spec, tmp_path)
+    again = dataset.load(digits_spec, tmp_path)
     assert np.array_equal(again.train.images, digits.train.images)
     assert np.array_equal(again.test.labels, digits.test.labels)
     monkeypatch.setattr(sources, "decode", refuse_to_decode)
-    data.load(digits_spec, tmp_path)
+    dataset.load(digits_spec, tmp_path)
 
 
 def test_failed_decoding_leaves_no_cache(digits_spec, tmp_path, monkeypatch):
@@ -140,14 +140,14 @@ def test_failed_decoding_leaves_no_cache(digits_spec, tmp_path, monkeypatch):
 
     monkeypatch.setattr(sources, "decode", fail)
     with pytest.raises(DataError, match="half of it is missing"):
-        data.load(digits_spec, tmp_path)
+        dataset.load(digits_spec, tmp_path)
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
 
 
 def test_data_dir_that_is_a_file_is_refused(digits_spec, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"data_dir .*file cannot be used: "):
-        data.load(digits_spec, tmp_path / "file")
+        dataset.load(digits_spec, tmp_path / "file")
 
 
 def full(*arguments):
@@ -159,7 +159,7 @@ def test_a_full_disk_is_named_and_nothing_is_left(kind, digits_spec, tmp_path, m
     wanted = digits_spec if kind == "digits" else spec(two_classes(tmp_path / "images"))
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(DataError) as caught:
-        data.prepare(wanted, tmp_path / "data")
+        dataset.prepare(wanted, tmp_path / "data")
     assert str(caught.value) == f"data_dir {tmp_path / 'data'} cannot be used: No space left on device"
     assert not [path for path in (tmp_path / "data" / "cache").iterdir() if path.is_dir()]
 
@@ -167,7 +167,7 @@ def test_a_full_disk_is_named_and_nothing_is_left(kind, digits_spec, tmp_path, m
 def test_a_full_disk_is_named_by_an_evaluation_too(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(DataError, match=r"cannot be used: No space left on device$"):
-        data.load_test(spec(two_classes(tmp_path / "images")), tmp_path / "data")
+        dataset.load_test(spec(two_classes(tmp_path / "images")), tmp_path / "data")
 
 
 def test_arrays_have_their_space_before_they_are_written(tmp_path):
@@ -185,12 +185,12 @@ def test_what_killed_decoders_left_is_removed_and_what_living_ones_have_is_not(d
         (folder / name / "train_images.npy").write_bytes(bytes(100))
     with open(folder / ".image_folder-alive.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        data.prepare(digits_spec, tmp_path)
+        dataset.prepare(digits_spec, tmp_path)
         assert not (folder / ".image_folder-dead.abc").exists()
         assert (folder / ".image_folder-alive.abc" / "train_images.npy").is_file()
 
 
 def test_the_images_of_an_evaluation_leave_nothing_behind(tmp_path):
-    test = data.load_test(spec(two_classes(tmp_path / "images")), tmp_path / "data").test
+    test = dataset.load_test(spec(two_classes(tmp_path / "images")), tmp_path / "data").test
     assert test.images[:, 0, 0, 0].tolist() == [0, 10, 20, 100, 110, 120]
     assert [path.name for path in (tmp_path / "data" / "cache").iterdir()] == [".val.lock"]

@@ -13,12 +13,13 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from fire import checkpoints, native
-from fire.checkpoints import CheckpointError
+from fire.machine import native
 from fire.model import build
-from fire.optimizers import build_optimizers
-from fire.progress import Epoch
-from fire.recipe import TrainSpec
+from fire.train import checkpoints
+from fire.train.checkpoints import CheckpointError
+from fire.train.optimizers import build_optimizers
+from fire.train.progress import Epoch
+from fire.train.spec import TrainSpec
 
 EPOCHS = 3
 CURVE = [

@@ -5,16 +5,15 @@ import hashlib
 import numpy as np
 import pytest
 
-from fire import header
 from fire.arch import SqueezeNetSpec
-from fire.compress import huffman
-from fire.compress.adaptive import neighbours
-from fire.compress.coders import CODERS, Part
-from fire.compress.container import encode
-from fire.compress.decisions import BITS, Adaptive, Reader, Writer, code_uniform
-from fire.compress.floats import from_keys, keys
-from fire.compress.levels import CodeError, Compressed, Levels
-from fire.header import Header, Preprocessing
+from fire.weights import header, huffman
+from fire.weights.adaptive import neighbours
+from fire.weights.coders import CODERS, Part
+from fire.weights.decisions import BITS, Adaptive, Reader, Writer, code_uniform
+from fire.weights.fcn import encode
+from fire.weights.floats import from_keys, keys
+from fire.weights.header import Header, Preprocessing
+from fire.weights.quantised import CodeError, Compressed, Levels
 
 LARGEST = 2**31 - 1
 CODER_NAMES = tuple(CODERS)

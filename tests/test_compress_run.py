@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from hydra.errors import HydraException
 
-from fire import data
-from fire.augment import Batches
-from fire.compress import container
-from fire.compress.levels import values
+from fire.data import dataset
+from fire.data.batches import Batches
 from fire.errors import InputError
-from fire.train import evaluate
+from fire.train.loop import evaluate
+from fire.weights import fcn
+from fire.weights.quantised import values
+from sweep.commands.hydra_errors import one_line
 from sweep.compress import _main as compress_command
 from sweep.compress import compressed_config
 from sweep.config import RunConfig
 from sweep.evaluate import _main as evaluate_command
 from sweep.evaluate import evaluate as of_weights
-from sweep.hydra_errors import one_line
 from sweep.run import run
 from sweep.store import Record, Store
 from tests.sweeping import ROOT, TINY, command, point, synset_folder
@@ -64,13 +64,13 @@ def test_the_record_is_of_the_file(finished, cpu):
     config, record = finished
     path = folder_of(config) / "network.fcn"
     assert record.file_bytes == path.stat().st_size < record.size_bytes / 4
-    decoded = container.load(path)
+    decoded = fcn.load(path)
     tensors = [values(tensor) for tensor in decoded.tensors.values()]
     assert sum(tensor.size for tensor in tensors) == record.parameters
     assert sum(np.count_nonzero(tensor) for tensor in tensors) == record.nonzero
     kept = sum(np.count_nonzero(t) for t in tensors if t.ndim == 4) / sum(t.size for t in tensors if t.ndim == 4)
     assert kept == pytest.approx(0.5, abs=0.01)
-    images = data.load(config.data, Path(config.data_dir))
+    images = dataset.load(config.data, Path(config.data_dir))
     scores = evaluate(decoded.network(), Batches(images.test, images, config.train, cpu), cpu)
     assert (scores.top1, scores.loss) == (record.top1, pytest.approx(record.loss, rel=1e-5))
 

@@ -9,23 +9,23 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from fire.arch import AlexNetSpec, SqueezeNetSpec
-from fire.augment import Batches
-from fire.checkpoints import CheckpointError
 from fire.compress.clustering import kmeans, nearest
-from fire.compress.deep import prune
-from fire.compress.entropy import CodeLengths
+from fire.compress.deep_compression import prune
 from fire.compress.finetune import FineTuning
-from fire.compress.layers import Grid, Masked, Scaled, Shared, parameter, parametrise, weighted_layers
 from fire.compress.methods import Fitted, compress
+from fire.compress.parametrizations import Grid, Masked, Scaled, Shared, parameter, parametrise, weighted_layers
 from fire.compress.pruning import published_densities, scheduled_density, sensitive_densities, survivors
+from fire.compress.rate import CodeLengths
 from fire.compress.sensitivity import sensitivities
 from fire.compress.spec import CompressSpec
-from fire.data import ImageSet
+from fire.data.batches import Batches
+from fire.data.dataset import ImageSet
 from fire.errors import SpecError, TrainingError
 from fire.model import assemble, build, fold
-from fire.progress import Progress
-from fire.recipe import TrainSpec
-from fire.train import evaluate, train
+from fire.train.checkpoints import CheckpointError
+from fire.train.loop import evaluate, train
+from fire.train.progress import Progress
+from fire.train.spec import TrainSpec
 
 TRAIN = TrainSpec(epochs=3, batch_size=64, lr=0.1, precision="fp32")
 DEEP = CompressSpec(method="deep_compression", epochs=3, final_epochs=1, lr=0.02)

@@ -6,7 +6,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from fire import cost
-from fire.recipe import TrainSpec
+from fire.train.spec import TrainSpec
 from sweep.config import CONF
 from tests.sweeping import composed, config, image_folder, point
 

@@ -9,8 +9,9 @@ import pytest
 
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.compress.spec import CompressSpec
+from fire.data.spec import RESIZES, DataSpec
 from fire.errors import InputError
-from fire.recipe import RESIZES, DataSpec, TrainSpec
+from fire.train.spec import TrainSpec
 from sweep.config import RunConfig, RunOptions
 from tests.sweeping import image_folder, planner, point
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from fire import header
 from fire.arch import AlexNetSpec, SqueezeNetSpec
-from fire.compress.coders import CODERS
-from fire.compress.container import FileError, decode, encode, load, load_header, save, sizes
-from fire.compress.levels import Compressed, Levels, values
 from fire.errors import InputError
-from fire.header import Header, Preprocessing
+from fire.weights import header
+from fire.weights.coders import CODERS
+from fire.weights.fcn import FileError, decode, encode, load, load_header, save, sizes
+from fire.weights.header import Header, Preprocessing
+from fire.weights.quantised import Compressed, Levels, values
 
 SPEC = SqueezeNetSpec(version="small", base_e=4, incr_e=4, fires=2, conv1=4, classes=3, dropout=0.0)
 PREPROCESSING = Preprocessing(image_size=28, mean=[72.94], scale=[1 / 90.02])

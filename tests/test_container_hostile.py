@@ -8,9 +8,9 @@ import zlib
 import numpy as np
 import pytest
 
-from fire import header
-from fire.compress.container import MAGIC, FileError, decode, encode, sizes
-from fire.compress.levels import Compressed, Levels, values
+from fire.weights import header
+from fire.weights.fcn import MAGIC, FileError, decode, encode, sizes
+from fire.weights.quantised import Compressed, Levels, values
 from tests.test_container import CODER_NAMES, compressed
 
 
@@ -146,8 +146,8 @@ KINDS = {"grid": b"\x00" + FLOAT(1.0), "codebook": b"\x01\x01\x00\x01\x00", "pla
     ],
 )
 def test_a_small_file_of_a_large_network_is_refused_before_it_is_decoded(coder, kind, least, monkeypatch):
-    monkeypatch.setattr("fire.compress.decisions.Reader", None)
-    monkeypatch.setattr("fire.compress.huffman.Reader", None)
+    monkeypatch.setattr("fire.weights.decisions.Reader", None)
+    monkeypatch.setattr("fire.weights.huffman.Reader", None)
     arch = {"sr": 1.0, "version": "small", "base_e": 435, "incr_e": 435, "classes": 3}
     head = header.dump(header.checked(HEAD | {"arch": arch}))
     tables = KINDS[kind] * len(header.shapes(header.parse(head)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fire import contents, data, folders, sources
+from fire.data import contents, dataset, folders, sources
 from fire.errors import DataError
 from tests.pictures import add, grey, spec, two_classes
 
@@ -39,12 +39,12 @@ def test_fingerprint_tells_contents_apart_and_not_places(root, tmp_path):
 
 def test_a_folder_that_has_changed_is_not_taken_for_what_it_was(root, tmp_path):
     told = spec(root, fingerprint=fingerprint(root))
-    data.load(told, tmp_path / "before")
+    dataset.load(told, tmp_path / "before")
     (root / "val" / "ant" / "2.png").unlink()
     with pytest.raises(
         DataError, match=rf"^data\.root must hold the images of fingerprint {told.fingerprint}, got \w+ in"
     ):
-        data.load(told, tmp_path / "after")
+        dataset.load(told, tmp_path / "after")
 
 
 def age(root: Path) -> None:
@@ -91,7 +91,7 @@ def test_where_nothing_can_be_kept_the_folder_is_read_at_each_launch(root, tmp_p
 
 
 def pixel(root: Path, data_dir: Path) -> int:
-    return int(data.load(spec(root), data_dir).test.images[0, 0, 0, 0])
+    return int(dataset.load(spec(root), data_dir).test.images[0, 0, 0, 0])
 
 
 @pytest.mark.parametrize("keep_times", [False, True])
@@ -111,13 +111,13 @@ def test_a_file_replaced_by_another_of_its_size_is_noticed(keep_times, tmp_path)
 
 
 def test_equal_copies_share_a_cache(root, tmp_path, monkeypatch):
-    data.load(spec(root), tmp_path)
+    dataset.load(spec(root), tmp_path)
     copy = shutil.copytree(root, tmp_path / "copy")
     monkeypatch.setattr(sources, "decode", refuse_to_read)
-    loaded = data.load(spec(copy), tmp_path)
+    loaded = dataset.load(spec(copy), tmp_path)
     assert loaded.test.images[:, 0, 0, 0].tolist() == [0, 10, 20, 100, 110, 120]
     with pytest.raises(AssertionError, match="read again"):
-        data.load(spec(copy, resize="squash"), tmp_path)
+        dataset.load(spec(copy, resize="squash"), tmp_path)
 
 
 def test_of_a_large_folder_a_part_is_read_and_the_rest_known_by_its_times(tmp_path, monkeypatch):
@@ -128,13 +128,13 @@ def test_of_a_large_folder_a_part_is_read_and_the_rest_known_by_its_times(tmp_pa
     assert contents.stride(files) == 3
     before = fingerprint(root)
     assert before.startswith("sampled-")
-    assert data.remarks(spec(root))[0].endswith("names and sizes of all files and the contents of one in 3")
+    assert dataset.remarks(spec(root))[0].endswith("names and sizes of all files and the contents of one in 3")
     assert pixel(root, tmp_path) == 0
     # The first file of val/ is at position 6 of all, so it is read; the next two are not.
     assert [position for position, file in enumerate(files) if file.name == "val/ant/0.bmp"] == [6]
     add(root, "val/ant/1.bmp", grey(99))
     assert fingerprint(root) == before
-    assert data.load(spec(root), tmp_path).test.images[:3, 0, 0, 0].tolist() == [0, 99, 20]
+    assert dataset.load(spec(root), tmp_path).test.images[:3, 0, 0, 0].tolist() == [0, 99, 20]
     add(root, "val/ant/0.bmp", grey(88))
     assert fingerprint(root) != before
     assert pixel(root, tmp_path) == 88
@@ -149,5 +149,5 @@ def test_a_folder_must_not_change_while_it_is_decoded(root, tmp_path, monkeypatc
 
     monkeypatch.setattr(sources.decoding, "decode", meanwhile)
     with pytest.raises(DataError, match=r"^data\.root must not change while it is decoded, got other files in "):
-        data.load(spec(root), tmp_path)
+        dataset.load(spec(root), tmp_path)
     assert not list((tmp_path / "cache").glob("image_folder*"))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sweep import store
+from sweep.commands.exits import described
 from sweep.config import RunConfig
-from sweep.exits import described
 from sweep.manifests import Sweep
 from sweep.preparation import make_ready, unfinished
 from sweep.run import run

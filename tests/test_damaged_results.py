@@ -17,7 +17,7 @@ from analysis.figures import bypass, curve, distribution, file_size, hypervolume
 from analysis.results import read
 from fire.arch import AlexNetSpec
 from fire.cost import count
-from fire.progress import Epoch
+from fire.train.progress import Epoch
 from sweep import curves
 from sweep.manifests import Sweep
 from sweep.store import Record, Store

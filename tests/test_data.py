@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from fire import data
+from fire.data import dataset
+from fire.data.spec import DataSpec
 from fire.errors import DataError
-from fire.recipe import DataSpec
 
 
 def test_digits_are_split_into_disjoint_sets_that_hold_all_images(digits):
@@ -21,14 +21,14 @@ def test_digits_are_split_into_disjoint_sets_that_hold_all_images(digits):
 
 
 def test_split_is_part_of_the_data_set(digits, digits_spec, tmp_path):
-    again = data.load(digits_spec, tmp_path)
+    again = dataset.load(digits_spec, tmp_path)
     for part in ("train", "validation", "test"):
         assert np.array_equal(getattr(again, part).rows, getattr(digits, part).rows)
         assert np.array_equal(getattr(again, part).images, getattr(digits, part).images)
 
 
 def test_limit_takes_fewer_of_each_set(digits, digits_spec, tmp_path):
-    limited = data.load(DataSpec(**{**vars(digits_spec), "limit": 50}), tmp_path)
+    limited = dataset.load(DataSpec(**{**vars(digits_spec), "limit": 50}), tmp_path)
     assert [len(part) for part in (limited.train, limited.validation, limited.test)] == [50, 50, 50]
     assert set(limited.train.rows) <= set(digits.train.rows)
 
@@ -53,11 +53,11 @@ def test_limit_takes_fewer_of_each_set(digits, digits_spec, tmp_path):
 )
 def test_configuration_that_does_not_fit_is_refused(changes, message, digits_spec, tmp_path):
     with pytest.raises(DataError) as caught:
-        data.load(DataSpec(**{**vars(digits_spec), **changes}), tmp_path)
+        dataset.load(DataSpec(**{**vars(digits_spec), **changes}), tmp_path)
     assert str(caught.value) == message
 
 
 def test_classes_are_checked_against_the_cache_too(digits_spec, tmp_path):
-    data.load(digits_spec, tmp_path)
+    dataset.load(digits_spec, tmp_path)
     with pytest.raises(DataError, match=r"data\.classes must be 10 for digits, got 7"):
-        data.load(DataSpec(**{**vars(digits_spec), "classes": 7}), tmp_path)
+        dataset.load(DataSpec(**{**vars(digits_spec), "classes": 7}), tmp_path)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fire import decoding
+from fire.data import decoding
 from fire.errors import DataError
 from tests.pictures import add, grey, listed, read, spec
 

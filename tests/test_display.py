@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from fire.progress import Epoch, Note, Progress
-from sweep.display import Display, duration, percent
+from fire.train.progress import Epoch, Note, Progress
+from sweep.commands.display import Display, duration, percent
 from sweep.store import Record
 from tests.sweeping import point
 

@@ -1,5 +1,6 @@
 """What the README says is there, runs, and has the numbers of the committed results."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -11,7 +12,7 @@ from hydra import compose
 from analysis import export, tables
 from analysis.results import read
 from sweep import compress, evaluate
-from sweep.command import compose as compose_command
+from sweep.commands.command import compose as compose_command
 from sweep.config import load, presets
 from sweep.search.spec import quoted
 
@@ -77,12 +78,19 @@ def test_its_tables_are_those_of_the_committed_results(name):
         )
 
 
-def test_the_file_tree_names_every_folder_and_file():
+def test_the_file_tree_names_every_folder_of_code():
     tree = next(block for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL) if "fire/" in block)
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    modules = [Path(path) for path in tracked if re.fullmatch(r"(fire|sweep|analysis)/[a-z]\w*\.py", path)]
-    assert len(modules) > 20
-    assert [path for path in modules if path.name not in tree] == []
+    folders = {parent.name for path in tracked if path.endswith(".py") for parent in list(Path(path).parents)[:-1]}
+    assert {"fire", "search", "figures", "tests"} <= folders
+    assert folders - {"hydra_plugins"} <= set(re.findall(r"^ *(\w+)/", tree, re.MULTILINE))
+
+
+def test_every_module_says_what_it_is_for():
+    tracked = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    modules = [path for path in tracked.stdout.split() if path.startswith(("fire", "sweep", "analysis"))]
+    assert len(modules) > 60
+    assert [path for path in modules if not ast.get_docstring(ast.parse((ROOT / path).read_text()))] == []
 
 
 def test_its_benchmarks_are_those_that_were_measured():

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from analysis.__main__ import write as analysis_command
-from sweep import exits
 from sweep.__main__ import answer as sweep_command
+from sweep.commands import exits
 from sweep.compress import _main as compress_command
 from sweep.evaluate import _main as evaluate_command
 from sweep.run import run

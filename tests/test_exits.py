@@ -9,7 +9,7 @@ import pytest
 
 from analysis.__main__ import write as analysis_command
 from fire.errors import DataError, InputError, MissingDataError
-from sweep.exits import BAD_INPUT, ELSEWHERE, FAILED, INTERRUPTED, NO_DATA, RunsError, guarded, runs_begun
+from sweep.commands.exits import BAD_INPUT, ELSEWHERE, FAILED, INTERRUPTED, NO_DATA, RunsError, guarded, runs_begun
 from sweep.search.__main__ import answer as search_command
 from sweep.store import Store
 from tests.sweeping import ROOT, TINY, point

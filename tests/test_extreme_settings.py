@@ -11,7 +11,7 @@ import pytest
 from fire.arch import AlexNetSpec
 from fire.compress.spec import CompressSpec
 from fire.errors import InputError, SpecError
-from fire.recipe import TrainSpec
+from fire.train.spec import TrainSpec
 from sweep.config import PARTS, RunConfig
 from sweep.run import run
 from sweep.store import Store

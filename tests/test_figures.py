@@ -15,7 +15,7 @@ from analysis.results import read
 from fire.arch import SqueezeNetSpec
 from fire.cost import count
 from fire.errors import InputError
-from fire.progress import Epoch
+from fire.train.progress import Epoch
 from sweep.manifests import Sweep
 from tests.test_tables import record, store  # noqa: F401 (a fixture)
 

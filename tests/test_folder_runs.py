@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from fire import contents
+from fire.data import contents
 from sweep.config import RunConfig
 from sweep.preparation import check, make_ready
 from sweep.run import run

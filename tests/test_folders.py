@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fire import data, folders
+from fire.data import dataset, folders
+from fire.data.spec import DataSpec
 from fire.errors import DataError
-from fire.recipe import DataSpec
 from tests.pictures import add, grey, spec, truncate, two_classes
 
 
@@ -21,7 +21,7 @@ def root(tmp_path) -> Path:
 
 
 def test_labels_follow_the_sorted_class_names(root, tmp_path):
-    loaded = data.load(spec(root), tmp_path)
+    loaded = dataset.load(spec(root), tmp_path)
     assert loaded.class_names == ("ant", "zebra")
     assert loaded.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert loaded.test.images[:, 0, 0, 0].tolist() == [0, 10, 20, 100, 110, 120]
@@ -48,7 +48,7 @@ def damaged(root) -> Path:
 
 def test_truncated_jpeg_is_named(root, damaged, tmp_path):
     with pytest.raises(DataError) as caught:
-        data.load(spec(root), tmp_path)
+        dataset.load(spec(root), tmp_path)
     message = str(caught.value)
     assert message.startswith(f"images must be readable, got 1 unreadable of 7: {damaged} (")
     assert "data.on_corrupt=skip" in message
@@ -56,7 +56,7 @@ def test_truncated_jpeg_is_named(root, damaged, tmp_path):
 
 
 def test_skipped_images_are_counted_and_labels_stay_aligned(root, damaged, tmp_path):
-    loaded = data.load(spec(root, on_corrupt="skip"), tmp_path)
+    loaded = dataset.load(spec(root, on_corrupt="skip"), tmp_path)
     assert loaded.skipped == 1
     assert loaded.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert loaded.train.images[:, 0, 0, 0].tolist() == [0, 10, 20, 100, 110, 120]
@@ -93,12 +93,12 @@ def test_missing_root_is_refused(tmp_path):
 
 def test_number_of_classes_must_be_the_configured_one(root, tmp_path):
     with pytest.raises(DataError, match=r"data\.classes must be 2 for image_folder, got 10"):
-        data.load(spec(root, classes=10), tmp_path)
+        dataset.load(spec(root, classes=10), tmp_path)
 
 
 def test_fewer_test_images_are_of_all_classes(root, tmp_path):
     for limit, labels in ((2, [0, 1]), (4, [0, 0, 1, 1]), (9, [0, 0, 0, 1, 1, 1])):
-        test = data.load(spec(root, limit=limit), tmp_path).test
+        test = dataset.load(spec(root, limit=limit), tmp_path).test
         assert test.labels[test.rows].tolist() == labels
 
 
@@ -119,7 +119,7 @@ def test_all_that_pillow_reads_is_read(suffix, tmp_path):
         f"val/{name}/{i}{suffix}" for name in ("ant", "zebra") for i in range(3)
     ]
     assert not listing.left_out
-    means = data.load(spec(root), tmp_path).test.images.mean((1, 2, 3))
+    means = dataset.load(spec(root), tmp_path).test.images.mean((1, 2, 3))
     assert np.abs(means - [0, 10, 20, 100, 110, 120]).max() <= 2
 
 
@@ -200,7 +200,7 @@ def test_composed_and_decomposed_accents_are_one_class(root, tmp_path):
     composed, decomposed = "caf\u00e9", "cafe\u0301"  # as Linux and macOS write it
     (root / "train" / "ant").rename(root / "train" / decomposed)
     (root / "val" / "ant").rename(root / "val" / composed)
-    assert data.load(spec(root), tmp_path).class_names == (composed, "zebra")
+    assert dataset.load(spec(root), tmp_path).class_names == (composed, "zebra")
     (root / "val" / "zebra").rename(root / "val" / decomposed)
     with pytest.raises(DataError, match=r"val must hold each class once, got two folders 'café'"):
         folders.scan(root)
@@ -211,12 +211,12 @@ def test_names_that_are_no_utf_8_are_escaped(root, tmp_path):
     for part in ("train", "val"):
         (root / part / "ant").rename(root / part / latin)
         (root / part / latin / "0.png").rename(root / part / latin / f"{latin}.png")
-    loaded = data.load(spec(root), tmp_path)
+    loaded = dataset.load(spec(root), tmp_path)
     assert loaded.class_names == ("caf\\xe9", "zebra")
     assert [file.name for file in folders.scan(root).test][2] == "val/caf\\xe9/caf\\xe9.png"
     truncate(root / "train" / latin / "1.png")
     with pytest.raises(DataError) as caught:
-        data.load(spec(root), tmp_path)
+        dataset.load(spec(root), tmp_path)
     assert "caf\\xe9/1.png (" in str(caught.value)
     str(caught.value).encode()
 
@@ -227,7 +227,7 @@ def test_messages_have_one_line_whatever_a_name_is(root):
     with pytest.raises(DataError, match=r"got 'ze\\nbra' in val only$"):
         folders.scan(root)
     (root / "train" / "zebra").rename(root / "train" / "ze\nbra")
-    assert data.remarks(spec(root)) == [f"{root}: 6 training and 6 test images; left out: 1 .t\\nxt"]
+    assert dataset.remarks(spec(root)) == [f"{root}: 6 training and 6 test images; left out: 1 .t\\nxt"]
     for path in (root / "val" / "ze\nbra").iterdir():
         path.unlink()
     with pytest.raises(DataError, match=r"class folder [^\n]*ze\\nbra must hold images, got none$"):
@@ -249,25 +249,25 @@ def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
 
 
 def test_remarks_say_what_is_left_out(root):
-    assert data.remarks(spec(root)) == []
+    assert dataset.remarks(spec(root)) == []
     (root / "train" / "ant" / "notes.txt").write_text("")
-    (line,) = data.remarks(spec(root))
+    (line,) = dataset.remarks(spec(root))
     assert line == f"{root}: 6 training and 6 test images; left out: 1 .txt"
-    assert data.remarks(DataSpec()) == []
+    assert dataset.remarks(DataSpec()) == []
 
 
 @pytest.mark.parametrize(
     ("validation", "held_out"), [(5, 5), (0.5, 3), (0.34, 2), (0.01, 1), (0.99, 5)], ids=str
 )  # of 6, one of which must be left on either side
 def test_validation_may_be_a_fraction(validation, held_out, root, tmp_path):
-    loaded = data.load(spec(root, validation=validation), tmp_path)
+    loaded = dataset.load(spec(root, validation=validation), tmp_path)
     assert (len(loaded.train), len(loaded.validation)) == (6 - held_out, held_out)
     assert sorted([*loaded.train.rows, *loaded.validation.rows]) == list(range(6))
 
 
 def test_a_number_that_leaves_nothing_to_train_on_is_refused_before_decoding(root):
     with pytest.raises(DataError) as caught:
-        data.remarks(spec(root, validation=5000))
+        dataset.remarks(spec(root, validation=5000))
     assert str(caught.value) == (
         "data.validation must be below the 6 training images there are, such as 0.1 for a tenth or 1, got 5000"
     )

@@ -6,8 +6,8 @@ import pytest
 
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.errors import InputError
-from fire.header import Header, Preprocessing, dump, parse, tensor_shapes
 from fire.model import build, fold
+from fire.weights.header import Header, Preprocessing, dump, parse, tensor_shapes
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from fire import kernels, model, native
-from fire.accelerate import accelerate
+from fire import model
 from fire.arch import SqueezeNetSpec
 from fire.errors import InputError
-from fire.recipe import TrainSpec
-from fire.train import train
+from fire.machine import kernels, native
+from fire.machine.accelerate import accelerate
+from fire.train.loop import train
+from fire.train.spec import TrainSpec
 
 needs_compiler = pytest.mark.skipif(not native.available(), reason="no C++ compiler")
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fire import machine
 from fire.files import locked
+from fire.machine import hardware
 from sweep.launcher import slots
 from sweep.store import Store
 from tests.sweeping import ROOT, TINY, command, finish, point, start
@@ -235,8 +235,8 @@ def test_a_run_out_of_memory_is_tried_twice(data_dir, tmp_path):
     ],
 )
 def test_places_for_runs(options, visible, expected, monkeypatch):
-    monkeypatch.setattr(machine, "cores", lambda: 3)
-    monkeypatch.setattr(machine, "gpus", lambda: [name for name in visible.split(",") if name])
+    monkeypatch.setattr(hardware, "cores", lambda: 3)
+    monkeypatch.setattr(hardware, "gpus", lambda: [name for name in visible.split(",") if name])
     assert slots(replace(point(*TINY).config, **options), runs=5) == expected
 
 

@@ -44,24 +44,29 @@ def test_fire_stands_alone(path):
     assert not roots(path) & (others | {"hydra", "omegaconf", "optuna", "pandas", "matplotlib"})
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "fire/arch",
-        "fire/errors",
-        "fire/recipe",
-        "fire/progress",
-        "fire/files",
-        "fire/native",
-        "fire/compress/spec",
-        "sweep/search/spec",
-        "sweep/curves",
-        "sweep/manifests",
-        "sweep/store",
-        "sweep/typed",
-        "sweep/exits",
-    ],
-)
+STANDARD_LIBRARY_ONLY = [
+    *(str(path.relative_to(ROOT).with_suffix("")) for path in sorted(ROOT.glob("[fs]*/**/spec.py"))),
+    "fire/arch",
+    "fire/errors",
+    "fire/files",
+    "fire/machine/hardware",
+    "fire/machine/native",
+    "fire/train/progress",
+    "sweep/commands/exits",
+    "sweep/curves",
+    "sweep/manifests",
+    "sweep/store",
+    "sweep/typed",
+]
+
+
+def test_every_part_has_its_specification():
+    assert {"fire/data/spec", "fire/train/spec", "fire/compress/spec", "sweep/search/spec"} <= set(
+        STANDARD_LIBRARY_ONLY
+    )
+
+
+@pytest.mark.parametrize("name", STANDARD_LIBRARY_ONLY)
 def test_standard_library_only(name):
     ours = ("fire.", "sweep.curves", "sweep.manifests", "sweep.typed")
     for module in imported(ROOT / f"{name}.py"):
@@ -76,14 +81,15 @@ def test_sweep_does_not_know_analysis():
 def test_analysis_reads_the_store_only():
     allowed = (
         "analysis",
-        "sweep.exits",
+        "sweep.commands.exits",
         "sweep.manifests",
         "sweep.store",
         "fire.arch",
         "fire.cost",
         "fire.errors",
-        "fire.progress",
-        "fire.recipe",
+        "fire.train.progress",
+        "fire.data.spec",
+        "fire.train.spec",
         "fire.compress.spec",
     )
     for path in files("analysis"):
@@ -97,11 +103,12 @@ def test_analysis_reads_the_store_only():
     ("modules", "absent"),
     [
         (
-            "fire.cost, fire.data, fire.native, fire.sources, fire.folders, fire.compress.container, sweep.store",
+            "fire.cost, fire.data.dataset, fire.data.sources, fire.data.folders, fire.machine.native, "
+            "fire.weights.fcn, sweep.store",
             "torch torchvision hydra pandas sklearn",
         ),
         (
-            "sweep.__main__, sweep.sweepers, hydra_plugins.design_space",
+            "sweep.__main__, sweep.grid, hydra_plugins.design_space",
             "torch torchvision pandas matplotlib optuna sklearn",
         ),
     ],

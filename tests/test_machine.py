@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fire import machine, native
+from fire.machine import hardware, native
 
 EPYC_ZEN3 = "fma avx avx2 sha_ni"
 EPYC_ZEN4 = "fma avx2 avx512f avx512_bf16 avx512_vnni"
@@ -15,9 +15,9 @@ SKYLAKE = "avx2 avx512f avx512dq"
 
 @pytest.fixture(autouse=True)
 def nothing_remembered():
-    machine.has_bf16.cache_clear()
+    hardware.has_bf16.cache_clear()
     yield
-    machine.has_bf16.cache_clear()
+    hardware.has_bf16.cache_clear()
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def nvidia_smi(monkeypatch, tmp_path):
     """A machine whose nvidia-smi is this shell script."""
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(machine, "DEVICES", tmp_path / "dev")
+    monkeypatch.setattr(hardware, "DEVICES", tmp_path / "dev")
 
     def make(script: str) -> None:
         tool = tmp_path / "nvidia-smi"
@@ -48,8 +48,8 @@ esac"""
 def test_precision_of_processors(flags, expected, monkeypatch, tmp_path):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor\t: 0\nmodel name\t: Some\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\n")
-    monkeypatch.setattr(machine, "CPUINFO", cpuinfo)
-    assert machine.fastest_precision("cpu") == expected
+    monkeypatch.setattr(hardware, "CPUINFO", cpuinfo)
+    assert hardware.fastest_precision("cpu") == expected
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_precision_of_processors(flags, expected, monkeypatch, tmp_path):
 def test_kernels_of_processors(flags, device, expected, monkeypatch, tmp_path):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"flags\t\t: fpu {flags}\n")
-    monkeypatch.setattr(machine, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(hardware, "CPUINFO", cpuinfo)
     monkeypatch.setattr(native, "available", lambda: True)
     assert native.fastest(device) == expected
     monkeypatch.setattr(native, "available", lambda: False)
@@ -72,10 +72,10 @@ def test_kernels_of_processors(flags, device, expected, monkeypatch, tmp_path):
 
 
 def test_a_machine_without_cpuinfo_has_no_bf16(monkeypatch):
-    monkeypatch.setattr(machine, "CPUINFO", Path("/no/such/file"))
-    assert machine.fastest_precision("cpu") == "fp32"
+    monkeypatch.setattr(hardware, "CPUINFO", Path("/no/such/file"))
+    assert hardware.fastest_precision("cpu") == "fp32"
     assert native.fastest("cpu") == "torch"
-    assert machine.processor()
+    assert hardware.processor()
 
 
 @pytest.mark.parametrize(
@@ -83,27 +83,27 @@ def test_a_machine_without_cpuinfo_has_no_bf16(monkeypatch):
 )
 def test_precision_of_gpus(capabilities, expected, nvidia_smi):
     nvidia_smi(f"printf '{capabilities}\\n'")
-    assert machine.fastest_precision("cuda") == expected
+    assert hardware.fastest_precision("cuda") == expected
 
 
 def test_another_kind_of_device_is_an_error():
     with pytest.raises(ValueError, match="device must be cpu or cuda, got 'mps'"):
-        machine.fastest_precision("mps")
+        hardware.fastest_precision("mps")
 
 
 def test_gpus_are_counted_without_torch(nvidia_smi, monkeypatch):
     nvidia_smi(TWO_GPUS)
-    assert machine.gpus() == ["0", "1"]
+    assert hardware.gpus() == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert machine.gpus() == ["1"]
+    assert hardware.gpus() == ["1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert machine.gpus() == []
+    assert hardware.gpus() == []
 
 
 def test_a_variable_alone_is_no_gpu(nvidia_smi, monkeypatch):
     nvidia_smi("exit 9")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert machine.gpus() == []
+    assert hardware.gpus() == []
 
 
 def test_gpus_of_a_container_without_nvidia_smi(nvidia_smi, tmp_path):
@@ -111,4 +111,4 @@ def test_gpus_of_a_container_without_nvidia_smi(nvidia_smi, tmp_path):
     (tmp_path / "dev").mkdir()
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
         (tmp_path / "dev" / name).touch()
-    assert machine.gpus() == ["0", "1"]
+    assert hardware.gpus() == ["0", "1"]

@@ -4,8 +4,8 @@ from torch import nn
 
 from fire import model
 from fire.arch import AlexNetSpec, SqueezeNetSpec
-from fire.optimizers import ConvMuon, build_optimizers
-from fire.recipe import TrainSpec
+from fire.train.optimizers import ConvMuon, build_optimizers
+from fire.train.spec import TrainSpec
 
 MUON = TrainSpec(optimizer="muon", muon_lr=0.5, muon_weight_decay=0.1)
 

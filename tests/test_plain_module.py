@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 from torch.utils.flop_counter import FlopCounterMode
 
-from fire.accelerate import accelerate
 from fire.arch import AlexNetSpec, ArchSpec, SqueezeNetSpec
 from fire.cost import count
+from fire.machine.accelerate import accelerate
 from fire.model import NormedConv2d, build, fold
 
 NORMED = SqueezeNetSpec(

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from fire.errors import InputError
-from sweep.plan import labels, refuse_unread
+from sweep.points import labels, refuse_unread
 from tests.sweeping import config, planner, point
 
 

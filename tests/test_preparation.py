@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from fire import machine, native
 from fire.errors import InputError
+from fire.machine import hardware, native
 from sweep import preparation
 from sweep.preparation import check, check_machine
 from tests.sweeping import TINY, answered, config, point
@@ -13,7 +13,7 @@ from tests.sweeping import TINY, answered, config, point
 
 @pytest.fixture
 def no_gpus(monkeypatch):
-    monkeypatch.setattr(machine, "gpus", list)
+    monkeypatch.setattr(hardware, "gpus", list)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_what_would_fail_every_run(mode, setting, message, tmp_path, no_gpus, no
 
 @pytest.mark.parametrize(("device", "fits"), [("cuda", True), ("cuda:1", True), ("cuda:2", False), ("auto", True)])
 def test_a_gpu_is_one_that_the_machine_has(device, fits, monkeypatch):
-    monkeypatch.setattr(machine, "gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(hardware, "gpus", lambda: ["0", "1"])
     made = config(*TINY, f"device={device}")
     if fits:
         check_machine(made)
@@ -57,7 +57,7 @@ def test_a_gpu_is_one_that_the_machine_has(device, fits, monkeypatch):
 
 
 def test_compiled_kernels_are_asked_for_on_processors_only(monkeypatch, no_compiler):
-    monkeypatch.setattr(machine, "gpus", lambda: ["0"])
+    monkeypatch.setattr(hardware, "gpus", lambda: ["0"])
     check_machine(config(*TINY, "train.kernels=compiled", "device=cuda"))
     with pytest.raises(InputError, match="no C\\+\\+ compiler"):
         check_machine(config(*TINY, "train.kernels=compiled", "device=cpu"))

@@ -10,15 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from fire import pretrained, weights
 from fire.arch import SqueezeNetSpec
-from fire.compress import container
-from fire.compress.levels import Compressed
+from fire.data.synsets import imagenet
 from fire.errors import InputError
-from fire.header import Header, Preprocessing
 from fire.model import build
-from fire.synsets import imagenet
-from fire.weights_file import describe, remarks
+from fire.weights import fcn, pretrained, safetensors
+from fire.weights.formats import describe, remarks
+from fire.weights.header import Header, Preprocessing
+from fire.weights.quantised import Compressed
 from sweep.evaluate import evaluate
 from sweep.preparation import check, unfinished
 from sweep.search.space import Space
@@ -36,7 +35,7 @@ def saved(tmp_path_factory) -> Path:
     network = build(SPEC, channels=1, seed=5).eval()
     expects = Preprocessing(image_size=8, mean=[0.0], scale=[0.02])
     names = tuple("abcdefghij")
-    weights.save(path, weights.Deployed(network=network, spec=SPEC, preprocessing=expects, class_names=names))
+    safetensors.save(path, safetensors.Deployed(network=network, spec=SPEC, preprocessing=expects, class_names=names))
     return path
 
 
@@ -128,14 +127,14 @@ def starting(path: Path, *overrides: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("suffix", ["safetensors", "fcn"])
 def test_weights_that_do_not_fit_are_refused_while_planning(suffix, saved, tmp_path, monkeypatch):
-    monkeypatch.setattr("fire.data.prepare", None)
+    monkeypatch.setattr("fire.data.dataset.prepare", None)
     path = saved
     if suffix == "fcn":
         deployed = pretrained.read(saved)
         tensors = {name: tensor.numpy() for name, tensor in deployed.network.state_dict().items()}
         about = Header(deployed.spec, deployed.preprocessing, deployed.class_names)
         path = tmp_path / "network.fcn"
-        container.save(path, Compressed(**about._asdict(), tensors=tensors))
+        fcn.save(path, Compressed(**about._asdict(), tensors=tensors))
     places = (f"results_dir={tmp_path}/results",)
     for wrong, message in (
         ("arch.sr=1.0", "train.weights must be of the network that arch describes, got"),

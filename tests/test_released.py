@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from fire.compress import container, released
-from fire.compress.container import FileError
-from fire.compress.huffman import sparse
-from fire.compress.levels import values
 from fire.errors import InputError
+from fire.weights import caffe, fcn
+from fire.weights.fcn import FileError
+from fire.weights.huffman import sparse
+from fire.weights.quantised import values
 
 ROOT = Path(__file__).parents[1]
 PATH = Path(os.environ.get("SQUEEZENET_RELEASED", ROOT / "compressed_SqueezeNet.net"))
@@ -34,7 +34,7 @@ def content() -> bytes:
 @needs_file
 def test_the_file_is_the_papers_network(content):
     """The facts are counts of the file that its own decode.py makes; 1,248,424 parameters are the paper's."""
-    network = released.read(PATH)
+    network = caffe.read(PATH)
     tensors = {name: values(tensor) for name, tensor in network.tensors.items()}
     assert sum(tensor.size for tensor in tensors.values()) == 1_248_424
     weights = [tensor for name, tensor in tensors.items() if name.endswith("weight")]
@@ -48,7 +48,7 @@ def test_the_file_is_the_papers_network(content):
 
 @needs_file
 def test_conv1_takes_red_first(content):
-    found = values(released.read(PATH).tensors["conv1.weight"])
+    found = values(caffe.read(PATH).tensors["conv1.weight"])
     codebook = np.frombuffer(content, "<f4", 256, 104)
     first_code = content[104 + 1024 + 4 * 96]
     first_gap = content[104 + 1024 + 4 * 96 + struct.unpack("<I", content[:4])[0]] & 15
@@ -58,19 +58,19 @@ def test_conv1_takes_red_first(content):
 @needs_file
 @pytest.mark.parametrize(("coder", "most"), [("range", 522_000), ("huffman", 560_000)])
 def test_the_same_network_in_our_format(coder, most):
-    network = released.read(PATH)
-    data = container.encode(network, coder)
+    network = caffe.read(PATH)
+    data = fcn.encode(network, coder)
     assert len(data) <= most
-    found = container.decode(data)
+    found = fcn.decode(data)
     for name, tensor in network.tensors.items():
         assert np.array_equal(values(found.tensors[name]).view(np.int32), values(tensor).view(np.int32))
-    assert container.encode(found, coder) == data
-    assert container.sizes(data).overhead <= 0.03 * len(data)
+    assert fcn.encode(found, coder) == data
+    assert fcn.sizes(data).overhead <= 0.03 * len(data)
 
 
 @needs_file
 def test_the_network_tells_images_apart(generator):
-    network = released.read(PATH).network()
+    network = caffe.read(PATH).network()
     images = 50 * torch.randn(2, 3, 227, 227, generator=generator).clamp(-2, 2)
     with torch.no_grad():
         scores = network(images)
@@ -84,7 +84,7 @@ def test_the_network_tells_images_apart(generator):
 def test_a_cut_file_is_refused(content, cut, tmp_path):
     (tmp_path / "cut.net").write_bytes(content[:cut])
     with pytest.raises(InputError) as caught:
-        released.read(tmp_path / "cut.net")
+        caffe.read(tmp_path / "cut.net")
     assert str(caught.value).startswith(
         f"weights must be the authors' compressed SqueezeNet, got '{tmp_path / 'cut.net'}': it "
     )
@@ -104,7 +104,7 @@ def empty_file(count=0, **first) -> bytearray:
 
 
 def test_a_file_of_zeros_is_a_network_of_zeros():
-    assert not any(values(tensor).any() for tensor in released.parse(bytes(empty_file())).tensors.values())
+    assert not any(values(tensor).any() for tensor in caffe.parse(bytes(empty_file())).tensors.values())
 
 
 @pytest.mark.parametrize(
@@ -120,18 +120,18 @@ def test_a_file_of_zeros_is_a_network_of_zeros():
 )
 def test_a_broken_file_is_refused(change, reason):
     with pytest.raises(FileError) as caught:
-        released.parse(bytes(change(empty_file())))
+        caffe.parse(bytes(change(empty_file())))
     assert reason in str(caught.value)
 
 
 def test_entries_beyond_the_layer_and_a_half_byte_too_much_are_refused():
     many = 14112 // 16 + 1
     with pytest.raises(FileError, match="conv1: entries must lie in the tensor of 14112 weights"):
-        released.parse(bytes(empty_file(many, codes=bytes(many), gaps=b"\xff" * (many // 2) + b"\x0f")))
+        caffe.parse(bytes(empty_file(many, codes=bytes(many), gaps=b"\xff" * (many // 2) + b"\x0f")))
     with pytest.raises(FileError, match="the half byte behind the gaps of conv1 must be 0, got 15"):
-        released.parse(bytes(empty_file(1, codes=b"\1", gaps=b"\xff")))
+        caffe.parse(bytes(empty_file(1, codes=b"\1", gaps=b"\xff")))
 
 
 def test_an_absent_file_is_refused_with_its_path(tmp_path):
     with pytest.raises(InputError, match=r"weights must be a readable file, got '.*absent\.net': No such file"):
-        released.read(tmp_path / "absent.net")
+        caffe.read(tmp_path / "absent.net")

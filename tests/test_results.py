@@ -10,7 +10,7 @@ import pytest
 
 from analysis.results import read
 from fire.errors import InputError
-from fire.progress import Epoch
+from fire.train.progress import Epoch
 from sweep import curves
 from sweep.manifests import Sweep
 from sweep.store import Store

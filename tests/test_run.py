@@ -13,12 +13,13 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from fire import data, pretrained
-from fire.progress import Note, Progress
-from fire.recipe import DataSpec
-from fire.train import Scores
+from fire.data import dataset
+from fire.data.spec import DataSpec
+from fire.machine.process import prepare_process
+from fire.train.loop import Scores
+from fire.train.progress import Note, Progress
+from fire.weights import pretrained
 from sweep.config import RunConfig
-from sweep.process import prepare_process
 from sweep.run import BusyError, run
 from sweep.store import Record, Store, StoreError
 from tests.sweeping import TINY, point
@@ -60,7 +61,7 @@ def test_the_weights_have_the_accuracy_of_the_record(finished, digits_spec, tmp_
     config, record, _ = finished
     deployed = pretrained.read(folder_of(config) / "weights.safetensors")
     steps = deployed.preprocessing
-    test = data.load(digits_spec, tmp_path).test
+    test = dataset.load(digits_spec, tmp_path).test
     images = torch.from_numpy(test.images[test.rows].astype("float32"))
     mean, scale = (torch.tensor(values)[:, None, None] for values in (steps.mean, steps.scale))
     labels = torch.from_numpy(test.labels[test.rows].copy())
@@ -117,7 +118,7 @@ def test_the_record_says_where_it_comes_from(finished):
 
 def test_a_finished_run_is_not_done_again(finished, monkeypatch):
     config, record, _ = finished
-    monkeypatch.setattr("fire.train.train", forbidden)
+    monkeypatch.setattr("fire.train.loop.train", forbidden)
     before = (folder_of(config) / "record.json").stat().st_mtime_ns
     assert run(config) == record
     assert (folder_of(config) / "record.json").stat().st_mtime_ns == before
@@ -136,7 +137,7 @@ def test_divergence_is_a_failure_with_no_invented_metric(elsewhere):
 
 
 def test_a_metric_that_is_no_number_is_a_failure_that_leaves_a_record(elsewhere, monkeypatch):
-    monkeypatch.setattr("fire.train.evaluate", lambda *args: Scores(0.1, 0.5, math.inf))
+    monkeypatch.setattr("fire.train.loop.evaluate", lambda *args: Scores(0.1, 0.5, math.inf))
     record = run(elsewhere)
     assert (record.status, record.error) == ("failed", "loss must be finite, got inf")
     assert Store(elsewhere.results_dir).read(record.key) == record
@@ -148,7 +149,7 @@ def test_an_unexpected_error_is_one_line_and_the_next_try_trains(elsewhere, fini
         raise RuntimeError("the roof fell in\n  on layer 3")
 
     with monkeypatch.context() as patch:
-        patch.setattr("fire.train.train", broken)
+        patch.setattr("fire.train.loop.train", broken)
         record = run(elsewhere)
     assert (record.status, record.error) == ("failed", "RuntimeError: the roof fell in on layer 3")
     assert 'raise RuntimeError("the roof' in record.traceback

@@ -8,8 +8,9 @@ import pytest
 
 from fire.files import locked
 from sweep import origin
-from sweep.display import Display
-from sweep.exits import ELSEWHERE, FAILED, RunsError
+from sweep.commands.display import Display
+from sweep.commands.exits import ELSEWHERE, FAILED, RunsError
+from sweep.grid import manifest
 from sweep.manifests import Sweep
 from sweep.run import run
 from sweep.search import history, latencies
@@ -18,7 +19,6 @@ from sweep.search.searcher import Searcher
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
 from sweep.store import Store
-from sweep.sweepers import manifest
 from tests.sweeping import TINY, composed, config, planner, write_curve
 from tests.test_search_best import record_of
 

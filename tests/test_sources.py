@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torchvision
 
-from fire import data, sources
+from fire.data import dataset, sources
+from fire.data.spec import DataSpec
 from fire.errors import DataError, MissingDataError
-from fire.recipe import DataSpec
 
 FASHION = DataSpec(name="fashion_mnist")
 SIZES = {"train_images": (60_000, 28, 28), "train_labels": (60_000,), "test_images": (10_000, 28, 28)}
@@ -123,7 +123,7 @@ def test_labels_beyond_the_classes_are_refused(fashion_root, fashion_arrays, tmp
 def test_where_nothing_is_found_the_message_lists_what_was_tried(no_fashion_anywhere, tmp_path):
     (tmp_path / "mine").mkdir()
     with pytest.raises(MissingDataError) as caught:
-        data.load(DataSpec(root=str(tmp_path / "mine")), tmp_path)
+        dataset.load(DataSpec(root=str(tmp_path / "mine")), tmp_path)
     message = str(caught.value)
     for part in (
         str(tmp_path / "mine"),
@@ -212,7 +212,7 @@ def apt(fashion_root, tmp_path, monkeypatch) -> AptRepository:
 def test_debians_package_is_downloaded_into_a_relative_data_dir(apt, fashion_arrays):
     apt.publish("1")
     apt.update()
-    loaded = data.load(FASHION, Path("data"))
+    loaded = dataset.load(FASHION, Path("data"))
     assert np.array_equal(loaded.test.images[:, 0], fashion_arrays["test_images"])
     assert np.array_equal(loaded.train.labels, fashion_arrays["train_labels"])
     assert [path.name for path in Path("data/fashion_mnist").iterdir()] == ["debian"]  # nothing temporary is left
@@ -258,7 +258,7 @@ def test_command_that_fails_is_reported_by_its_first_error(tmp_path):
 def test_the_real_fashion_mnist():
     # Xiao et al. 2017: 6,000 and 1,000 images a class. 0.2860 and 0.3530 are the moments usually published.
     with tempfile.TemporaryDirectory() as data_dir:
-        fashion = data.load(FASHION, Path(data_dir))
+        fashion = dataset.load(FASHION, Path(data_dir))
         assert (len(fashion.train), len(fashion.validation), len(fashion.test)) == (55_000, 5_000, 10_000)
         assert np.bincount(fashion.train.labels).tolist() == [6_000] * 10
         assert np.bincount(fashion.test.labels).tolist() == [1_000] * 10

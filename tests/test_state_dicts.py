@@ -10,11 +10,11 @@ import safetensors.torch
 import torch
 import torchvision
 
-from fire import pretrained
 from fire.arch import SqueezeNetSpec
 from fire.errors import InputError
-from fire.state_dicts import FEATURES, our_names
-from fire.weights_file import describe, remarks
+from fire.weights import pretrained
+from fire.weights.formats import describe, remarks
+from fire.weights.torchvision import FEATURES, our_names
 
 V1_1 = SqueezeNetSpec(version="1.1", classes=3)
 
@@ -169,7 +169,7 @@ BIAS = "classifier.1.bias"
     ids=str,
 )  # fmt: skip
 def test_state_dicts_that_are_no_weights_are_refused(change, reason, state, tmp_path, monkeypatch):
-    monkeypatch.setattr("fire.pretrained.build", None)  # before anything is built
+    monkeypatch.setattr("fire.weights.pretrained.build", None)  # before anything is built
     path = tmp_path / "bad.pth"
     torch.save(change(state), path)
     with pytest.raises(InputError) as caught:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from fire.errors import InputError
-from fire.progress import Epoch
+from fire.train.progress import Epoch
 from sweep import curves
 from sweep.manifests import Sweep
 from sweep.store import Damage, Record, Store, StoreError

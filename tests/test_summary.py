@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from fire.files import locked
-from sweep.display import Display
-from sweep.exits import ELSEWHERE, FAILED, RunsError
-from sweep.plan import labels
+from sweep.commands.display import Display
+from sweep.commands.exits import ELSEWHERE, FAILED, RunsError
+from sweep.commands.summary import print_summary
+from sweep.points import labels
 from sweep.preparation import print_dry_run
 from sweep.store import Store
-from sweep.summary import print_summary
 from tests.sweeping import point
 from tests.test_display import progress_after, record_of
 

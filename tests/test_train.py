@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fire import machine
-from fire.augment import Batches
-from fire.checkpoints import CheckpointError
+from fire.data.batches import Batches
 from fire.errors import TrainingError
+from fire.machine import hardware
 from fire.model import build, fold
-from fire.progress import Progress
-from fire.recipe import TrainSpec
-from fire.train import Scores, Trained, autocast, evaluate, learning_rate, train
+from fire.train.checkpoints import CheckpointError
+from fire.train.loop import Scores, Trained, autocast, evaluate, learning_rate, train
+from fire.train.progress import Progress
+from fire.train.spec import TrainSpec
 
 QUICK = TrainSpec(epochs=3, batch_size=64, lr=0.1, precision="fp32", shift=1)
 
@@ -157,7 +157,7 @@ def test_a_damaged_checkpoint_and_one_of_another_recipe_are_refused(run, tmp_pat
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_precision_chosen_by_the_hardware_is_recorded_and_gives_the_same_bits(precision, run, monkeypatch):
-    monkeypatch.setattr(machine, "has_bf16", lambda device: precision == "bf16")
+    monkeypatch.setattr(hardware, "has_bf16", lambda device: precision == "bf16")
     chosen = run(replace(QUICK, epochs=1, precision="auto"))
     assert chosen.precision == precision
     assert same_weights(chosen.network, run(replace(QUICK, epochs=1, precision=precision)).network)

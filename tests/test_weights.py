@@ -6,13 +6,13 @@ import pytest
 import safetensors.torch
 import torch
 
-from fire import pretrained
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.errors import InputError
-from fire.header import Preprocessing
 from fire.model import build, fold
-from fire.weights import Deployed, save
-from fire.weights_file import describe, remarks
+from fire.weights import pretrained
+from fire.weights.formats import describe, remarks
+from fire.weights.header import Preprocessing
+from fire.weights.safetensors import Deployed, save
 
 WHOLE = "a whole .safetensors file of weights"
 PREPROCESSING = {"image_size": 28, "mean": [72.94], "scale": [0.01]}

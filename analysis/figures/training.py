@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.style import panels
-from fire.progress import Epoch
+from fire.train.progress import Epoch
 
 
 class Info(NamedTuple):

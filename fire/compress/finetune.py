@@ -14,15 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from fire import checkpoints, machine, native
-from fire.accelerate import accelerate
-from fire.augment import Batches
 from fire.compress.spec import CompressSpec
-from fire.data import DataSet
+from fire.data.batches import Batches
+from fire.data.dataset import DataSet
 from fire.errors import TrainingError
-from fire.progress import Epoch, Progress
-from fire.recipe import TrainSpec
-from fire.train import REPORT_SECONDS, Scores, autocast, evaluate, learning_rate
+from fire.machine import hardware, native
+from fire.machine.accelerate import accelerate
+from fire.train import checkpoints
+from fire.train.loop import REPORT_SECONDS, Scores, autocast, evaluate, learning_rate
+from fire.train.progress import Epoch, Progress
+from fire.train.spec import TrainSpec
 
 WARMUP = 0.1  # part of a stage in which the learning rate rises
 CLIP = 1.0  # networks without normalisation need it: docs/log.md
@@ -82,7 +83,7 @@ class FineTuning:
         self._teacher = accelerate(teacher, self.kernels) if spec.distillation else None
         self.precision = train.precision if self._saved is None else self._saved.precision
         if self.precision == "auto":
-            self.precision = machine.fastest_precision(device.type)
+            self.precision = hardware.fastest_precision(device.type)
 
     def stage(
         self,

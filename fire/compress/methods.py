@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fire.compress import deep, entropy
+from fire.compress import deep_compression, rate
 from fire.compress.finetune import FineTuning
-from fire.compress.layers import finished, weighted_layers
-from fire.compress.levels import Levels
+from fire.compress.parametrizations import finished, weighted_layers
 from fire.compress.spec import CompressSpec
-from fire.data import DataSet
+from fire.data.dataset import DataSet
 from fire.errors import require
-from fire.progress import Epoch, Progress
-from fire.recipe import TrainSpec
+from fire.train.progress import Epoch, Progress
+from fire.train.spec import TrainSpec
+from fire.weights.quantised import Levels
 
 CODER_OF = {"deep_compression": "huffman", "entropy": "range"}  # of each method's files
 
@@ -63,11 +63,11 @@ def compress(
     require(not unknown, "network", "of convolutions and linear layers with weight and bias only", unknown[:1])
     tuning = FineTuning(network, data, spec, train, seed=seed, device=device, checkpoint=checkpoint, report=report)
     if spec.method == "deep_compression":
-        deep.prune(tuning, spec)
-        deep.share(tuning, spec)
+        deep_compression.prune(tuning, spec)
+        deep_compression.share(tuning, spec)
     else:
-        entropy.train_on_grid(tuning, spec)
-        entropy.fix_integers(tuning, spec)
+        rate.train_on_grid(tuning, spec)
+        rate.fix_integers(tuning, spec)
     levels = {}
     for name, layer in weighted_layers(network).items():
         for part in ("weight", "bias"):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from fire.compress.layers import Layer
+from fire.compress.parametrizations import Layer
 
 # Han et al. 2015, table 4 (AlexNet), and Iandola et al. 2016, table 1 (SqueezeNet; the last layer is conv10 there).
 ALEXNET_DENSITIES = {

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fire.augment import Batches
-from fire.compress.layers import Layer
+from fire.compress.parametrizations import Layer
+from fire.data.batches import Batches
 
 IMAGES = 1024
 LEAST = 1e-6  # of the greatest sensitivity: that of a layer whose weights get no gradient at all

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from fire.errors import InputError, require
-from sweep import exits
-from sweep.display import damage_lines
+from sweep.commands import exits
+from sweep.commands.display import damage_lines
 from sweep.search import best
 from sweep.search.spec import KNOWN, Constraint
 from sweep.store import Damage, Store

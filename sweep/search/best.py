@@ -14,8 +14,8 @@ from scipy import stats
 
 from fire.cost import MIB
 from fire.errors import InputError
+from sweep.commands.display import percent
 from sweep.config import CONF, RunConfig, load, of_record, presets
-from sweep.display import percent
 from sweep.search.spec import KNOWN, Constraint
 from sweep.store import Record
 

@@ -8,8 +8,9 @@ from rich.table import Table
 
 from fire.cost import MIB
 from sweep.arithmetic import with_arithmetic
+from sweep.commands.display import Display, console, percent, print_table
+from sweep.commands.summary import Failure, conclude, why_unfinished
 from sweep.config import RunConfig
-from sweep.display import Display, console, percent, print_table
 from sweep.manifests import Sweep
 from sweep.search import history
 from sweep.search.halving import ranks
@@ -17,7 +18,6 @@ from sweep.search.latencies import Latencies
 from sweep.search.searcher import Job, Searcher, Trial
 from sweep.search.space import Space
 from sweep.store import Store
-from sweep.summary import Failure, conclude, why_unfinished
 
 
 @dataclass(kw_only=True)

@@ -37,9 +37,9 @@ def take(config: RunConfig, records: Sequence[Record]) -> Latencies:
 def _take(config: RunConfig, records: Sequence[Record]) -> Latencies:
     import torch
 
-    from fire import pretrained
-    from fire.latency import latency
-    from sweep.process import device_name, prepare_process
+    from fire.machine.latency import latency
+    from fire.machine.process import device_name, prepare_process
+    from fire.weights import pretrained
 
     device = prepare_process(config.device, config.threads)
     layout = torch.channels_last if config.train.channels_last else torch.contiguous_format  # as when a run ends
@@ -52,6 +52,6 @@ def _take(config: RunConfig, records: Sequence[Record]) -> Latencies:
                 network = pretrained.read(store.folder(record.key) / WEIGHTS).network
             except InputError:
                 continue  # without weights it stays unknown
-            network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload] # as in fire.train
+            network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload] # as in fire.train.loop
             measured[record.key] = latency(network, config.data.image_size, config.data.channels, device)
     return here

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fire import weights_file
 from fire.arch import SqueezeNetSpec
 from fire.cost import count_grid
 from fire.errors import InputError, SpecError, require
+from fire.weights import formats
 from sweep.config import PARTS, RunConfig
-from sweep.plan import Planner, Point, check_weights
+from sweep.points import Planner, Point, check_weights
 from sweep.search.spec import KNOWN, Constraint
 
 MOST_POINTS = 2**20
@@ -63,7 +63,7 @@ class Space:
         require(1 <= size <= MOST_POINTS, "the space", f"of 1 to {MOST_POINTS:,} points", size)
         self._constraints = tuple(constraints)
         self._points: dict[int, Point | None] = {}
-        self._describe = functools.cache(weights_file.describe)  # the file of weights that points start from
+        self._describe = functools.cache(formats.describe)  # the file of weights that points start from
         self.example = self._valid({}, grid)  # a run of the space; all share its options
         self.axes = tuple(self._axis(key, grid) for key in grid)
         self.shape = tuple(len(axis.choices) for axis in self.axes)

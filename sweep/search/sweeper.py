@@ -9,13 +9,14 @@ from omegaconf import OmegaConf
 from fire import files
 from fire.errors import InputError, require
 from sweep.arithmetic import arithmetic_of, described, with_arithmetic
+from sweep.commands.display import Display, console, damage_lines, print_table
+from sweep.commands.exits import ELSEWHERE, RunsError, runs_begun
 from sweep.config import PARTS, RunConfig, refuse_unknown
-from sweep.display import Display, console, damage_lines, print_table
-from sweep.exits import ELSEWHERE, RunsError, runs_begun
+from sweep.grid import StoreSweeper, manifest
 from sweep.launcher import LocalLauncher
 from sweep.manifests import Sweep
 from sweep.overrides import canonical
-from sweep.plan import EXECUTION, dry_run_table, refuse_unread
+from sweep.points import EXECUTION, dry_run_table, refuse_unread
 from sweep.preparation import check, make_ready
 from sweep.search import history
 from sweep.search.campaign import Campaign
@@ -24,7 +25,6 @@ from sweep.search.searcher import Searcher, Trial
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
 from sweep.store import Damage, Store
-from sweep.sweepers import StoreSweeper, manifest
 
 MOST_CHOICES = 10_000  # of an axis: each is planned once
 PATIENCE = 0.2  # seconds: who looks for the holder of a lock holds it for a moment

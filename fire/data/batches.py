@@ -1,0 +1,109 @@
+"""Batches of images, cut and augmented as whole tensors of uint8: no worker processes, no Python per image."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from fire.data.dataset import DataSet, ImageSet
+from fire.train.spec import TrainSpec
+
+
+class Batches:
+    """The batches of an image set as the network wants them: normalised fp32 images and their labels.
+
+    Shapes: images (N, C, size, size), labels (N,) int64. Random choices come from the generator of the caller; the
+    images stay where they are stored (mapped from disk, or moved to the device once if that is an accelerator).
+    Normalised is (image - mean) * scale, a channel.
+    """
+
+    def __init__(self, images: ImageSet, data: DataSet, spec: TrainSpec, device: torch.device) -> None:
+        self._images = torch.from_numpy(images.images)
+        self._labels = torch.from_numpy(images.labels)
+        self._rows = torch.from_numpy(images.rows)
+        self._spec = spec
+        self._size = data.spec.image_size
+        self._mirror = spec.mirror and data.spec.mirror
+        self._device = device
+        if device.type != "cpu":
+            self._images = self._images[self._rows].to(device)
+            self._labels = self._labels[self._rows].to(device)
+            self._rows = torch.arange(len(self._rows))
+        self.mean = list(data.mean)
+        self.scale = [1 / std if spec.inputs == "standard" else 1.0 for std in data.std]
+        self._mean = torch.tensor(self.mean, device=device).view(1, -1, 1, 1)
+        self._scale = torch.tensor(self.scale, device=device).view(1, -1, 1, 1)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def steps(self, batch_size: int) -> int:
+        """Training batches an epoch: whole ones only, at least one."""
+        return max(1, len(self) // batch_size)
+
+    def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of augmented batches in random order; images left over from the last whole batch are left out."""
+        order = torch.randperm(len(self), generator=generator)
+        for step in range(self.steps(batch_size)):
+            rows = self._rows[order[step * batch_size : (step + 1) * batch_size]]
+            images, labels = self._take(rows)
+            images = random_crop(images, self._size, self._spec.shift, generator)
+            if self._mirror:
+                images = random_mirror(images, generator)
+            if self._spec.erase:
+                images = random_erase(images, round(self._spec.erase * self._size), self._mean, generator)
+            yield self._normalise(images), labels
+
+    def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images once, the central crop of each."""
+        for start in range(0, len(self), batch_size):
+            images, labels = self._take(self._rows[start : start + batch_size])
+            yield self._normalise(central_crop(images, self._size)), labels
+
+    def _take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        rows = rows.to(self._images.device)
+        return self._images[rows], self._labels[rows]
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        layout = torch.channels_last if self._spec.channels_last else torch.contiguous_format
+        # Not contiguous(): images of one channel are contiguous either way, and would leave the layout to the weights.
+        normalised = torch.empty(images.shape, device=images.device, memory_format=layout)
+        return torch.mul(images.float() - self._mean, self._scale, out=normalised)
+
+
+def random_crop(images: Tensor, size: int, shift: int, generator: torch.Generator) -> Tensor:
+    """A random square of each image, shifted by up to `shift` pixels over its border, which is filled with zeros.
+
+    (N, C, S, S) -> (N, C, size, size)
+    """
+    count, _, stored, _ = images.shape
+    places = stored + 2 * shift - size + 1
+    if places == 1:
+        return images
+    top, left = torch.randint(places, (2, count), generator=generator).to(images.device)
+    padded = torch.nn.functional.pad(images, (shift,) * 4)
+    windows = padded.unfold(2, size, 1).unfold(3, size, 1)  # a view: (N, C, places, places, size, size)
+    return windows[torch.arange(count, device=images.device), :, top, left]
+
+
+def central_crop(images: Tensor, size: int) -> Tensor:
+    """(N, C, S, S) -> (N, C, size, size)"""
+    start = (images.shape[-1] - size) // 2
+    return images[:, :, start : start + size, start : start + size]
+
+
+def random_mirror(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the images, chosen at random, left to right."""
+    chosen = torch.rand(len(images), 1, 1, 1, generator=generator).to(images.device) < 0.5
+    return torch.where(chosen, images.flip(-1), images)
+
+
+def random_erase(images: Tensor, side: int, fill: Tensor, generator: torch.Generator) -> Tensor:
+    """A square in each image is set to the fill (1, C, 1, 1); its centre lies anywhere (DeVries and Taylor 2017)."""
+    count, _, size, _ = images.shape
+    top, left = (torch.randint(size, (2, count), generator=generator) - side // 2).to(images.device)
+    pixels = torch.arange(size, device=images.device)
+    rows = (pixels >= top[:, None]) & (pixels < top[:, None] + side)
+    columns = (pixels >= left[:, None]) & (pixels < left[:, None] + side)
+    erased = (rows[:, :, None] & columns[:, None, :])[:, None]
+    return torch.where(erased, fill.round().to(images.dtype), images)

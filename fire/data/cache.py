@@ -1,0 +1,184 @@
+"""The cache of decoded data sets on disk, which all runs map into memory. No torch.
+
+<data_dir>/cache/<name>-<hash of source and settings>/ with train_images.npy (N, C, S, S) uint8, train_labels.npy (N,)
+int64, the same for test, and meta.json, written last. A cache whose meta.json is missing, belongs to other settings or
+does not fit its files is built again. An image folder is known by its contents, so equal copies share a cache.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fire.data import arrays, contents, folders, sources
+from fire.data.spec import DataSpec
+from fire.errors import DataError
+from fire.files import locked, write
+
+FORMAT = 1
+
+
+class Stored(NamedTuple):
+    """The content of a cache."""
+
+    arrays: dict[str, NDArray[Any]]
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    skipped: int
+    left_out: str
+
+
+def stored(spec: DataSpec, data_dir: Path) -> Stored:
+    """The decoded data set; it is decoded and cached unless that was done. Raises DataError if it cannot be had."""
+    sources.check_root(spec)
+    identity = _identity(spec, data_dir)
+    folder = data_dir / "cache" / f"{spec.name}-{_hash(identity)}"
+    found = _read(folder, identity)
+    if found is not None:
+        return found
+    with scratch(data_dir, folder.name) as temporary:  # one process decodes, the others wait
+        return _read(folder, identity) or _build(spec, data_dir, folder, temporary, identity)
+
+
+@contextmanager
+def scratch(data_dir: Path, name: str) -> Iterator[Path]:
+    """A new folder in data_dir, removed in the end. Of processes that ask for the same name, one at a time has it.
+
+    An OSError, here or in the context, becomes the DataError that data_dir cannot be used.
+    """
+    cache = data_dir / "cache"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        _sweep(cache)
+        with locked(cache / f".{name}.lock"):
+            temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=cache))
+            try:
+                yield temporary
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise DataError(f"data_dir {folders.shown(data_dir)} cannot be used: {error.strerror or error}") from error
+
+
+def _sweep(cache: Path) -> None:
+    """Remove the scratch folders of processes that were killed, whose locks nobody holds."""
+    for leftover in cache.glob(".*.*"):
+        if leftover.is_dir():
+            with suppress(OSError):  # it may be another user's
+                with locked(leftover.with_suffix(".lock"), patience=0) as held:
+                    if held:
+                        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _build(spec: DataSpec, data_dir: Path, folder: Path, temporary: Path, identity: dict[str, Any]) -> Stored:
+    """Decode the data set into the temporary folder, which becomes the cache."""
+    decoded = sources.decode(replace(spec, fingerprint=identity["fingerprint"]), data_dir, temporary)
+    for name, array in decoded.arrays.items():
+        if not isinstance(array, np.memmap):
+            arrays.save(temporary / f"{name}.npy", array)
+    mean, std = _moments(decoded.arrays["train_images"])
+    meta = {
+        "identity": identity,
+        "files": {
+            name: {"shape": array.shape, "bytes": (temporary / f"{name}.npy").stat().st_size}
+            for name, array in decoded.arrays.items()
+        },
+        "class_names": decoded.class_names,
+        "mean": mean,
+        "std": std,
+        "skipped": decoded.skipped,
+        "left_out": decoded.left_out,
+    }
+    write(temporary / "meta.json", json.dumps(meta, indent=1))
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+    found = _read(folder, identity)
+    if found is None:
+        raise DataError(f"data_dir must keep what is written to it, got a damaged {folders.shown(folder)}")
+    return found
+
+
+def _read(folder: Path, identity: dict[str, Any]) -> Stored | None:
+    """The content of a cache; None if it is damaged, or has another identity."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        if meta["identity"] != identity:
+            return None
+        content = {}
+        for name, file in meta["files"].items():
+            path = folder / f"{name}.npy"
+            # Copy on write: pages are shared by all processes, and torch takes the array as writable.
+            content[name] = np.load(path, mmap_mode="c")
+            if path.stat().st_size != file["bytes"] or list(content[name].shape) != file["shape"]:
+                return None
+        found = Stored(
+            arrays=content,
+            class_names=tuple(map(str, meta["class_names"])),
+            mean=tuple(map(float, meta["mean"])),
+            std=tuple(map(float, meta["std"])),
+            skipped=int(meta["skipped"]),
+            left_out=str(meta.get("left_out", "")),
+        )
+        return found if _fits(found, identity) else None
+    except Exception:  # reading damaged files can raise anything
+        return None
+
+
+def _fits(found: Stored, identity: dict[str, Any]) -> bool:
+    """Whether the arrays are images and labels of their classes. The pixels themselves are not checked."""
+    square = (identity["channels"], identity["stored_size"], identity["stored_size"])
+    for part in ("train", "test"):
+        images, labels = found.arrays[f"{part}_images"], found.arrays[f"{part}_labels"]
+        if images.dtype != np.uint8 or labels.dtype != np.int64 or images.shape != (*labels.shape, *square):
+            return False
+        if not 0 <= labels.min() <= labels.max() < len(found.class_names):
+            return False
+    return len(found.mean) == len(found.std) == identity["channels"] and min(found.std) > 0
+
+
+def _hash(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _identity(spec: DataSpec, data_dir: Path) -> dict[str, Any]:
+    """All that the content of a cache depends on."""
+    identity: dict[str, Any] = {
+        "format": FORMAT,
+        "name": spec.name,
+        "root": None if spec.root is None else str(Path(spec.root).resolve()),
+        "fingerprint": spec.fingerprint,
+        "channels": spec.channels,
+        "stored_size": spec.stored_size,
+        "on_corrupt": spec.on_corrupt,
+    }
+    if spec.name == "image_folder":
+        identity |= {"root": None, "resize": spec.resize}
+        fingerprint = spec.fingerprint or contents.fingerprint(folders.scan(Path(str(spec.root))), data_dir)
+        identity["fingerprint"] = fingerprint
+        if fingerprint.startswith(contents.SAMPLED):  # it does not show changes of files that were not read
+            identity["stamps"] = contents.stamps(folders.scan(Path(str(spec.root))))
+    return identity
+
+
+def _moments(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, from its histogram: exact, and small in memory."""
+    values = np.arange(256)
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        histogram = np.zeros(256, np.int64)
+        for start in range(0, len(images), 1024):
+            histogram += np.bincount(images[start : start + 1024, channel].ravel(), minlength=256)
+        mean = float((histogram * values).sum() / histogram.sum())
+        variance = float((histogram * (values - mean) ** 2).sum() / histogram.sum())
+        means.append(mean)
+        deviations.append(max(variance**0.5, 1.0))  # a constant channel must not divide by 0
+    return means, deviations

@@ -1,0 +1,1 @@
+"""Files of trained networks: ours, torch's, the paper's authors'."""

@@ -1,0 +1,90 @@
+"""What the commands share that compose a configuration: their arguments, and a run with its display."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from fire.errors import InputError, require
+from sweep.arithmetic import arithmetic_of, described, with_arithmetic
+from sweep.commands import exits
+from sweep.commands.display import Display, console
+from sweep.commands.exits import ELSEWHERE, RunsError, runs_begun
+from sweep.commands.hydra_errors import input_errors, one_line
+from sweep.commands.summary import print_summary
+from sweep.config import presets
+from sweep.overrides import as_typed
+from sweep.points import Point
+from sweep.preparation import check, make_ready, print_dry_run, unfinished
+from sweep.store import Store
+
+
+def main(program: str, command: Callable[[], None]) -> None:
+    """What a process does for a command that composes a configuration."""
+    exits.main(program, lambda: in_our_words(command))
+
+
+def in_our_words(command: Callable[[], None]) -> None:
+    """Call the command. Raises InputError for what Hydra and OmegaConf raise."""
+    try:
+        command()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(one_line(error)) from error
+
+
+def first(arguments: Sequence[str], what: str) -> tuple[Path, list[str]]:
+    """The path that the arguments begin with, and the overrides. Raises InputError if they begin with an override."""
+    path, *overrides = arguments
+    if path.startswith("-") or ("=" in path and not Path(path).exists()):
+        raise InputError(f"{what} must come first, got {path!r}")
+    return Path(path), overrides
+
+
+def compose(overrides: Sequence[str], parts: Sequence[str], options: Sequence[str]) -> DictConfig:
+    """The configuration with overrides of some parts and options. Raises InputError for others, and for lists."""
+    overrides = [as_typed(override) for override in overrides]
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key.partition(".")[0] not in parts and key not in options:
+            known = ", ".join([*(f"{part}, {part}.*" for part in parts), *options])
+            raise InputError(f"arguments must be KEY=VALUE with KEY one of {known}, got {override!r}")
+    with input_errors():
+        every = OverridesParser.create().parse_overrides(overrides)
+    for parsed in every:
+        require(not parsed.is_sweep_override(), parsed.get_key_element(), "one value", parsed.input_line)
+    with presets(), input_errors():
+        return hydra.compose("config", overrides=overrides)
+
+
+def run_one(point: Point) -> None:
+    """Run the point, with its progress shown. Raises RunsError if it does not finish."""
+    todo = unfinished([point])
+    if todo:
+        check(todo)
+    if point.config.dry_run:
+        print_dry_run([point], todo)
+        return
+    make_ready([point], todo)
+    with runs_begun():
+        if todo:
+            _train(point)
+        print_summary(Store(point.config.results_dir), [point])
+
+
+def _train(point: Point) -> None:
+    from sweep.run import BusyError, run  # torch is imported here, when something trains
+
+    arithmetic = arithmetic_of(point.config, former=None)
+    config = with_arithmetic(point.config, arithmetic)
+    console().print(f"computed in {described(arithmetic, config)}")
+    with Display([point]) as display:
+        display.started(point.key)
+        try:
+            record = run(config, lambda progress: display.progress(point.key, progress))
+        except BusyError as error:
+            raise RunsError(str(error), ELSEWHERE) from error
+        display.ended(point.key, record)

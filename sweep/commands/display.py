@@ -1,0 +1,207 @@
+"""What a person sees while runs train: a live table on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.measure import Measurement
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from fire.train.progress import Note, Progress
+from sweep.points import Point, labels
+from sweep.store import Damage, Record, Store
+
+# Columns that a live table has only on terminals of this width.
+WIDTH_FOR = {"": 90, "loss": 60, "images/s": 70}
+MOST_DAMAGED = 5  # lines
+
+
+def console() -> Console:
+    """The standard output; lines are not broken where it is no terminal."""
+    terminal = Console(highlight=False, markup=False)
+    return terminal if terminal.is_terminal else Console(highlight=False, markup=False, width=200, soft_wrap=True)
+
+
+class Display:
+    """The progress of some runs. A context; `started`, `progress` and `ended` are told what happens."""
+
+    def __init__(self, points: Sequence[Point], open_ended: bool = False) -> None:
+        self._open_ended = open_ended  # more points will be added
+        self._console = console()
+        self._points = {point.key: point for point in points}
+        self._labels = labels(points)
+        self._running: dict[str, tuple[float, Progress | None]] = {}
+        self._ended: set[str] = set()
+        self._began = time.monotonic()
+        self._done_before: dict[str, float] = {}  # epochs done when a run went on from its checkpoint
+        self.reasons: dict[str, str] = {}  # why runs left no record, by their keys
+        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> "Display":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def add(self, point: Point, label: str) -> None:
+        """A run is to come that was not among the points, or that goes on."""
+        self._points[point.key] = point
+        self._labels[point.key] = label
+
+    def started(self, key: str) -> None:
+        """A run has been started."""
+        self._running[key] = (time.monotonic(), None)
+        self._ended.discard(key)  # a search goes on with runs that it had stopped
+        if not self._console.is_terminal:
+            self._console.print(f"{self._labels[key]}: started")
+
+    def progress(self, key: str, progress: Progress | Note) -> None:
+        """News from a running run."""
+        if isinstance(progress, Note):
+            self._console.print(Text.assemble(("note ", "yellow"), f"{self._labels[key]}: {progress.text}"))
+            return
+        started, _ = self._running[key]
+        whole = progress.epochs_done == len(progress.curve)
+        self._done_before.setdefault(key, len(progress.curve) - (1 if whole else 0))
+        self._running[key] = (started, progress)
+        if whole and not self._console.is_terminal:
+            top1 = progress.curve[-1].validation_top1
+            self._console.print(
+                f"{self._labels[key]}: epoch {int(progress.epochs_done)}/{progress.epochs}, "
+                f"loss {progress.loss:.4f}, validation top-1 {100 * top1:.2f} %, "
+                f"{progress.images_per_second:,.0f} images/s, {duration(self._seconds_left(key))} left"
+            )
+
+    def retried(self, key: str, reason: str) -> None:
+        """A run has ended early, for this reason, and will be started once more."""
+        self._running.pop(key)
+        self._console.print(Text.assemble(("once more ", "yellow"), f"{self._labels[key]}: {reason}"))
+
+    def elsewhere(self, key: str) -> None:
+        """A run has been found under way in another process."""
+        self._running.pop(key)
+        self._ended.add(key)
+        holder = Store(self._points[key].config.results_dir).holder(key) or "another process"
+        self._console.print(Text.assemble(("elsewhere ", "yellow"), f"{self._labels[key]}: under way on {holder}"))
+
+    def ended(self, key: str, record: Record | None, message: str = "") -> None:
+        """A run has ended, with this record or, if it left none, for this reason."""
+        started, _ = self._running.pop(key)
+        self._ended.add(key)
+        self._done_before.pop(key, None)
+        label, took = self._labels[key], duration(time.monotonic() - started)
+        if record is not None and record.status == "finished":
+            scores = f"test top-1 {percent(record.top1)}, validation {percent(record.validation_top1)}"
+            self._console.print(Text.assemble(("finished ", "green"), f"{label}: {scores}, {took}"))
+        elif record is not None and record.status == "stopped":
+            scores = f"after epoch {record.epochs}, validation top-1 {percent(record.validation_top1)}"
+            self._console.print(Text.assemble(("stopped ", "yellow"), f"{label}: {scores}, {took}"))
+        else:
+            reason = message if record is None else record.error
+            if record is None:
+                self.reasons[key] = message
+            self._console.print(Text.assemble(("failed ", "red"), f"{label}: {reason}, after {took}"))
+
+    def _seconds_left(self, key: str) -> float | None:
+        """Of one run, at the speed it has had."""
+        started, progress = self._running[key]
+        if progress is None:
+            return None
+        gained = progress.epochs_done - self._done_before[key]
+        if gained <= 0:
+            return None
+        until = self._points[key].config.stop_epoch or progress.epochs
+        return (time.monotonic() - started) * max(0.0, until - progress.epochs_done) / gained
+
+    def _sweep_seconds_left(self) -> float | None:
+        """Of all runs, at the rate of multiply-accumulates since the start."""
+        total = sum(point.work for point in self._points.values())
+        gained = sum(self._points[key].work for key in self._ended)
+        at_hand = gained
+        for key, (_, progress) in self._running.items():
+            if progress is not None:
+                share = self._points[key].work / progress.epochs
+                gained += int(share * (progress.epochs_done - self._done_before[key]))
+                at_hand += int(share * progress.epochs_done)
+        return (time.monotonic() - self._began) * (total - at_hand) / gained if gained else None
+
+    def _render(self) -> Group:
+        waiting = len(self._points) - len(self._ended) - len(self._running)
+        to_come = "" if self._open_ended else f"{waiting} to come, "
+        left = "" if self._open_ended else f", {duration(self._sweep_seconds_left())} left"
+        head = (
+            f"{len(self._ended)} done, {len(self._running)} running, {to_come}"
+            f"{duration(time.monotonic() - self._began)} so far{left}"
+        )
+        names = ["run", "", "epoch", "loss", "validation", "images/s", "left"]
+        shown = [name for name in names if self._console.width >= WIDTH_FOR.get(name, 0)]
+        table = Table(box=None, pad_edge=False)
+        for name in shown:
+            text = name in ("run", "")
+            table.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
+        for key, (_, progress) in self._running.items():
+            cells = _cells(self._labels[key], progress, self._seconds_left(key))
+            table.add_row(*(cells[name] for name in shown))
+        return Group(Text(head, style="bold"), table)
+
+
+def damage_lines(damaged: Sequence[Damage]) -> list[str]:
+    """A line for each of the first files that cannot be read, and one that counts the others."""
+    more = len(damaged) - MOST_DAMAGED
+    lines = [f"damaged: {each}" for each in damaged[:MOST_DAMAGED]]
+    return [*lines, f"damaged: {more:,} more files cannot be read"] if more > 0 else lines
+
+
+def _cells(label: str, progress: Progress | None, seconds_left: float | None) -> dict[str, RenderableType]:
+    """A row of the live table, by the columns' names."""
+    if progress is None:
+        bar = ProgressBar(total=1, completed=0, width=20)
+        return {"run": label, "": bar, "epoch": "starting", "loss": "", "validation": "", "images/s": "", "left": ""}
+    return {
+        "run": label,
+        "": ProgressBar(total=progress.epochs, completed=progress.epochs_done, width=20),
+        "epoch": f"{progress.epochs_done:.1f}/{progress.epochs}",
+        "loss": f"{progress.loss:.4f}",
+        "validation": percent(progress.curve[-1].validation_top1 if progress.curve else None),
+        "images/s": f"{progress.images_per_second:,.0f}",
+        "left": duration(seconds_left),
+    }
+
+
+def print_table(table: Table) -> None:
+    """Print the table; on a terminal too narrow for its numbers without frames, or each row as lines."""
+    out = console()
+    for column in table.columns:
+        column.no_wrap = column.overflow != "fold"
+    for frame in (table.box, None):
+        table.box = frame
+        if Measurement.get(out, out.options, table).minimum < out.width:
+            out.print(table)
+            return
+    out.print(Text(str(table.title or ""), style="bold"))
+    for first, *others in zip(*(column.cells for column in table.columns), strict=True):
+        out.print(Text(str(first), style="bold"))
+        named = zip(table.columns[1:], others, strict=True)
+        out.print(Text("  " + ", ".join(f"{column.header} {cell}" for column, cell in named)))
+
+
+def percent(value: float | None) -> str:
+    """A fraction of 1 as a percentage; a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as 4:05 or 1:02:03; a dash where there is none."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

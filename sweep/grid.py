@@ -1,0 +1,190 @@
+"""The sweeper: plans every point before any trains, skips what has finished, launches the rest, reports failures.
+
+Unlike Hydra's basic sweeper it knows the store, so a sweep that is launched again goes on where it ended.
+"""
+
+import hashlib
+import itertools
+import math
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from fire.errors import InputError, require
+from sweep import origin
+from sweep.arithmetic import arithmetic_of, described, overrides_of
+from sweep.commands.display import console, damage_lines
+from sweep.commands.exits import runs_begun
+from sweep.commands.hydra_errors import input_errors, shortened
+from sweep.commands.summary import print_summary
+from sweep.launcher import LocalLauncher
+from sweep.manifests import Sweep
+from sweep.overrides import canonical
+from sweep.points import (
+    BY_GROUP,
+    EXECUTION,
+    IN_A_SEARCH,
+    Planner,
+    Point,
+    refuse,
+    refuse_unread,
+)
+from sweep.preparation import check, make_ready, print_dry_run, starts, unfinished
+from sweep.store import Damage, Store
+
+MOST_POINTS = 100_000  # of a grid: planning them takes a minute
+
+
+class StoreSweeper(Sweeper):
+    """Hydra's sweeper for grids of overrides: hydra/sweeper=store."""
+
+    def __init__(self, params: dict[str, Any] | None) -> None:
+        self.params = params or {}
+        self.launcher: Launcher | None = None
+        self.planner: Planner | None = None
+        self.config: DictConfig | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra hands over, and make the launcher."""
+        self.config = config
+        self.planner = Planner(hydra_context.config_loader, config)
+        self.parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run all points of the grid. Raises InputError before anything trains, RunsError in the end."""
+        assert self.config is not None
+        assert self.planner is not None
+        assert self.launcher is not None
+        refuse(arguments, ["search"], IN_A_SEARCH)
+        overrides = self.overrides(arguments)
+        for override in overrides:  # they make no other runs: the same ones would be counted several times
+            key = override.get_key_element()
+            require(not (override.is_sweep_override() and key in EXECUTION), key, "one value", override.input_line)
+        grid = [[canonical(text) for text in combination] for combination in _grid(overrides)]
+        points = _distinct(self.planner.grid(grid))
+        refuse_unread([override.input_line or "" for override in overrides], [point.config for point in points])
+        todo = unfinished(points)
+        here = isinstance(self.launcher, LocalLauncher)  # else the runs may go to other machines
+        if todo:
+            check(todo, here)
+        if points[0].config.dry_run:
+            print_dry_run(points, todo)
+            return
+        make_ready(points, todo)
+        store = Store(points[0].config.results_dir)
+        sweep = _manifest(self.config, overrides, points)
+        computed: list[str] = []
+        if here:
+            damaged: list[Damage] = []
+            arithmetic = arithmetic_of(points[0].config, store.read_sweep(sweep.name, damaged.append))
+            for line in damage_lines(damaged):
+                console().print(line)
+            sweep = replace(sweep, arithmetic=arithmetic)
+            computed = overrides_of(arithmetic)
+            console().print(f"computed in {described(arithmetic, points[0].config)}")
+        path = store.write_sweep(sweep)
+        console().print(f"{len(points)} runs, {len(points) - len(todo)} finished before; {path}")
+        reasons: dict[str, str] = {}
+        with runs_begun():
+            for batch in _batches(todo, store):
+                self.launcher.launch([[*point.overrides, *computed] for point in batch], initial_job_idx=0)
+                reasons |= self.launcher.reasons if isinstance(self.launcher, LocalLauncher) else {}
+            print_summary(store, points, reasons)
+
+    def overrides(self, arguments: list[str]) -> list[Override]:
+        """The experiment's parameters, and the arguments of the command line."""
+        given = [f"{name}={value}" for name, value in self.params.items()]
+        refuse(given + arguments, ["compress.method"], BY_GROUP)
+        with input_errors():
+            return self.parser.parse_overrides(given + arguments)
+
+
+def _grid(overrides: list[Override]) -> list[list[str]]:
+    """All combinations of the overrides' values; of a key that is given twice, the last counts.
+
+    Raises InputError if there is none, or are too many.
+    """
+    axes = {override.get_key_element(): _choices(override) for override in overrides}
+    size = math.prod(len(choices) for choices in axes.values())
+    if size > MOST_POINTS:
+        lines = " ".join(override.input_line or "" for override in overrides if override.is_sweep_override())
+        raise InputError(
+            f"the sweep must have at most {MOST_POINTS:,} points, got {size:,} or more: {shortened(lines)}"
+        )
+    return [list(combination) for combination in itertools.product(*axes.values())]
+
+
+def _choices(override: Override) -> list[str]:
+    """The override for each of its values, or for the first ones if they are more than a sweep may have."""
+    key, line = override.get_key_element(), shortened(override.input_line or "")
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    require(override.is_discrete_sweep(), key, "a list or a range of values in a sweep", line)
+    values = list(itertools.islice(override.sweep_string_iterator(), MOST_POINTS + 1))
+    require(bool(values), key, "a list of at least one value", line)
+    return [f"{key}={value}" for value in values]
+
+
+def _batches(todo: list[Point], store: Store) -> Iterator[list[Point]]:
+    """First what others start from, then the networks to compress, of those that have been trained."""
+    compressed = [point for point in todo if point.config.is_compressed]
+    first = [point for point in todo if not point.config.is_compressed] + starts(todo)
+    if first:
+        yield first
+    ready = [point for point in compressed if store.is_done(point.uncompressed.key)]
+    if ready:
+        yield ready
+
+
+def _distinct(points: list[Point]) -> list[Point]:
+    """Points that are the same run, once."""
+    return list({point.key: point for point in reversed(points)}.values())[::-1]
+
+
+def _manifest(config: DictConfig, overrides: list[Override], points: list[Point]) -> Sweep:
+    last_of_each = {override.get_key_element(): override for override in overrides}
+    names = [name for name, override in last_of_each.items() if override.is_sweep_override()]
+    tried = tuple(
+        ({k: v for k, _, v in (o.partition("=") for o in point.overrides) if k in names}, point.key) for point in points
+    )
+    return replace(manifest(config, EXECUTION, names), points=tried)
+
+
+def manifest(config: DictConfig, left_out: Collection[str], varied: Iterable[str], kind: str = "") -> Sweep:
+    """The manifest of this launch, without its points. Launches that ask for the same have the same name.
+
+    The name is made of the kind of sweep, the experiment, and the command line without the keys that are left out.
+    """
+    experiment = OmegaConf.select(config, "hydra.runtime.choices.experiment")
+    # The command line, without what says only where and how to run, tells launches of one experiment apart.
+    task: list[str] = list(config.hydra.overrides.task)
+    overrides = tuple(line for line in task if line.partition("=")[0] not in (*left_out, "experiment"))
+    names = dict.fromkeys(name for name in (kind, experiment) if name)
+    return Sweep(
+        name=_file_name([*names, *overrides]),
+        varied=tuple(varied),
+        points=(),
+        experiment=experiment,
+        overrides=overrides,
+        launched=origin.now(),
+    )
+
+
+def _file_name(parts: list[str]) -> str:
+    name = re.sub(r"[^\w.,=+-]", "_", " ".join(parts)).replace(" ", "_") or "runs"
+    content = name.encode()  # a file's name has at most 255 bytes, endings included
+    if len(content) <= 80:
+        return name
+    return f"{content[:70].decode(errors='ignore')}-{hashlib.sha256(content).hexdigest()[:8]}"
