@@ -1,8 +1,8 @@
-"""python -m bench [--full] [--out FILE] [steps|sweeps|cost|overhead ...]: the benchmarks, and their table in Markdown.
+"""python -m bench [--full] [--out FOLDER] [steps|sweeps|cost|overhead ...]: the benchmarks, and their table.
 
 The quick form takes about ten minutes, the full one an hour. With names, these parts alone are measured, and the others
-keep what was measured before: each part's rows are in a file of its own beside the table, bench/<part>.json. The
-published ones were written with --out docs/bench.md.
+keep what was measured before: the folder holds each part's rows in <part>.json, and table.md of all of them. The
+published ones were written with --out docs/bench.
 """
 
 import argparse
@@ -26,14 +26,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Speed against peers, as ratios.")
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all unless said")
     parser.add_argument("--full", action="store_true", help="more rounds, longer ones: an hour instead of ten minutes")
-    parser.add_argument("--out", type=Path, default=Path("report/bench.md"), help="(default: report/bench.md)")
+    parser.add_argument("--out", type=Path, default=Path("report/bench"), help="(default: report/bench)")
     parser.add_argument("--data-dir", default="data")
     chosen = parser.parse_args()
     unknown = [part for part in chosen.parts if part not in PARTS]
     if unknown:
         parser.error(f"part must be one of {', '.join(PARTS)}, got {unknown[0]!r}")
     dataset.prepare(DataSpec(), Path(chosen.data_dir))
-    folder: Path = chosen.out.with_suffix("")
+    folder: Path = chosen.out
     folder.mkdir(parents=True, exist_ok=True)
     form = "full" if chosen.full else "quick"
     for part in chosen.parts or PARTS:
@@ -41,7 +41,7 @@ def main() -> None:
         rows = [asdict(row) for row in PARTS[part](chosen.full, chosen.data_dir)]
         head = f"{form} form: {origin.host()}, torch {torch.__version__}, commit {origin.git_state()[0]}"
         write(folder / f"{part}.json", json.dumps({"measured": head, "rows": rows}, indent=1) + "\n")
-        write(chosen.out, table(folder))
+        write(folder / "table.md", table(folder))
     print(table(folder))
 
 
