@@ -12,8 +12,8 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from analysis.stats import hypervolume, mean_interval
 from bench.measure import Row
+from fire.stats import hypervolume, mean_interval
 from sweep.search.halving import best_first
 from sweep.search.searcher import Searcher, Trial
 from sweep.search.space import Space

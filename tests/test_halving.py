@@ -1,33 +1,13 @@
-"""Rungs: ranks by hand, and promotion."""
+"""Rungs: which runs go on."""
 
 import numpy as np
 
 from sweep.search import halving
 
 
-def test_non_dominated_ranks_by_hand():
-    # Error over size: a staircase 0, 2, 4 that nothing beats; 1 is beaten by 0 alone; 3 by 1 too; 5 equals 4.
-    losses = [(0.1, 9), (0.2, 10), (0.3, 5), (0.4, 11), (0.5, 1), (0.5, 1)]
-    assert halving.ranks(losses).tolist() == [0, 1, 0, 2, 0, 0]
-    assert halving.ranks([(3.0,), (1.0,), (2.0,)]).tolist() == [2, 0, 1], "one objective: the order"
-    assert halving.ranks(np.zeros((0, 2))).tolist() == []
-
-
 def test_crowding_distance_by_hand():
     # Deb et al. 2002: the neighbours' distance over the range, summed; here 3/4 + 3/4 and 3/4 + 3/4.
     assert halving.crowding([(0, 4), (1, 3), (3, 1), (4, 0)]).tolist() == [np.inf, 1.5, 1.5, np.inf]
-
-
-def test_ranks_agree_with_optunas_sorting():
-    from optuna.study import StudyDirection, create_study
-    from optuna.trial import create_trial
-
-    losses = np.random.default_rng(0).integers(0, 8, (40, 3)).astype(float)
-    study = create_study(directions=["minimize"] * 3)
-    study.add_trials([create_trial(values=row) for row in losses])
-    assert study.directions == [StudyDirection.MINIMIZE] * 3
-    front = {trial.number for trial in study.best_trials}
-    assert set(np.flatnonzero(halving.ranks(losses) == 0).tolist()) == front
 
 
 def test_a_small_network_is_promoted_beside_a_better_large_one():

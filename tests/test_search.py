@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fire.errors import InputError
-from sweep.search import halving, samplers
+from fire.stats import pareto_front
+from sweep.search import samplers
 from sweep.search.searcher import ASKS, Job, Searcher, Trial
 from sweep.search.space import Space
 from sweep.search.spec import SAMPLERS, SearchSpec
@@ -144,8 +145,8 @@ def test_in_the_end_nothing_is_left_that_might_be_on_the_front():
     trials, _ = run_search(made, spec, epochs=9)
     # The made-up curves keep their order, so what is expected is what comes.
     losses = {i: (-top1_of(made, i), float(made.costs["size_bytes"][i])) for i in trials}
-    for index, rank in zip(losses, halving.ranks(list(losses.values())), strict=True):
-        assert rank > 0 or trials[index].status == "finished", index
+    for index, is_best in zip(losses, pareto_front(list(losses.values())), strict=True):
+        assert not is_best or trials[index].status == "finished", index
     assert [trial.status for trial in trials.values()].count("stopped") > 5
 
 
@@ -240,7 +241,7 @@ def test_a_search_finds_better_networks_than_chance():
     made = space()
     top1 = np.array([top1_of(made, i) for i in range(made.size)])
     losses = np.stack([-top1, made.costs["size_bytes"]], axis=1)
-    front = set(np.flatnonzero(halving.ranks(losses) == 0).tolist())
+    front = set(np.flatnonzero(pareto_front(losses)).tolist())
     found = []
     for seed in range(3):
         trials, _ = run_search(made, SearchSpec(budget_runs=40, seed=seed), epochs=3)

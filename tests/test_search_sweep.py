@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from fire.stats import pareto_front
 from sweep.launcher import LocalLauncher
 from sweep.run import run
 from sweep.search import best
-from sweep.search.halving import ranks
 from sweep.search.spec import parse_constraint
 from sweep.store import Record, Store
 from tests.sweeping import ROOT, TINY, answered, command, config, finish, point, start
@@ -121,7 +121,7 @@ def test_the_summary_shows_the_front_of_what_is_fully_trained(searched):
     results, outputs = searched
     finished = [record for record in records(results) if record.status == "finished"]
     losses = [(-record.validation_top1, record.size_bytes) for record in finished]
-    front = {record.key for record, rank in zip(finished, ranks(losses), strict=True) if rank == 0}
+    front = {record.key for record, is_best in zip(finished, pareto_front(losses), strict=True) if is_best}
     assert set(re.findall(r"[0-9a-f]{16}", outputs[2].partition("not beaten")[2])) == front
 
 

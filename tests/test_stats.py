@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.stats import hypervolume, mean_interval, pareto_front
+from fire.stats import hypervolume, mean_interval, pareto_front, ranks
 
 
 def test_interval_of_three_values_by_hand():
@@ -29,25 +29,44 @@ def test_interval_covers_the_mean_as_often_as_it_says():
 
 
 def test_front_by_hand():
-    cost = [1, 2, 3, 4, 2]
-    quality = [0.5, 0.7, 0.6, 0.9, 0.6]
-    assert pareto_front(cost, quality).tolist() == [True, True, False, True, False]
+    # Cost and error: 1 is as cheap as the last and better, 3 the best, 2 costs more than 1 and is worse.
+    losses = [(1, 0.5), (2, 0.3), (3, 0.4), (4, 0.1), (2, 0.4), (1, 0.5)]
+    assert pareto_front(losses).tolist() == [True, True, False, True, False, True], "equal rows together"
+    assert pareto_front([]).tolist() == []
 
 
 def test_front_agrees_with_its_definition():
-    random = np.random.default_rng(1)
-    cost, quality = random.integers(0, 8, 60), random.integers(0, 8, 60)
+    losses = np.random.default_rng(1).integers(0, 8, (60, 3))
 
-    def beaten(i: int) -> bool:
-        no_worse = (cost <= cost[i]) & (quality >= quality[i])
-        better = (cost < cost[i]) | (quality > quality[i])
-        return bool((no_worse & better).any())
+    def beaten(row: np.ndarray) -> bool:
+        return bool(((losses <= row).all(axis=1) & (losses < row).any(axis=1)).any())
 
-    assert pareto_front(cost, quality).tolist() == [not beaten(i) for i in range(60)]
+    assert pareto_front(losses).tolist() == [not beaten(row) for row in losses]
 
 
-def test_missing_points_are_never_on_the_front():
-    assert pareto_front([1, 2, np.nan], [np.nan, 0.5, 0.9]).tolist() == [False, True, False]
+def test_missing_points_are_never_on_the_front_and_beat_nobody():
+    losses = [(1, np.nan), (2, 0.5), (np.nan, 0.1)]
+    assert pareto_front(losses).tolist() == [False, True, False]
+    assert ranks(losses).tolist() == [3, 0, 3]
+
+
+def test_ranks_by_hand():
+    # Error over size: a staircase 0, 2, 4 that nothing beats; 1 is beaten by 0 alone; 3 by 1 too; 5 equals 4.
+    losses = [(0.1, 9), (0.2, 10), (0.3, 5), (0.4, 11), (0.5, 1), (0.5, 1)]
+    assert ranks(losses).tolist() == [0, 1, 0, 2, 0, 0]
+    assert ranks([(3.0,), (1.0,), (2.0,)]).tolist() == [2, 0, 1], "one objective: the order"
+    assert ranks(np.zeros((0, 2))).tolist() == []
+
+
+def test_the_front_agrees_with_optunas():
+    from optuna import create_study
+    from optuna.trial import create_trial
+
+    losses = np.random.default_rng(0).integers(0, 8, (40, 3)).astype(float)
+    study = create_study(directions=["minimize"] * 3)
+    study.add_trials([create_trial(values=row) for row in losses])
+    front = {trial.number for trial in study.best_trials}
+    assert set(np.flatnonzero(pareto_front(losses)).tolist()) == front
 
 
 def test_hypervolume_by_hand():

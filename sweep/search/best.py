@@ -10,10 +10,10 @@ from typing import Any
 
 import hydra
 import numpy as np
-from scipy import stats
 
 from fire.cost import MIB
 from fire.errors import InputError
+from fire.stats import Interval, mean_interval
 from sweep.commands.display import percent
 from sweep.config import CONF, RunConfig, load, of_record, presets
 from sweep.search.spec import KNOWN, Constraint
@@ -40,12 +40,9 @@ class Candidate:
         return float(np.mean([record.validation_top1 for record in self.records]))
 
     @property
-    def test_top1(self) -> tuple[float, float, float]:
-        """The mean over seeds and the ends of its 95 % interval, Student's t; they are NaN for one seed."""
-        values = np.array([record.top1 for record in self.records], np.float64)
-        n = len(values)
-        half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
-        return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
+    def test_top1(self) -> Interval:
+        """The mean over seeds with its 95 % interval."""
+        return mean_interval([np.nan if record.top1 is None else record.top1 for record in self.records])
 
 
 def candidates(records: Iterable[Record], bounds: Sequence[Constraint]) -> list[Candidate]:
@@ -67,9 +64,9 @@ def lines(candidate: Candidate) -> list[str]:
     """The candidate for people."""
     record = candidate.records[0]
     seeds = ",".join(str(record.seed) for record in candidate.records)
-    mean, low, high = candidate.test_top1
+    mean, low, high, seeds_run = candidate.test_top1
     size = f"{record.size_bytes:,} bytes, {record.size_bytes / MIB:.3f} MiB, {record.parameters:,} parameters"
-    spread = f"{percent(low)} to {percent(high)}, 95 % interval over {len(candidate.records)} seeds"
+    spread = f"{percent(low)} to {percent(high)}, 95 % interval over {seeds_run} seeds"
     try:
         overrides = overrides_of(candidate.config)
         line = ["python -m sweep", *(["-m"] if len(candidate.records) > 1 else []), *map(shlex.quote, overrides)]
@@ -81,7 +78,7 @@ def lines(candidate: Candidate) -> list[str]:
         f"{candidate.config.data.name}: {' '.join(overrides)}",
         f"  size      {size}",
         f"  work      {record.macs:,} MACs an image, {record.activations:,} activations",
-        f"  top-1     test {percent(mean)} ({spread if len(candidate.records) > 1 else 'one seed, no interval'}), "
+        f"  top-1     test {percent(mean)} ({spread if seeds_run > 1 else 'one seed, no interval'}), "
         f"validation {percent(candidate.validation_top1)}, which it was chosen by",
         f"  runs      {' '.join(record.key for record in candidate.records)}",
         f"  again     {again}",

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from rich.table import Table
 
 from fire.cost import MIB
+from fire.stats import pareto_front
 from sweep.arithmetic import with_arithmetic
 from sweep.commands.display import Display, console, percent, print_table
 from sweep.commands.summary import Failure, conclude, why_unfinished
 from sweep.config import RunConfig
 from sweep.manifests import Sweep
 from sweep.search import history
-from sweep.search.halving import ranks
 from sweep.search.latencies import Latencies
 from sweep.search.searcher import Job, Searcher, Trial
 from sweep.search.space import Space
@@ -108,7 +108,7 @@ class Campaign:
         timed = self.latencies is not None
         for name in ("key", "MiB", "MMACs", *(["latency, ms"] * timed), "validation top-1", "test top-1"):
             table.add_column(name, justify="right")
-        best = [index for index, rank in zip(known, ranks(list(known.values())), strict=True) if rank == 0]
+        best = [index for index, is_best in zip(known, pareto_front(list(known.values())), strict=True) if is_best]
         costs = self.space.costs
         for index in sorted(best, key=lambda index: int(costs["size_bytes"][index])):
             point = self.space.point(index)

@@ -11,26 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-
-def ranks(losses: ArrayLike) -> NDArray[np.intp]:
-    """The non-dominated rank of each row: 0 for those that no other beats, 1 for those that only rank 0 beats, ...
-
-    A row beats another if it is nowhere worse and somewhere better; so equal rows share a rank.
-    """
-    rows = np.asarray(losses, np.float64)
-    no_worse = np.ones((len(rows), len(rows)), bool)
-    for column in rows.T:
-        no_worse &= column[:, None] <= column[None]
-    beats = no_worse & ~no_worse.T
-    beaten_by = beats.sum(axis=0)  # of those that have no rank yet
-    found = np.full(len(rows), -1, np.intp)
-    rank = 0
-    while (found < 0).any():
-        front = (found < 0) & (beaten_by == 0)
-        found[front] = rank
-        beaten_by -= beats[front].sum(axis=0)
-        rank += 1
-    return found
+from fire.stats import ranks
 
 
 def crowding(losses: ArrayLike) -> NDArray[np.float64]:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fire.errors import InputError
-from sweep.search.halving import promotion, ranks
+from fire.stats import pareto_front
+from sweep.search.halving import promotion
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
 
@@ -137,9 +138,9 @@ class Searcher:
         expected; None if there is none."""
         expected = self._expected(trials, deviations=1.0)
         points = sorted(expected)
-        by_rank = ranks([expected[point] for point in points])
-        for point, rank in zip(points, by_rank, strict=True):
-            if rank == 0 and trials[point].status == "stopped":
+        on_front = pareto_front([expected[point] for point in points])
+        for point, is_best in zip(points, on_front, strict=True):
+            if is_best and trials[point].status == "stopped":
                 return self._job(point, trials[point].reached)
         return None
 
