@@ -55,13 +55,14 @@ bench: $(SETUP)
 	$(BIN)/python -m bench $(BENCH)
 	$(BIN)/python -m bench.compression
 
+PARALLEL := --numprocesses=auto --dist=loadfile
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # The tests on the coming Hydra and OmegaConf, in an environment of their own.
 NEXT := .venv-next
 test-next: $(NEXT)/.complete
-	$(NEXT)/bin/python -m pytest
+	$(NEXT)/bin/python -m pytest $(PARALLEL)
 
 $(NEXT)/.complete: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(NEXT)

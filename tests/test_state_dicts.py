@@ -166,7 +166,7 @@ BIAS = "classifier.1.bias"
         (lambda state: torch.nn.Conv2d(1, 1, 1), "it holds a pickled torch.nn.modules.conv.Conv2d, which is not read"),
         (lambda state: {"model": state, "best": np.float64(3)}, "it holds a pickled numpy"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_state_dicts_that_are_no_weights_are_refused(change, reason, state, tmp_path, monkeypatch):
     monkeypatch.setattr("fire.weights.pretrained.build", None)  # before anything is built
