@@ -18,13 +18,8 @@ METAPARAMETERS = {
     "family",
     *(field.name for spec in FAMILIES.values() for field in dataclasses.fields(spec)),
 }
-DATA_NAMES = {
-    "fashion_mnist": "Fashion-MNIST",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "digits": "digits",
-    "image_folder": "image folder",
-}
+# Spellings that do not follow from the name; other data sets are shown by their names, with spaces.
+DATA_NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 # What changes a result's last bits, and at times more, beside configuration and seed.
 COMPUTED_WITH = ("precision", "kernels", "threads", "device", "torch")
 
@@ -129,7 +124,7 @@ def setting_of(runs: pd.DataFrame) -> str:
 
 def data_of(runs: pd.DataFrame) -> str:
     """The names of the data sets."""
-    return ", ".join(DATA_NAMES.get(name, name) for name in runs["data"].unique()) or "no runs"
+    return ", ".join(DATA_NAMES.get(name, name.replace("_", " ")) for name in runs["data"].unique()) or "no runs"
 
 
 def epochs_of(runs: pd.DataFrame) -> str:

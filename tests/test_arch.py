@@ -221,7 +221,11 @@ def test_alexnet_values_out_of_range_are_refused(fields, message):
 @pytest.mark.parametrize(
     ("spec", "fields", "message"),
     [
-        (DataSpec, {"name": "mnist"}, "data.name must be one of fashion_mnist, cifar10, cifar100, digits, "),
+        (
+            DataSpec,
+            {"name": "mnist"},
+            "data.name must be one of cifar10, cifar100, digits, fashion_mnist, image_folder, svhn",
+        ),
         (DataSpec, {"name": "image_folder"}, "data.root must be a folder for image_folder, got None"),
         (DataSpec, {"channels": 2}, "data.channels must be 1 or 3, got 2"),
         (DataSpec, {"image_size": 29}, "data.image_size must be in [1, data.stored_size], got 29"),

@@ -6,6 +6,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from fire import cost
+from fire.data.spec import DATA_SETS
 from fire.train.spec import TrainSpec
 from sweep.config import CONF
 from tests.sweeping import composed, config, image_folder, point
@@ -51,8 +52,14 @@ def test_the_narrow_network_is_a_quarter_as_wide():
 
 @pytest.mark.parametrize(
     ("name", "channels", "side", "classes"),
-    # Xiao et al. 2017; Krizhevsky 2009; the images that scikit-learn ships
-    [("fashion_mnist", 1, 28, 10), ("cifar10", 3, 32, 10), ("cifar100", 3, 32, 100), ("digits", 1, 8, 10)],
+    # Xiao et al. 2017; Krizhevsky 2009; Netzer et al. 2011; the images that scikit-learn ships
+    [
+        ("fashion_mnist", 1, 28, 10),
+        ("cifar10", 3, 32, 10),
+        ("cifar100", 3, 32, 100),
+        ("svhn", 3, 32, 10),
+        ("digits", 1, 8, 10),
+    ],
 )
 def test_data_sets(name, channels, side, classes):
     spec = config(f"data={name}").data
@@ -65,7 +72,11 @@ def test_digits_are_what_scikit_learn_has():
     spec = config("data=digits").data
     assert digits.images.shape[1:] == (spec.stored_size, spec.stored_size)
     assert len(digits.target_names) == spec.classes
-    assert not spec.mirror, "a mirrored 3 is no 3"
+
+
+@pytest.mark.parametrize("name", ["digits", "svhn"])
+def test_digits_are_not_mirrored(name):
+    assert not config(f"data={name}").data.mirror, "a mirrored 3 is no 3"
 
 
 def test_image_folder(tmp_path):
@@ -75,8 +86,8 @@ def test_image_folder(tmp_path):
     assert (planned.data.stored_size, planned.data.image_size) == (256, 227)  # the paper's crop
 
 
-def test_no_data_set_is_left_out():
-    assert set(choices("data")) == {"fashion_mnist", "cifar10", "cifar100", "digits", "image_folder"}
+def test_every_data_set_has_a_reader_and_a_file_of_conf():
+    assert set(choices("data")) == set(DATA_SETS)
 
 
 @pytest.mark.parametrize("name", choices("train"))

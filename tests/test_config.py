@@ -249,7 +249,7 @@ def test_image_folders(tmp_path):
         ("device=tpu", "device must be one of auto, cpu, cuda, cuda:N, got 'tpu'"),
         ("threads=-2", "threads must be at least 0, got -2"),
         ("workers=-1", "workers must be at least 0, got -1"),
-        ("data.name=mnist", "data.name must be one of fashion_mnist, "),
+        ("data.name=mnist", "data.name must be one of cifar10, cifar100, "),
         ("data=image_folder", "data.root must be a folder for image_folder, got None"),
         ("data.resize=stretch", "data.resize must be one of crop, squash, got 'stretch'"),
         ("data.validation=0", "data.validation must be a whole number of images, or a fraction between 0 and 1, got 0"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fire.data import contents, dataset, folders, sources
+from fire.data import contents, dataset, decoding, folders, sources
 from fire.errors import DataError
 from tests.pictures import add, grey, spec, two_classes
 
@@ -141,13 +141,13 @@ def test_of_a_large_folder_a_part_is_read_and_the_rest_known_by_its_times(tmp_pa
 
 
 def test_a_folder_must_not_change_while_it_is_decoded(root, tmp_path, monkeypatch):
-    decode = sources.decoding.decode
+    decode = decoding.decode
 
     def meanwhile(files, path, wanted):
         add(root, "train/ant/new.png", grey(1))
         return decode(files, path, wanted)
 
-    monkeypatch.setattr(sources.decoding, "decode", meanwhile)
+    monkeypatch.setattr(decoding, "decode", meanwhile)
     with pytest.raises(DataError, match=r"^data\.root must not change while it is decoded, got other files in "):
         dataset.load(spec(root), tmp_path)
     assert not list((tmp_path / "cache").glob("image_folder*"))

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from fire.arch import SqueezeNetSpec
-from fire.data.sources import FASHION_CLASSES
+from fire.data.readers.fashion_mnist import CLASSES
 from fire.data.synsets import imagenet
 from fire.errors import InputError
 from fire.model import build
@@ -29,7 +29,7 @@ def test_weights_that_name_no_classes_have_them_in_order():
 def test_the_committed_network_is_of_the_data_set_that_is_taken_unless_said():
     path = ROOT / "docs" / "results" / "ec3c1b53e4c83546" / "network.fcn"
     assert composed().data.name == "fashion_mnist"
-    assert _columns(FASHION_CLASSES, fcn.load(path).class_names, named=True) == list(range(10))
+    assert _columns(CLASSES, fcn.load(path).class_names, named=True) == list(range(10))
 
 
 @pytest.fixture(scope="module")

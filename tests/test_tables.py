@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis import tables
@@ -76,3 +77,8 @@ def test_network_columns_tell_networks_apart_but_not_seeds(store):
     columns = tables.network_columns(read(store.root).runs)
     assert {"sr", "bypass", "train.lr", "compress", "data", "data.limit"} <= set(columns)
     assert not {"seed", "top1", "key", "train_seconds", "data.root", "train.weights"} & set(columns)
+
+
+def test_data_sets_without_a_spelling_of_their_own_are_shown_by_their_names():
+    runs = pd.DataFrame({"data": ["fashion_mnist", "svhn", "image_folder", "svhn"]})
+    assert tables.data_of(runs) == "Fashion-MNIST, svhn, image folder"

@@ -1,10 +1,12 @@
 """Which images a network is trained on, and how it sees them. Standard library only."""
 
+import pkgutil
 from dataclasses import dataclass, fields
 
+from fire.data import readers
 from fire.errors import require
 
-DATA_SETS = ("fashion_mnist", "cifar10", "cifar100", "digits", "image_folder")
+DATA_SETS = tuple(sorted(module.name for module in pkgutil.iter_modules(readers.__path__)))
 RESIZES = ("crop", "squash")
 
 
@@ -20,7 +22,7 @@ class DataSpec:
     did for ImageNet.
     """
 
-    name: str = "fashion_mnist"  # fashion_mnist | cifar10 | cifar100 | digits | image_folder
+    name: str = "fashion_mnist"  # a module of fire/data/readers
     root: str | None = None  # where the files lie; none: the known places, then a download
     channels: int = 1
     classes: int = 10

@@ -13,6 +13,7 @@ import pytest
 import torchvision
 
 from fire.data import dataset, sources
+from fire.data.readers import fashion_mnist
 from fire.data.spec import DataSpec
 from fire.errors import DataError, MissingDataError
 
@@ -63,9 +64,9 @@ def no_fashion_anywhere(monkeypatch) -> None:
     def fail(home):
         raise OSError("cannot download:\n\n no route to host\n")
 
-    monkeypatch.setattr(sources, "DEBIAN", Path("no/such/fashion-mnist"))
-    monkeypatch.setattr(sources, "_download_by_torchvision", fail)
-    monkeypatch.setattr(sources, "_download_by_apt", fail)
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", Path("no/such/fashion-mnist"))
+    monkeypatch.setattr(fashion_mnist, "_download_by_torchvision", fail)
+    monkeypatch.setattr(fashion_mnist, "_download_by_apt", fail)
 
 
 def test_fashion_mnist_files_come_back_value_by_value(fashion_root, fashion_arrays, tmp_path):
@@ -81,7 +82,7 @@ def test_torchvisions_folders_below_the_root_are_found(fashion_root, tmp_path):
     (tmp_path / "other" / "FashionMNIST").mkdir(parents=True)
     fashion_root.rename(tmp_path / "other" / "FashionMNIST" / "raw")
     spec = DataSpec(root=str(tmp_path / "other"))
-    assert sources._find_fashion_mnist(spec, tmp_path) == tmp_path / "other" / "FashionMNIST" / "raw"
+    assert fashion_mnist._find(spec, tmp_path) == tmp_path / "other" / "FashionMNIST" / "raw"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_no_more_is_unpacked_than_fashion_mnist_has(sizes, tmp_path):
     path.write_bytes(gzip.compress(header + bytes(2**26), 1))
     tracemalloc.start()
     with pytest.raises(DataError, match=rf"{path} is corrupt: it must (be of 60000|have 60,000) bytes"):
-        sources._read_idx(tmp_path, "labels", (60_000,))
+        fashion_mnist._read_idx(tmp_path, "labels", (60_000,))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 2**24
@@ -147,11 +148,11 @@ def test_download_that_was_interrupted_is_begun_anew(fashion_root, tmp_path, mon
             (raw / NAMES["test_images"]).write_bytes(b"half of")
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(sources, "DEBIAN", Path("no/such/fashion-mnist"))
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", Path("no/such/fashion-mnist"))
     monkeypatch.setattr(torchvision.datasets, "FashionMNIST", fetch)
     with pytest.raises(KeyboardInterrupt):
-        sources._find_fashion_mnist(FASHION, tmp_path / "data")
-    found = sources._find_fashion_mnist(FASHION, tmp_path / "data")
+        fashion_mnist._find(FASHION, tmp_path / "data")
+    found = fashion_mnist._find(FASHION, tmp_path / "data")
     assert (found / NAMES["test_images"]).read_bytes() == (fashion_root / NAMES["test_images"]).read_bytes()
     assert [path.name for path in (tmp_path / "data/fashion_mnist").iterdir()] == ["FashionMNIST"]
 
@@ -204,8 +205,10 @@ def apt(fashion_root, tmp_path, monkeypatch) -> AptRepository:
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("APT_CONFIG", str(repository.config))
-    monkeypatch.setattr(sources, "DEBIAN", Path("usr/share/datasets/fashion-mnist-test"))
-    monkeypatch.setattr(sources, "_download_by_torchvision", lambda home: None)  # it ends well, and leaves nothing
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", Path("usr/share/datasets/fashion-mnist-test"))
+    monkeypatch.setattr(
+        fashion_mnist, "_download_by_torchvision", lambda home: None
+    )  # it ends well, and leaves nothing
     return repository
 
 
@@ -221,9 +224,9 @@ def test_debians_package_is_downloaded_into_a_relative_data_dir(apt, fashion_arr
 def test_package_that_was_downloaded_is_found_again(apt, monkeypatch):
     apt.publish("1")
     apt.update()
-    found = sources._find_fashion_mnist(FASHION, Path("data"))
-    monkeypatch.setattr(sources, "_download_by_apt", refuse_to_download)
-    assert sources._find_fashion_mnist(FASHION, Path("data")) == found
+    found = fashion_mnist._find(FASHION, Path("data"))
+    monkeypatch.setattr(fashion_mnist, "_download_by_apt", refuse_to_download)
+    assert fashion_mnist._find(FASHION, Path("data")) == found
 
 
 def refuse_to_download(target):
@@ -237,24 +240,26 @@ def test_package_lists_of_its_own_where_the_systems_do_not_do(lists, apt):
         apt.update()
     before = sorted(apt.lists.rglob("*"))
     apt.publish("2")
-    sources._download_by_apt(Path("data/debian"))
-    assert (Path("data/debian") / sources.DEBIAN / "train-images-idx3-ubyte.gz").is_file()
+    fashion_mnist._download_by_apt(Path("data/debian"))
+    assert (Path("data/debian") / fashion_mnist.DEBIAN / "train-images-idx3-ubyte.gz").is_file()
     assert sorted(apt.lists.rglob("*")) == before
 
 
 def test_package_that_no_source_has_is_an_error_of_one_line(apt):
     (apt.folder / "Packages").write_text("")
     with pytest.raises(OSError, match=r"^E: Unable to locate package dataset-fashion-mnist$"):
-        sources._download_by_apt(Path("data/debian"))
+        fashion_mnist._download_by_apt(Path("data/debian"))
 
 
 def test_command_that_fails_is_reported_by_its_first_error(tmp_path):
     script = "echo 'W: no sandbox' >&2; echo 'E: no such package' >&2; echo more >&2; exit 100"
     with pytest.raises(OSError, match=r"^E: no such package$"):
-        sources._run(["sh", "-c", script], tmp_path)
+        fashion_mnist._run(["sh", "-c", script], tmp_path)
 
 
-@pytest.mark.skipif(not Path("/", sources.DEBIAN).is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
+@pytest.mark.skipif(
+    not Path("/", fashion_mnist.DEBIAN).is_dir(), reason="Debian's dataset-fashion-mnist is not installed"
+)
 def test_the_real_fashion_mnist():
     # Xiao et al. 2017: 6,000 and 1,000 images a class. 0.2860 and 0.3530 are the moments usually published.
     with tempfile.TemporaryDirectory() as data_dir:

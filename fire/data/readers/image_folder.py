@@ -1,0 +1,34 @@
+"""A folder of pictures: train/<class>/ and val/<class>/; the pictures in val/ are the test set."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fire.data import contents, decoding, folders
+from fire.data.sources import Decoded
+from fire.data.spec import DataSpec
+from fire.errors import DataError
+
+
+def read(spec: DataSpec, data_dir: Path, out: Path) -> Decoded:
+    """Decode the pictures into files in `out`. Raises DataError if the folder changes, or is not the one meant."""
+    root = Path(str(spec.root))
+    listing = folders.scan(root)
+    found = contents.fingerprint(listing, data_dir)
+    if spec.fingerprint and spec.fingerprint != found:
+        raise DataError(
+            f"data.root must hold the images of fingerprint {spec.fingerprint}, got {found} in {folders.shown(root)}"
+        )
+    decoded: dict[str, NDArray[Any]] = {}
+    skipped = 0
+    for part, files in (("train", listing.train), ("test", listing.test)):
+        path = out / f"{part}_images.npy"
+        kept = decoding.decode(files, path, spec)
+        decoded[f"{part}_images"] = np.load(path, mmap_mode="r")
+        decoded[f"{part}_labels"] = np.array([files[i].label for i in kept], np.int64)
+        skipped += len(files) - len(kept)
+    if folders.scan(root).state != listing.state:
+        raise DataError(f"data.root must not change while it is decoded, got other files in {folders.shown(root)}")
+    return Decoded(decoded, listing.class_names, skipped, folders.summary(listing.left_out))
