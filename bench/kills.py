@@ -35,7 +35,7 @@ def rows(folder: Path, data_dir: str, kills: int = 10) -> Iterator[Row]:
     tried = list(Store(folder).keys())
     twice = begun = 0
     for key in tried:
-        # An epoch is told once for each time that it was trained: the seconds in a line tell two times apart.
+        # Each training of an epoch prints one line; the seconds in it distinguish two trainings.
         lines = set(re.findall(r" epoch (\d+): (.*)", (folder / key / "log").read_text()))
         epochs = Counter(epoch for epoch, _ in lines)
         begun += len(epochs)

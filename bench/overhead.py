@@ -41,7 +41,7 @@ def plan_seconds() -> float:
 
 
 def make_store(folder: Path, runs: int) -> None:
-    """A store of so many finished runs."""
+    """A store of `runs` finished runs."""
     cost = count(SMALL, 28, 1)
     store = Store(folder)
     for i in range(runs):

@@ -104,7 +104,7 @@ def optimizer_and_schedule(
 
 
 def train_steps(model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], lr: float, steps: int) -> None:
-    """So many steps."""
+    """Train for a number of steps."""
     optimizer, schedule = optimizer_and_schedule(model, lr, steps)
     model.train()
     for _ in range(steps):

@@ -64,7 +64,7 @@ def workers(number: int) -> list[ProcessPoolExecutor]:
 
 
 def rows(name: str, rounds: int, floor_rounds: int, seconds: float, data_dir: str) -> list[Row]:
-    """The rows of the table on one network; each measurement takes about so many seconds."""
+    """The rows of the table on one network; each measurement takes about `seconds`."""
     (peer,), (whole,), single = workers(1), workers(1), workers(cores())
     speed = peer.submit(plain_rate, name, 3, data_dir).result()
     steps = max(4, round(seconds * speed / BATCH))

@@ -193,7 +193,7 @@ class SqueezeNetSpec:
             inputs = e
 
     def plan(self, channels: int = 3) -> Plan:
-        """The layers, first to last, for images of so many channels."""
+        """The layers, first to last, for images with this number of channels."""
         macro = self.macro
         blocks: list[Block] = [
             Conv(
@@ -269,7 +269,7 @@ class AlexNetSpec:
         _require_head(self.classes, self.dropout)
 
     def plan(self, channels: int = 3) -> Plan:
-        """The layers, first to last, for images of so many channels."""
+        """The layers, first to last, for images with this number of channels."""
         macro = ALEXNETS[self.version]
         batch = self.norm == "batch"
         response = self.norm == "response"

@@ -115,7 +115,7 @@ def _sync_directory(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path, patience: float = math.inf) -> Iterator[bool]:
-    """Hold the lock of that file; yields whether it is held, which after so many seconds of waiting may be False.
+    """Hold the lock of that file. Yields whether it is held: False if another process kept it for `patience` seconds.
 
     The kernel drops the lock when the process ends, however it ends. The file stays, and names the last process that
     held the lock: see `holder`.

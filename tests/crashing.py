@@ -10,7 +10,7 @@ import pytest
 
 
 class Died(BaseException):
-    """Stands for the end of a process: nothing may catch it, or clean up after it."""
+    """The end of a process: nothing may catch it, or clean up after it."""
 
 
 class Operations:

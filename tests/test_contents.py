@@ -38,13 +38,13 @@ def test_fingerprint_tells_contents_apart_and_not_places(root, tmp_path):
 
 
 def test_a_folder_that_has_changed_is_not_taken_for_what_it_was(root, tmp_path):
-    told = spec(root, fingerprint=fingerprint(root))
-    dataset.load(told, tmp_path / "before")
+    known = spec(root, fingerprint=fingerprint(root))
+    dataset.load(known, tmp_path / "before")
     (root / "val" / "ant" / "2.png").unlink()
     with pytest.raises(
-        DataError, match=rf"^data\.root must hold the images of fingerprint {told.fingerprint}, got \w+ in"
+        DataError, match=rf"^data\.root must hold the images of fingerprint {known.fingerprint}, got \w+ in"
     ):
-        dataset.load(told, tmp_path / "after")
+        dataset.load(known, tmp_path / "after")
 
 
 def age(root: Path) -> None:

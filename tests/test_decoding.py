@@ -153,7 +153,7 @@ def test_dark_16_bits_stay_dark(suffix, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("numbers", "told"),
+    ("numbers", "given"),
     [
         (np.float32([[-0.5, 1], [0, 1]]), "-0.5..1"),
         (np.float32([[0, 1.5], [0, 1]]), "0..1.5"),
@@ -164,11 +164,11 @@ def test_dark_16_bits_stay_dark(suffix, tmp_path):
     ],
     ids=str,
 )
-def test_numbers_that_do_not_say_what_is_white_are_refused(numbers, told, tmp_path):
+def test_numbers_that_do_not_say_what_is_white_are_refused(numbers, given, tmp_path):
     path = add(tmp_path, "a.tif", numbers)
     with pytest.raises(DataError) as caught:
         read(path, 1, 2, tmp_path)
-    rule = f"32-bit numbers must be in 0..1, or whole and in 0..65535, got {told}"
+    rule = f"32-bit numbers must be in 0..1, or whole and in 0..65535, got {given}"
     assert f"{path} ({rule})" in str(caught.value)
 
 

@@ -23,7 +23,7 @@ SMALL = (*TINY, "train.epochs=1", "data.limit=64")
 SIZES = ("data.stored_size=20", "data.image_size=20", "data.validation=1")
 AXES = ("arch.freq=2", "arch.pct_3x3=0.5", "arch.bypass=none", "arch.fires=2", "arch.sr=0.25,0.5", "search.first=[]")
 FOLDER = ("data=image_folder", "arch=squeezenet_narrow", *SIZES)
-# Of each command, how it is written with a path, by the argument that the path is. What the path stands for is last.
+# For each argument that is a path: the command line, and last the kind of file that the path names.
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], str, list[str]]] = {
     "a run's results_dir": (sweep_command, "results", [*SMALL, "data_dir=$DATA", "results_dir=$PATH"]),
     "a run's data_dir": (sweep_command, "data", [*SMALL, "seed=1", "results_dir=$RESULTS", "data_dir=$PATH"]),

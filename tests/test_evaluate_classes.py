@@ -75,16 +75,16 @@ def test_images_are_resized_as_in_training(thousand, tmp_path):
     deployed = pretrained.read(thousand)
     telling = tmp_path / "telling.safetensors"
     safetensors.save(telling, replace(deployed, preprocessing=replace(deployed.preprocessing, stored_size=24)))
-    _, *told = of_weights(telling, images)
+    _, *found = of_weights(telling, images)
     _, *asked = of_weights(thousand, [*images, "data.stored_size=24", "data.image_size=20"])
     _, *large = of_weights(thousand, images)
-    assert told == asked != large
+    assert found == asked != large
     squashed = tmp_path / "squashed.safetensors"
     expects = replace(deployed.preprocessing, stored_size=24, resize="squash")
     safetensors.save(squashed, replace(deployed, preprocessing=expects))
-    _, *told_to_squash = of_weights(squashed, images)
+    _, *asked_to_squash = of_weights(squashed, images)
     of_thousand = [*images, "data.stored_size=24", "data.image_size=20", "data.resize=squash"]
-    assert told_to_squash == of_weights(thousand, of_thousand)[-len(told_to_squash) :] != told
+    assert asked_to_squash == of_weights(thousand, of_thousand)[-len(asked_to_squash) :] != found
 
 
 @pytest.mark.parametrize(

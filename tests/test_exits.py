@@ -68,7 +68,7 @@ def test_ctrl_c_while_a_command_imports_is_one_line(program, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("command", "arguments", "told"),
+    ("command", "arguments", "shown"),
     [
         (search_command, ["worst"], "argument what: invalid choice: 'worst'"),
         (search_command, ["best", "--size-bytes", "small"], "argument --size-bytes: invalid float value: 'small'"),
@@ -76,10 +76,10 @@ def test_ctrl_c_while_a_command_imports_is_one_line(program, tmp_path):
         (analysis_command, ["results", "--nope"], "unrecognized arguments: --nope"),
     ],
 )
-def test_arguments_that_do_not_exist_are_one_line(command, arguments, told):
+def test_arguments_that_do_not_exist_are_one_line(command, arguments, shown):
     with pytest.raises(InputError) as caught:
         command(arguments)
-    assert str(caught.value).startswith(f"arguments must be as --help shows them: {told}")
+    assert str(caught.value).startswith(f"arguments must be as --help shows them: {shown}")
 
 
 def raising(error: BaseException):

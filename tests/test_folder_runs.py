@@ -107,13 +107,13 @@ def test_folders_that_cannot_be_used_are_one_line_before_anything_is_trained(har
     code, out, err = answered(*arguments(root, *skip))
     assert (code, out) == (2, "")
     assert re.fullmatch(r"sweep: [^\n]+\n", err)
-    told = {
+    message = {
         "classes differ": "must hold the same classes, got 'grey' in val only",
         "corrupt": f"got 1 unreadable of 4: {root}/val/dark/0.bmp (",
         "absurd": f"got 1 unreadable of 4: {root}/val/dark/0.bmp (",
         "class of corrupt images": "class folder val/dark must hold an image that can be read",
     }
-    assert told[harm] in err
+    assert message[harm] in err
     assert not list((root.parent / "results").glob("*/config.yaml"))
 
 

@@ -1,4 +1,4 @@
-"""Sweeps whose processes are killed: only the epoch at hand is lost, and nothing stays behind."""
+"""Sweeps whose processes are killed: only the epoch under way is lost, and no process remains."""
 
 import contextlib
 import os
@@ -82,7 +82,7 @@ def trained_epochs(results: Path, key: str) -> list[int]:
 
 
 def kill_holder(results: Path, key: str, process: subprocess.Popen[str], epochs: int) -> None:
-    """Kill the worker of a run once it has done so many epochs."""
+    """Kill the worker of a run once it has done this number of epochs."""
     assert wait_until(lambda: epochs_done(results)[KEYS.index(key)] >= epochs)
     os.kill(holder(results / key / ".lock", session(process.pid)), signal.SIGKILL)
 

@@ -132,7 +132,7 @@ def test_divergence_is_a_failure_with_no_invented_metric(elsewhere):
     assert record.error.endswith("lower train.lr=1e+30")
     assert "TrainingError" in record.traceback
     assert {record.top1, record.top5, record.loss, record.validation_top1, record.epochs} == {None}
-    assert record.parameters == config.cost.parameters, "what is known without training is told"
+    assert record.parameters == config.cost.parameters, "costs that are known without training are recorded"
     assert not (folder_of(config) / "weights.safetensors").exists()
 
 

@@ -99,7 +99,7 @@ def _compact(images: NDArray[np.uint8], kept: Sequence[int], path: Path) -> None
 
 
 def _read(opened: Image.Image, spec: DataSpec) -> tuple[int, NDArray[np.uint8]]:
-    """The number in the file that stands for white, and the pixels, (C, S, S), upright as EXIF data says.
+    """The number in the file that means white, and the pixels, (C, S, S), upright as EXIF data says.
 
     The number is 0 unless the file has 32-bit numbers that are not all 0.
     """
@@ -141,7 +141,7 @@ def _shortened(image: Image.Image, size: int) -> Image.Image:
 
 
 def _from_32_bits(image: Image.Image, kind: str) -> tuple[int, Image.Image]:
-    """The number that stands for white (1, 255 or 65535; 0 if all are 0), and the image with 8 bits.
+    """The number that means white (1, 255 or 65535; 0 if all are 0), and the image with 8 bits.
 
     PPM and PNG have 16 bits. Other formats do not say which number is white, so the numbers must: they are in 0..1, or
     whole and in 0..255 or 0..65535. Raises ValueError if they are not.
