@@ -23,7 +23,7 @@ from sweep.launcher import LocalLauncher
 from sweep.points import Planner
 from sweep.search import history
 from sweep.search.space import Space
-from sweep.search.spec import parse_constraint
+from sweep.search.spec import AtMost
 from sweep.store import Store
 
 EPOCHS = 9
@@ -59,16 +59,16 @@ def space_of(data: str, options: list[str]) -> Space:
     with presets():
         cfg = compose("config", return_hydra_config=True)
         planner = Planner(GlobalHydra.instance().config_loader(), cfg)
-        return Space(planner, [*BASE, *DATA[data], *options], AXES, ())
+        return Space(planner, [*BASE, *DATA[data], *options], AXES)
 
 
-def large_space(*constraints: str) -> Space:
+def large_space(at_most: AtMost) -> Space:
     """The space of experiment=search."""
     with presets():
         cfg = compose("config", ["experiment=search"], return_hydra_config=True)
         planner = Planner(GlobalHydra.instance().config_loader(), cfg)
         grid = {str(key): str(text).split(",") for key, text in cfg.hydra.sweeper.params.items()}
-        return Space(planner, ["experiment=search"], grid, [parse_constraint(text) for text in constraints])
+        return Space(planner, ["experiment=search"], grid, at_most)
 
 
 def train_table(space: Space) -> None:
@@ -106,7 +106,10 @@ def main() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        timed = large_space(), large_space("size_bytes<=12e3")  # of the second, most points share their networks
+        timed = (
+            large_space(AtMost()),
+            large_space(AtMost(size_bytes=12e3)),
+        )  # of the second, most points share their networks
         replayed = replay.rows(replay.Table(space, trials, EPOCHS), timed)
         for row in itertools.chain(replayed, kills.rows(Path(folder), chosen.data_dir)):
             rows.append(row)

@@ -189,7 +189,8 @@ def register_schema() -> None:
 def schema_of(cls: type[Any]) -> DictConfig:
     """A node with the class's fields and defaults, which converts values to the fields' types."""
     node: DictConfig = OmegaConf.structured(cls)
-    OmegaConf.set_readonly(node, None)  # frozen dataclasses come read-only, and YAML could not be merged over them
+    for each in (node, *(child for child in node.values() if isinstance(child, DictConfig))):
+        OmegaConf.set_readonly(each, None)  # frozen dataclasses come read-only, and YAML could not be merged over them
     return node
 
 

@@ -3,7 +3,7 @@
 import functools
 
 from sweep.search.space import Space
-from sweep.search.spec import Constraint, parse_constraint
+from sweep.search.spec import AtMost
 from tests.sweeping import TINY, planner
 
 GRID = {
@@ -17,10 +17,6 @@ BASE = [*TINY, "arch.sr=0.25", "arch.pct_3x3=0.25", "arch.fires=4"]
 
 
 @functools.cache
-def cached_space(bounds: tuple[Constraint, ...]) -> Space:
-    return Space(planner(), BASE, GRID, bounds)
-
-
-def space(*constraints: str) -> Space:
+def space(**at_most: float) -> Space:
     """A space of 108 points."""
-    return cached_space(tuple(map(parse_constraint, constraints)))
+    return Space(planner(), BASE, GRID, AtMost(**at_most))

@@ -14,7 +14,6 @@ from analysis.results import read
 from sweep import compress, evaluate
 from sweep.commands.command import compose as compose_command
 from sweep.config import load, presets
-from sweep.search.spec import quoted
 from tests.pictures import two_classes
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +47,6 @@ def test_make_targets_exist(target):
 def test_sweep_commands_compose(command, tmp_path):
     arguments = shlex.split(command.replace("FOLDER", str(two_classes(tmp_path))))
     overrides = [word for word in arguments[arguments.index("sweep") + 1 :] if "=" in word]
-    overrides = [quoted(word) for word in overrides]
     single = [re.sub(r"^([^=]*)=([^\[\]]*?),.*", r"\1=\2", word) for word in overrides]  # the first of each list
     with presets():
         assert load(compose("config", overrides=single)).key

@@ -29,7 +29,7 @@ def campaign(results: Path, budget: int = 2) -> Campaign:
     """A search over four networks, as it finds the store."""
     store = Store(results)
     base = [*TINY, "arch.fires=4", f"results_dir={results}"]
-    space = Space(planner(), base, {"arch.sr": ["0.25", "0.5"], "arch.bypass": ["none", "simple"]}, ())
+    space = Space(planner(), base, {"arch.sr": ["0.25", "0.5"], "arch.bypass": ["none", "simple"]})
     searcher = Searcher(space, SearchSpec(budget_runs=budget, sampler="grid"), EPOCHS)
     return Campaign(
         manifest=Sweep(name="search", varied=("arch.sr", "arch.bypass"), points=(), search=searcher.told),

@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from fire.errors import InputError
 from sweep.search import sweeper
 from sweep.search.space import Space
-from sweep.search.spec import parse_constraint
+from sweep.search.spec import AtMost
 from tests.searching import BASE, space
 from tests.sweeping import TINY, planner, point
 
@@ -32,7 +32,7 @@ def test_choices_that_are_numbers_are_ascending():
 
 def test_groups_and_recipes_are_axes_too():
     grid = {"train.lr": ["0.1", "0.2"], "arch": ["squeezenet_narrow", "alexnet_small"]}
-    made = Space(planner(), [], grid, ())
+    made = Space(planner(), [], grid)
     for index in range(made.size):
         planned = made.point(index)
         assert made.costs["macs"][index] == planned.cost.macs
@@ -41,29 +41,29 @@ def test_groups_and_recipes_are_axes_too():
 
 
 @pytest.mark.parametrize(
-    ("grid", "constraints", "message"),
+    ("grid", "at_most", "message"),
     [
-        ({"arch.sr": ["0.5", "7.0"]}, [], r"^arch.sr must be in \(0, 1\], got 7.0$"),
-        ({"arch.width": ["1", "2"]}, [], "arch.width"),
-        ({"arch.sr": ["0.5", "0.50"]}, [], "arch.sr must have distinct choices"),
+        ({"arch.sr": ["0.5", "7.0"]}, {}, r"^arch.sr must be in \(0, 1\], got 7.0$"),
+        ({"arch.width": ["1", "2"]}, {}, "arch.width"),
+        ({"arch.sr": ["0.5", "0.50"]}, {}, "arch.sr must have distinct choices"),
         (
             {"train.epochs": ["2", "3"]},
-            [],
+            {},
             "^train.epochs must be one value, as it is no axis of a search, got '2, 3'$",
         ),
-        ({"data.limit": ["0", "100"]}, [], "^data.limit must be one value, as it is no axis of a search"),
-        ({"compress": ["none", "entropy"]}, [], "^compress must be one value, as it is no axis of a search"),
-        ({"arch.base_e": [str(i) for i in range(1, 2000)], "train.lr": [str(i) for i in range(1, 2000)]}, [], "points"),
+        ({"data.limit": ["0", "100"]}, {}, "^data.limit must be one value, as it is no axis of a search"),
+        ({"compress": ["none", "entropy"]}, {}, "^compress must be one value, as it is no axis of a search"),
+        ({"arch.base_e": [str(i) for i in range(1, 2000)], "train.lr": [str(i) for i in range(1, 2000)]}, {}, "points"),
         (
             {"arch.sr": ["0.5", "1.0"]},
-            ["size_bytes<=100"],
-            r"must leave a network of the space.*has size_bytes [\d,]+ to [\d,]+\)",
+            {"size_bytes": 100},
+            r"^search.at_most must leave a network of the space, got size_bytes<=100 \(least: size_bytes [\d,]+\)$",
         ),
     ],
 )
-def test_bad_spaces_are_refused_on_one_line(grid, constraints, message):
+def test_bad_spaces_are_refused_on_one_line(grid, at_most, message):
     with pytest.raises(InputError, match=message) as caught:
-        Space(planner(), BASE, grid, [parse_constraint(text) for text in constraints])
+        Space(planner(), BASE, grid, AtMost(**at_most))
     assert "\n" not in str(caught.value)
 
 
@@ -71,13 +71,13 @@ def test_a_recipe_may_not_bring_its_own_number_of_epochs():
     with pytest.raises(
         InputError, match=r"^train must be an axis that leaves train.epochs as it is, got 'quick, full'$"
     ):
-        Space(planner(), ["data=digits"], {"train": ["quick", "full"]}, ())
-    assert Space(planner(), TINY, {"train": ["quick", "full"]}, ()).size == 2, "here it is set beside them"
+        Space(planner(), ["data=digits"], {"train": ["quick", "full"]})
+    assert Space(planner(), TINY, {"train": ["quick", "full"]}).size == 2, "here it is set beside them"
 
 
 def test_a_value_that_follows_an_axis_is_refused_where_arrays_do_not_count_it():
     with pytest.raises(InputError, match="the space must be of axes to which no other value refers, got"):
-        Space(planner(), [*BASE, "arch.incr_e=${arch.base_e}"], {"arch.base_e": ["8", "32"]}, ())
+        Space(planner(), [*BASE, "arch.incr_e=${arch.base_e}"], {"arch.base_e": ["8", "32"]})
 
 
 def test_the_space_of_a_search_is_of_lists_of_choices():

@@ -2,21 +2,24 @@
 
 import pytest
 
+from fire.cost import Cost
 from fire.errors import SpecError
-from sweep.search.spec import SearchSpec, parse_constraint, quoted
+from sweep.search.spec import AtMost, SearchSpec
 
 
-def test_constraints_are_read():
-    assert parse_constraint(" size_bytes <= 500e3") == ("size_bytes", True, 500_000)
-    assert parse_constraint("macs>=2") == ("macs", False, 2)
-    assert str(parse_constraint("macs<=20e6")) == "macs<=20000000"
-    assert str(parse_constraint("parameters>=1248424")) == "parameters>=1248424", "to the last digit"
+def test_bounds_include_their_ends_and_are_named_to_the_last_digit():
+    at_most = AtMost(parameters=1248424, macs=20e6)
+    assert at_most.texts == ["parameters<=1248424", "macs<=20000000"]
+    cost = Cost(parameters=1248424, macs=20_000_001, activations=10**9)
+    assert at_most.broken_by(cost) == ["macs<=20000000"]
+    assert AtMost(size_bytes=4 * 1248424).broken_by(cost) == [], "four bytes a parameter"
+    assert AtMost(size_bytes=4 * 1248424 - 1).broken_by(cost) == ["size_bytes<=4993695"]
 
 
-@pytest.mark.parametrize("text", ["size_bytes=5", "size_bytes<=", "top1<=3", "macs<=few", "macs<=nan", "<=3", ""])
-def test_bad_constraints_are_refused_on_one_line(text):
-    with pytest.raises(SpecError, match=r"^search.constraints must be .+, got .*$"):
-        SearchSpec(constraints=[text])
+@pytest.mark.parametrize("bound", [0, -1, float("nan")])
+def test_bounds_that_no_network_keeps_are_refused(bound):
+    with pytest.raises(SpecError, match=r"^search\.at_most\.macs must be above 0, got "):
+        AtMost(macs=bound)
 
 
 @pytest.mark.parametrize(
@@ -38,15 +41,6 @@ def test_bad_settings_are_refused_by_name(values):
     name = next(iter(values))
     with pytest.raises(SpecError, match=f"^search.{name} must be "):
         SearchSpec(**values)
-
-
-def test_constraints_on_the_command_line_get_the_quotes_that_hydra_wants():
-    assert quoted("search.constraints=[a<=5, b<=6]") == "search.constraints=['a<=5', 'b<=6']"
-    assert quoted("search.constraints=a<=5") == "search.constraints=['a<=5']", "one needs no brackets"
-    assert quoted("search.constraints=a<=5,b<=6") == "search.constraints=['a<=5', 'b<=6']"
-    assert quoted("search.constraints=[]") == "search.constraints=[]"
-    for other in ("search.constraints=['a<=5']", "search.constraints=[a<=5", "search.budget_runs=5", "arch.sr=0.1"):
-        assert quoted(other) == other
 
 
 def test_rungs_are_multiples_up_to_the_end():

@@ -17,7 +17,7 @@ from fire.stats import pareto_front
 from sweep.launcher import LocalLauncher
 from sweep.run import run
 from sweep.search import best
-from sweep.search.spec import parse_constraint
+from sweep.search.spec import AtMost
 from sweep.store import Record, Store
 from tests.sweeping import ROOT, TINY, answered, command, config, finish, point, start
 from tests.test_launcher import session, trained_epochs, wait_until
@@ -31,11 +31,11 @@ AXES = (
     "arch.bypass=none,simple",
     "arch.sr=0.125,0.25,0.5",
 )
-CONSTRAINT = "search.constraints=[parameters<=12e3, macs<=20e6]"
+AT_MOST = ("search.at_most.parameters=12e3", "search.at_most.macs=20e6")
 
 
 def arguments(results: Path, *more: str) -> tuple[str, ...]:
-    return (*BASE, *AXES, CONSTRAINT, f"data_dir={results.parent}/data", f"results_dir={results}", *more)
+    return (*BASE, *AXES, *AT_MOST, f"data_dir={results.parent}/data", f"results_dir={results}", *more)
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +127,7 @@ def test_the_summary_shows_the_front_of_what_is_fully_trained(searched):
 
 def test_the_best_network_is_told_with_its_command(searched):
     results, _ = searched
-    bounds = [parse_constraint("size_bytes<=30e3")]
-    chosen = best.candidates(records(results), bounds)[0]
+    chosen = best.candidates(records(results), AtMost(size_bytes=30e3))[0]
     among = [r for r in records(results) if r.status == "finished" and r.size_bytes <= 30e3]
     assert chosen.validation_top1 == max(record.validation_top1 for record in among)
     done = subprocess.run(
@@ -194,11 +193,28 @@ def test_a_second_launch_of_a_search_ends_at_once(tmp_path, monkeypatch):
     assert re.fullmatch(rf"sweep: search search_\S+ is under way elsewhere \({where}\)\n", err), err
 
 
+def test_a_yaml_file_of_an_earlier_version_is_refused_with_what_to_write_instead(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    yaml = "# @package _global_\nsearch:\n  constraints: [size_bytes<=500e3]\n"
+    (tmp_path / "experiment" / "small.yaml").write_text(yaml)
+    code, _, err = answered("--config-dir", str(tmp_path), "experiment=small", "-m", "hydra/sweeper=search")
+    assert code == 2
+    assert err.startswith("sweep: search.constraints must be written as search.at_most.size_bytes=500e3, likewise ")
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["search.constraints=[size_bytes<5]"], "search.constraints must be a quantity, <= or >=, and a number"),
-        (["search.constraints=[size_bytes<=5]"], "search.constraints must leave a network of the space"),
+        (
+            ["search.constraints=[size_bytes<=5]"],
+            "search.constraints must be written as search.at_most.size_bytes=500e3",
+        ),
+        (["+search.constraints=[]"], "search.constraints must be written as search.at_most.size_bytes=500e3"),
+        (["search.at_most.size_bytes=few"], "search.at_most.size_bytes must be a number, got 'few'"),
+        (["search.at_most.top1=1"], "search.at_most.top1 must be one of size_bytes, parameters, macs, activations"),
+        (["+search.at_most.top1=1"], "search.at_most.top1 must be one of size_bytes, parameters, macs, activations"),
+        (["search.at_most.size_bytes=5"], "search.at_most must leave a network of the space, got size_bytes<=5, "),
         (["search.sampler=cmaes"], "search.sampler must be one of"),
         (["arch.sr=0.5,7"], "sweep: arch.sr must be in (0, 1], got 7.0"),
         (["seed=0,1"], "the space must be of networks and recipes, got 'seed'"),

@@ -11,10 +11,9 @@ from hydra.errors import HydraException
 
 from fire.errors import InputError, require
 from sweep.commands.exits import Parser
-from sweep.commands.hydra_errors import one_line, shortened
+from sweep.commands.hydra_errors import REMOVED, one_line, shortened, unknown_key
 from sweep.config import PARTS
 from sweep.overrides import as_typed
-from sweep.search.spec import quoted
 
 FLAGS = """\
 -m, --multirun       a list of values is a sweep, without an experiment too
@@ -51,12 +50,14 @@ class Arguments:
         parser = OverridesParser.create()
         parsed = []
         for text in self.overrides:
+            key, _, value = text.partition("=")
+            if key in REMOVED:  # before the grammar, which may not read its value
+                raise InputError(unknown_key(key, ()))
             try:
                 (override,) = parser.parse_overrides([text])
             except HydraException as error:
                 raise InputError(one_line(error)) from error
             except Exception as error:  # such as Python's limit to a number's digits
-                key, _, value = text.partition("=")
                 raise InputError(f"{key} must be a value of Hydra's grammar, got {shortened(value)!r}") from error
             _check(override)
             parsed.append(override)
@@ -86,7 +87,7 @@ def parse(arguments: Sequence[str]) -> Arguments:
         except OSError as error:
             rule = f"a readable folder, got {found.config_dir!r} ({error.strerror})"
             raise InputError(f"--config-dir must be {rule}") from error
-    return Arguments(**{**vars(found), "overrides": tuple(as_typed(quoted(text)) for text in found.overrides)})
+    return Arguments(**{**vars(found), "overrides": tuple(as_typed(text) for text in found.overrides)})
 
 
 def _check(override: Override) -> None:

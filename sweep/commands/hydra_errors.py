@@ -11,6 +11,10 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 from fire.errors import InputError
 
 KINDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
+# Keys of earlier versions, and what to write instead.
+REMOVED = {
+    "search.constraints": "written as search.at_most.size_bytes=500e3, likewise for parameters, macs and activations"
+}
 MOST_CHARACTERS = 100  # of a value that a message repeats
 
 
@@ -31,6 +35,8 @@ def input_errors() -> Iterator[None]:
 
 def unknown_key(key: str, known: Collection[str]) -> str:
     """The message about a key that does not exist, where `known` do."""
+    if key in REMOVED:
+        return f"{key} must be {REMOVED[key]}"
     if not known:
         return f"{key} must be added with +{key}=VALUE, got a new key"
     return f"{key} must be one of {', '.join(known)}, got a new key"
@@ -68,7 +74,10 @@ def _in_our_words(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group} must be one of {', '.join(error.options)}, got {name!r}"
-    key = str(getattr(error, "full_key", None) or "")
+    named = re.search(r"full_key: (\S+)", str(error))  # in the text of what Hydra raises about a YAML file
+    key = str(getattr(error, "full_key", None) or (named[1] if named else ""))
+    if key in REMOVED:
+        return unknown_key(key, ())
     if isinstance(error, ConfigAttributeError | ConfigKeyError) and isinstance(error.parent_node, DictConfig):
         return unknown_key(key, [str(name) for name in error.parent_node if name != "hydra"])
     converted = re.match(r"Value (.*) of type '\w+' could not be converted to (\w+)", str(error), re.DOTALL)

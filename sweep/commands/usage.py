@@ -23,7 +23,7 @@ Train SqueezeNet-style networks and sweep their metaparameters.
   python -m sweep -m arch.sr=0.125,0.25 seed=0,1        any other sweep
   python -m sweep arch=squeezenet_small train=full      one run
   python -m sweep experiment=sr dry_run=true            the points with their costs; trains nothing
-  python -m sweep experiment=search search.budget_runs=200 'search.constraints=[size_bytes<=500e3]'
+  python -m sweep experiment=search search.budget_runs=200 search.at_most.size_bytes=500e3
   python -m sweep.search best --size-bytes 500e3        the best network of the results
   python -m sweep.compress results/KEY compress=entropy a finished run, made small: also deep_compression
   python -m sweep.evaluate WEIGHTS data=digits          the accuracy of a file of weights

@@ -10,7 +10,7 @@ from fire.errors import InputError, require
 from sweep.commands import exits
 from sweep.commands.display import damage_lines
 from sweep.search import best
-from sweep.search.spec import KNOWN, Constraint
+from sweep.search.spec import COSTS_BEFORE_TRAINING, AtMost
 from sweep.store import Damage, Store
 
 
@@ -28,19 +28,19 @@ def answer(arguments: list[str]) -> None:
     )
     parser.add_argument("what", choices=["best"])
     parser.add_argument("results", type=Path, nargs="?", default=Path("results"), help="(default: results)")
-    for name in KNOWN:
-        parser.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="MOST", help=f"at most so many {name}")
+    for name in COSTS_BEFORE_TRAINING:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="MOST", help=f"upper bound on {name}")
     parser.add_argument("--data", help="of this data set only, such as fashion_mnist")
     chosen = parser.parse_args(arguments)
-    bounds = [Constraint(name, True, bound) for name in KNOWN if (bound := getattr(chosen, name)) is not None]
+    at_most = AtMost(**{name: getattr(chosen, name) for name in COSTS_BEFORE_TRAINING})
     if not chosen.results.is_dir():
         raise InputError(f"the results must be a directory, got {str(chosen.results)!r}")
     damaged: list[Damage] = []
-    found = best.candidates(Store(chosen.results).records(damaged.append), bounds)
+    found = best.candidates(Store(chosen.results).records(damaged.append), at_most)
     for line in damage_lines(damaged):
         print(line, file=sys.stderr)
     if not found:
-        within = " with " + ", ".join(map(str, bounds)) if bounds else ""
+        within = " with " + ", ".join(at_most.texts) if at_most.texts else ""
         raise InputError(f"the results must hold a finished network{within}, got none in {str(chosen.results)!r}")
     known = sorted({each.config.data.name for each in found})
     if chosen.data is not None:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from fire.errors import InputError
 from fire.stats import Interval, mean_interval
 from sweep.commands.display import percent
 from sweep.config import CONF, RunConfig, load, of_record, presets
-from sweep.search.spec import KNOWN, Constraint
+from sweep.search.spec import AtMost
 from sweep.store import Record
 
 FOUND = ("root", "fingerprint", "weights_fingerprint")  # what depends on where files lie, and what is found in them
@@ -45,15 +45,14 @@ class Candidate:
         return mean_interval([np.nan if record.top1 is None else record.top1 for record in self.records])
 
 
-def candidates(records: Iterable[Record], bounds: Sequence[Constraint]) -> list[Candidate]:
+def candidates(records: Iterable[Record], at_most: AtMost) -> list[Candidate]:
     """The finished networks without compression that keep the bounds, the best on the validation set first."""
     groups: dict[str, list[tuple[RunConfig, Record]]] = {}
     for record in sorted(records, key=lambda record: record.seed):
-        known = {name: getattr(record, name) for name in KNOWN}
         if record.status != "finished" or record.compress or record.validation_top1 is None or record.top1 is None:
             continue
         config = of_record(record)
-        if config is not None and all(bound.holds(known) for bound in bounds):
+        if config is not None and not at_most.broken_by(record):
             network = {name: value for name, value in config.identity.items() if name != "seed"}
             groups.setdefault(json.dumps(network, sort_keys=True), []).append((config, record))
     found = [Candidate(config=group[0][0], records=tuple(record for _, record in group)) for group in groups.values()]

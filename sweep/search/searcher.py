@@ -164,7 +164,7 @@ class Searcher:
     def told(self) -> dict[str, Any]:
         """What the manifest tells of the search."""
         spec = self._spec
-        return {"objectives": list(spec.objectives), "constraints": [str(bound) for bound in spec.bounds]}
+        return {"objectives": list(spec.objectives), "constraints": spec.at_most.texts}
 
     def losses(self, index: int, trial: Trial, top1: float | None = None) -> tuple[float, ...] | None:
         """The objectives, to be minimised, with the trial's own accuracy unless said; None if one is not known."""

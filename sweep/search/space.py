@@ -20,9 +20,10 @@ from fire.errors import InputError, SpecError, require
 from fire.weights import formats
 from sweep.config import PARTS, RunConfig
 from sweep.points import Planner, Point, check_weights
-from sweep.search.spec import KNOWN, Constraint
+from sweep.search.spec import COSTS_BEFORE_TRAINING, AtMost
 
 MOST_POINTS = 2**20
+NO_BOUNDS = AtMost()
 MOST_TRIES = 200  # for a neighbour that makes a choice valid
 # The axes along which fire.cost.count_grid counts a whole array at once.
 COUNTED = tuple(f"arch.{name}" for name in ("base_e", "incr_e", "freq", "pct_3x3", "sr", "bypass", "fires", "conv1"))
@@ -55,13 +56,13 @@ class Space:
     """
 
     def __init__(
-        self, planner: Planner, base: Sequence[str], grid: dict[str, list[str]], constraints: Sequence[Constraint]
+        self, planner: Planner, base: Sequence[str], grid: dict[str, list[str]], at_most: AtMost = NO_BOUNDS
     ) -> None:
         self._planner = planner
         self._base = tuple(base)
         size = math.prod(len(choices) for choices in grid.values())
         require(1 <= size <= MOST_POINTS, "the space", f"of 1 to {MOST_POINTS:,} points", size)
-        self._constraints = tuple(constraints)
+        self._at_most = at_most
         self._points: dict[int, Point | None] = {}
         self._describe = functools.cache(formats.describe)  # the file of weights that points start from
         self.example = self._valid({}, grid)  # a run of the space; all share its options
@@ -73,14 +74,14 @@ class Space:
             self.codes = self.codes[:, :0]
         self.costs = self._count()
         self._check_costs()
-        self.allowed = np.ones(size, bool)  # as far as arithmetic tells: a point may yet turn out not to be valid
-        for constraint in self._constraints:
-            self.allowed &= constraint.holds(self.costs)
+        self.allowed = np.ones(size, bool)  # by the bounds; a point may still turn out to be invalid
+        for name, bound in at_most.bounds.items():
+            self.allowed &= self.costs[name] <= bound
         if not self.allowed.any():
-            texts = ", ".join(str(constraint) for constraint in self._constraints)
-            names = sorted({constraint.name for constraint in constraints})
-            ranges = ", ".join(f"{name} {self.costs[name].min():,} to {self.costs[name].max():,}" for name in names)
-            raise SpecError(f"search.constraints must leave a network of the space, got {texts} (it has {ranges})")
+            least = ", ".join(f"{name} {self.costs[name].min():,}" for name in at_most.bounds)
+            raise SpecError(
+                f"search.at_most must leave a network of the space, got {', '.join(at_most.texts)} (least: {least})"
+            )
 
     def overrides(self, index: int) -> dict[str, str]:
         """What the point sets along each axis."""
@@ -102,10 +103,9 @@ class Space:
         self._points[index] = None if point is None or self.broken(point) else point
         return self._points[index]
 
-    def broken(self, point: Point) -> list[Constraint]:
-        """The constraints that the run breaks."""
-        cost = point.cost._asdict() | {"size_bytes": point.cost.size_bytes}
-        return [constraint for constraint in self._constraints if not constraint.holds(cost)]
+    def broken(self, point: Point) -> list[str]:
+        """The bounds that the run exceeds."""
+        return self._at_most.broken_by(point.cost)
 
     def planned(self, overrides: dict[str, Any]) -> Point:
         """The run with these values, and the configuration's own otherwise. Raises InputError if there is none."""
@@ -190,8 +190,8 @@ class Space:
         raise first_error
 
     def _count(self) -> dict[str, NDArray[np.int64]]:
-        """The costs of all points, arrays of shape (size,), by their names in KNOWN."""
-        costs = {name: np.zeros(self.size, np.int64) for name in KNOWN}
+        """The costs of all points, arrays of shape (size,), by their names in COSTS_BEFORE_TRAINING."""
+        costs = {name: np.zeros(self.size, np.int64) for name in COSTS_BEFORE_TRAINING}
         # One of these is counted for all others; recipes cost nothing.
         outer = [i for i, axis in enumerate(self.axes) if axis.key.startswith("arch") and axis.key not in COUNTED]
         grid = {axis.key: list(axis.choices) for axis in self.axes}
@@ -233,7 +233,7 @@ class Space:
                     cost = self.planned(self.overrides(index)).cost
                 except InputError:
                     continue
-                agrees = all(getattr(cost, name) == self.costs[name][index] for name in KNOWN)
+                agrees = all(getattr(cost, name) == self.costs[name][index] for name in COSTS_BEFORE_TRAINING)
                 require(agrees, "the space", "of axes to which no other value refers", self.label(index))
 
 

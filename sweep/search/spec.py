@@ -1,54 +1,49 @@
-"""What a search is: budget, objectives, constraints, sampler, early stopping. Standard library only."""
+"""What a search is: budget, objectives, bounds, sampler, early stopping. Standard library only."""
 
-import re
-from collections.abc import Mapping
+import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from fire.errors import SpecError, require
+from fire.errors import require
 
 OBJECTIVES = ("top1", "size_bytes", "macs", "latency")
 MEASURED = ("top1", "latency")  # of these; the others are known without training
-KNOWN = ("size_bytes", "parameters", "macs", "activations")  # before anything trains
 SAMPLERS = ("tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid")
-COMMAND_LINE = "search.constraints="
-CONSTRAINT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*(\d+\.?\d*(?:[eE][+-]?\d+)?)\s*")
 
 
-class Constraint(NamedTuple):
-    """A bound on what is known of a network before it trains."""
+@dataclass(frozen=True, kw_only=True)
+class AtMost:
+    """Upper bounds on what a network costs, each known before it is trained; None: no bound."""
 
-    name: str
-    at_most: bool  # else at least
-    bound: float
+    size_bytes: float | None = None
+    parameters: float | None = None
+    macs: float | None = None
+    activations: float | None = None
 
-    def __str__(self) -> str:
-        return f"{self.name}{'<=' if self.at_most else '>='}{self.bound:.15g}"  # :g would round 1248424
+    def __post_init__(self) -> None:
+        for name, bound in self.bounds.items():
+            require(bound > 0, f"search.at_most.{name}", "above 0", bound)
 
-    def holds(self, cost: Mapping[str, Any]) -> Any:
-        """Whether the cost keeps the bound: a bool for numbers, an array of them for arrays."""
-        value = cost[self.name]
-        return value <= self.bound if self.at_most else value >= self.bound
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The bounds that are set, by the names of the costs."""
+        return {name: bound for name, bound in dataclasses.asdict(self).items() if bound is not None}
+
+    @property
+    def texts(self) -> list[str]:
+        """The bounds as text: size_bytes<=500000."""
+        return [_text(name, bound) for name, bound in self.bounds.items()]
+
+    def broken_by(self, costs: Any) -> list[str]:
+        """The bounds, as text, that these costs exceed: the attributes of a Cost or a Record."""
+        return [_text(name, bound) for name, bound in self.bounds.items() if getattr(costs, name) > bound]
 
 
-def parse_constraint(text: str) -> Constraint:
-    """The constraint that the text states: size_bytes<=500e3. Raises SpecError."""
-    found = CONSTRAINT.fullmatch(text)
-    if found is None:
-        rule = "a quantity, <= or >=, and a number, as in size_bytes<=500e3"
-        raise SpecError(f"search.constraints must be {rule}, got {text!r}")
-    name, relation, bound = found.groups()
-    require(name in KNOWN, "search.constraints", "on one of " + ", ".join(KNOWN), name)
-    return Constraint(name, relation == "<=", float(bound))
+def _text(name: str, bound: float) -> str:
+    return f"{name}<={bound:.15g}"  # :g would round 1248424
 
 
-def quoted(argument: str) -> str:
-    """The argument of a command line; if it states constraints, a list in the quotes that Hydra's grammar wants."""
-    text = argument.removeprefix(COMMAND_LINE)
-    if text == argument or text.startswith("[") != text.endswith("]") or "'" in text or '"' in text:
-        return argument
-    parts = text.removeprefix("[").removesuffix("]").split(",")
-    return COMMAND_LINE + "[" + ", ".join(f"'{part.strip()}'" for part in parts if part.strip()) + "]"
+COSTS_BEFORE_TRAINING = tuple(field.name for field in dataclasses.fields(AtMost))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +56,7 @@ class SearchSpec:
     # So many networks of the space are tried, those counted that the results held before: a second launch goes on.
     budget_runs: int = 100
     objectives: list[str] = field(default_factory=lambda: ["top1", "size_bytes"])  # top1 is of the validation set
-    constraints: list[str] = field(default_factory=list)  # such as size_bytes<=500e3
+    at_most: AtMost = field(default_factory=AtMost)
     sampler: str = "tpe"  # tpe | nsga2 | nsga3 | gp | qmc | random | grid
     seed: int = 0  # of the sampler
     # A network goes on from one rung to the next, `reduction` times as many epochs, if it is among the best
@@ -89,12 +84,6 @@ class SearchSpec:
         require(self.first_rung >= 0, "search.first_rung", "at least 0", self.first_rung)
         read = self.reduction > 1 or self.first_rung == 0
         require(read, "search.first_rung", "0 with search.reduction=1, which has no rungs", self.first_rung)
-        _ = self.bounds
-
-    @property
-    def bounds(self) -> tuple[Constraint, ...]:
-        """The constraints, parsed."""
-        return tuple(parse_constraint(text) for text in self.constraints)
 
     def rungs(self, epochs: int) -> tuple[int, ...]:
         """After how many epochs runs of `epochs` are compared; the last is their end."""

@@ -23,7 +23,7 @@ from sweep.search.campaign import Campaign
 from sweep.search.latencies import take
 from sweep.search.searcher import Searcher, Trial
 from sweep.search.space import Space
-from sweep.search.spec import SearchSpec
+from sweep.search.spec import AtMost, SearchSpec
 from sweep.store import Damage, Store
 
 MOST_CHOICES = 10_000  # of an axis: each is planned once
@@ -76,10 +76,11 @@ class SearchSweeper(StoreSweeper):
         others = {key: override.input_line or "" for key, override in overrides.items() if key not in grid}
         node = self.planner.composed([line for key, line in others.items() if key not in self.params]).search
         refuse_unknown(node, "search.", SearchSpec)
+        refuse_unknown(node.at_most, "search.at_most.", AtMost)
         spec = OmegaConf.to_object(node)
         assert isinstance(spec, SearchSpec)
         base = [line for key, line in others.items() if not key.startswith("search.")]
-        return spec, Space(self.planner, base, grid, spec.bounds)
+        return spec, Space(self.planner, base, grid, spec.at_most)
 
 
 def _check_settings(spec: SearchSpec, config: RunConfig) -> None:
