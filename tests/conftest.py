@@ -8,6 +8,8 @@ from fire.arch import SqueezeNetSpec
 from fire.data import dataset
 from fire.data.dataset import DataSet, ImageSet
 from fire.data.spec import DataSpec
+from sweep.store import Store
+from tests.records import small_store
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,6 +52,12 @@ def narrow() -> SqueezeNetSpec:
         final_relu=False,
         dropout=0.0,
     )
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    """A store of four runs in a sweep: tests.records.small_store."""
+    return small_store(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,14 @@ from analysis.choice import choose, everything
 from fire.errors import InputError
 from sweep.manifests import Sweep
 from sweep.store import Store
-from tests.test_tables import record
+from tests.records import record
 
 
 def launch(store: Store, experiment: str | None, *overrides: str, launched: str | None, key: str = "", **fields) -> str:
     """A sweep of one finished run; its name."""
     name = "_".join(filter(None, (experiment, *overrides))).replace("/", "_")
     key = key or f"run-of-{name}"
-    store.write(dataclasses.replace(record(key), **fields))
+    store.write(record(key, **fields))
     store.write_sweep(
         Sweep(
             name=name,

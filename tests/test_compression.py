@@ -1,6 +1,7 @@
 """The tables and the figure of compressed networks, on a store made by hand."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,12 @@ from analysis import compression, export, report, style
 from analysis.figures import file_size
 from analysis.results import read
 from fire.arch import AlexNetSpec, SqueezeNetSpec
+from fire.compress.spec import CompressSpec
 from fire.cost import count
+from fire.data.spec import DataSpec
 from sweep.manifests import Sweep
 from sweep.store import Record, Store
+from tests.records import record
 
 NETWORKS = {
     "alexnet": AlexNetSpec(version="small", classes=10),
@@ -21,39 +25,29 @@ NETWORKS = {
 }
 
 
-def record(key: str, family: str, top1: float, seed: int = 0, start: str | None = None, **compress) -> Record:
-    spec = NETWORKS[family]
-    cost = count(spec, 28, 1)
-    file_bytes = compress.pop("file_bytes", None)
-    return Record(
-        key=key,
-        status="finished",
-        arch={"family": family, **dataclasses.asdict(spec)},
-        data={"name": "fashion_mnist", "classes": 10},
-        train={"epochs": 3},
-        compress=compress,
-        seed=seed,
-        **cost._asdict(),
-        size_bytes=cost.size_bytes,
-        top1=top1,
-        validation_top1=top1,
-        float_key=start,
-        file_bytes=file_bytes,
-        train_seconds=60.0,
-    )
+def network(key: str, family: str, top1: float, start: str | None = None, **fields: Any) -> Record:
+    return record(key, **{"arch": NETWORKS[family], "data": DataSpec(), "top1": top1, "float_key": start} | fields)
 
 
 @pytest.fixture
 def store(tmp_path) -> Store:
     store = Store(tmp_path)
-    deep = {"method": "deep_compression", "density": 0.2}
+    deep = CompressSpec(method="deep_compression", density=0.2)
     for one in (
-        record("a", "alexnet", 0.90),
-        record("b", "squeezenet", 0.92, seed=0),
-        record("c", "squeezenet", 0.93, seed=1),
-        record("d", "squeezenet", 0.919, seed=0, start="b", file_bytes=100_000, **deep),
-        record("e", "squeezenet", 0.926, seed=1, start="c", file_bytes=110_000, **deep),
-        record("f", "squeezenet", 0.921, seed=0, start="b", file_bytes=50_000, method="entropy", rate=0.3),
+        network("a", "alexnet", 0.90),
+        network("b", "squeezenet", 0.92, seed=0),
+        network("c", "squeezenet", 0.93, seed=1),
+        network("d", "squeezenet", 0.919, seed=0, start="b", file_bytes=100_000, compress=deep),
+        network("e", "squeezenet", 0.926, seed=1, start="c", file_bytes=110_000, compress=deep),
+        network(
+            "f",
+            "squeezenet",
+            0.921,
+            seed=0,
+            start="b",
+            file_bytes=50_000,
+            compress=CompressSpec(method="entropy", rate=0.3),
+        ),
     ):
         store.write(one)
     points = tuple(({}, key) for key in "abcdef")
@@ -149,8 +143,8 @@ def test_lines_go_along_the_last_setting(tmp_path):
     store = Store(tmp_path)
     grid = [(density, bits) for density in (0.1, 0.2) for bits in (4, 6)]
     for number, (density, bits) in enumerate(grid):
-        settings = {"method": "deep_compression", "density": density, "conv_bits": bits}
-        store.write(record(f"{number}", "squeezenet", 0.9, file_bytes=1000 * (number + 1), **settings))
+        compress = CompressSpec(method="deep_compression", density=density, conv_bits=bits)
+        store.write(network(f"{number}", "squeezenet", 0.9, file_bytes=1000 * (number + 1), compress=compress))
     info = file_size.info(read(tmp_path).runs, ["compress.density", "compress.conv_bits"])
     assert info.lines == ("density 0.1", "density 0.2")
     assert info.points == (("conv_bits 6", "conv_bits 4"),) * 2
@@ -179,11 +173,8 @@ def test_a_sweep_of_seeds_alone_and_a_part_of_the_experiment_have_their_sections
 
 
 def test_what_was_trained_otherwise_is_no_seed_of_it(store, tmp_path):
-    digits = dataclasses.replace(record("g", "squeezenet", 0.5), data={"name": "digits", "classes": 10})
-    wide = record("h", "squeezenet", 0.8)
-    wide.arch.update(base_e=64)
-    for one in (digits, wide):
-        store.write(one)
+    store.write(network("g", "squeezenet", 0.5, data=DataSpec(name="digits")))
+    store.write(network("h", "squeezenet", 0.8, arch=dataclasses.replace(NETWORKS["squeezenet"], base_e=64)))
     points = (({}, "g"), ({}, "h"))
     store.write_sweep(Sweep(name="results_arch.base_e=64", varied=("data", "arch.base_e"), points=points))
     report.write(read(store.root), tmp_path / "report")

@@ -17,8 +17,8 @@ from sweep.preparation import make_ready, unfinished
 from sweep.run import run
 from sweep.store import Record, Store, StoreError
 from tests.crashing import Died, operations
+from tests.records import record_of
 from tests.sweeping import TINY, point, write_curve
-from tests.test_search_best import record_of
 from tests.test_search_campaign import campaign
 
 QUICK = (*TINY, "train.epochs=2", "data.limit=96", "train.batch_size=32", "arch.fires=2", "train.kernels=torch")

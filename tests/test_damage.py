@@ -11,8 +11,8 @@ import pytest
 from sweep.manifests import Sweep
 from sweep.search.__main__ import answer
 from sweep.store import Damage, Record, Store
+from tests.records import record_of
 from tests.sweeping import ROOT, command, point, write_curve
-from tests.test_search_best import record_of
 from tests.test_store import RECORD
 
 KEY = "a" * 16  # of the damaged run

@@ -6,7 +6,6 @@ import json
 import random
 import shutil
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -16,12 +15,11 @@ from analysis.__main__ import write
 from analysis.figures import bypass, curve, distribution, file_size, hypervolume, importance, parallel, pareto, training
 from analysis.results import read
 from fire.arch import AlexNetSpec
-from fire.cost import count
+from fire.compress.spec import CompressSpec
 from fire.train.progress import Epoch
 from sweep import curves
-from sweep.manifests import Sweep
 from sweep.store import Record, Store
-from tests.test_tables import record
+from tests.records import failed, record, sweep
 
 FIGURES = (bypass, curve, distribution, file_size, hypervolume, importance, parallel, pareto, training)
 VALUES = (
@@ -36,11 +34,7 @@ EPOCH = Epoch(epoch=1, lr=0.1, train_loss=1.0, validation_loss=1.0, validation_t
 
 def run(key: str, sr: float, **fields: object) -> Record:
     shared = {"host": "a", "device": "cpu", "threads": 1, "epochs": 2, "end": f"2026-01-01T00:00:0{int(8 * sr)}"}
-    return dataclasses.replace(record(key, sr=sr, top1=0.5 + sr / 4), **shared | fields)
-
-
-def sweep(name: str, varied: tuple[str, ...], *keys: str, **fields: Any) -> Sweep:
-    return Sweep(name=name, varied=varied, points=tuple(({varied[0]: "1"}, key) for key in keys), **fields)
+    return record(key, sr=sr, top1=0.5 + sr / 4, **shared | fields)
 
 
 def make(root: Path) -> Store:
@@ -49,17 +43,15 @@ def make(root: Path) -> Store:
     for i, sr in enumerate((0.25, 0.5, 0.75)):
         store.write(run(f"s{i}", sr))
         (store.folder(f"s{i}") / "curve.csv").write_text(curves.dump([EPOCH, dataclasses.replace(EPOCH, epoch=2)]))
-    store.write(run("f", 0.5, status="failed", top1=None, validation_top1=None, error="diverged"))
-    compress = {"method": "deep_compression", "density": 0.2}
+    store.write(failed("f"))
+    compress = CompressSpec(method="deep_compression", density=0.2)
     store.write(run("c", 0.5, compress=compress, float_key="s1", float_top1=0.7, file_bytes=1000))
-    alexnet = AlexNetSpec(version="small", classes=10)
-    cost = count(alexnet, 28, 1)
-    arch = {"family": "alexnet", **dataclasses.asdict(alexnet)}
-    store.write(run("a", 0.5, arch=arch, **cost._asdict(), size_bytes=cost.size_bytes))
-    store.write_sweep(sweep("sr", ("arch.sr",), "s0", "s1", "s2", "f", experiment="sr", launched="2026-01-01"))
-    store.write_sweep(sweep("results", ("compress", "seed"), "s1", "c", "a"))
+    store.write(run("a", 0.5, arch=AlexNetSpec(version="small", classes=10)))
+    keys = ["s0", "s1", "s2", "f"]
+    store.write_sweep(sweep("sr", ("arch.sr",), keys, experiment="sr", launched="2026-01-01"))
+    store.write_sweep(sweep("results", ("compress", "seed"), ["s1", "c", "a"]))
     search = {"objectives": ["top1", "size_bytes"], "constraints": ["macs<=1e9"]}
-    store.write_sweep(sweep("search", ("arch.sr",), "s0", "s1", "s2", search=search))
+    store.write_sweep(sweep("search", ("arch.sr",), keys[:3], search=search))
     return store
 
 

@@ -17,7 +17,7 @@ from fire.cost import count
 from fire.errors import InputError
 from fire.train.progress import Epoch
 from sweep.manifests import Sweep
-from tests.test_tables import record, store  # noqa: F401 (a fixture)
+from tests.records import DATA, TRAIN, record
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
@@ -29,7 +29,7 @@ def test_the_paper_s_sizes_are_those_of_its_networks(metaparameter):
         assert count(SqueezeNetSpec(**fixed | {metaparameter: point.value})).parameters == point.parameters
 
 
-def test_curve_info_is_the_mean_over_seeds_in_percent(store):  # noqa: F811
+def test_curve_info_is_the_mean_over_seeds_in_percent(store):
     info = curve.info(read(store.root).runs, "sr")
     assert info.values == (0.25, 0.5)
     assert info.accuracy == pytest.approx((70, 85))
@@ -60,7 +60,7 @@ def test_bypass_info_has_the_paper_s_order():
     assert bypass.paper_info().size_mib[2] == pytest.approx(6.06, abs=0.005)
 
 
-def test_pareto_info_marks_the_front(store):  # noqa: F811
+def test_pareto_info_marks_the_front(store):
     store.write(record("f", sr=0.75, top1=0.5))
     info = pareto.info(read(store.root).runs, ["sr"])
     assert info.front == (True, True, False)
@@ -72,7 +72,7 @@ def drawn(figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(match=lambda artist: hasattr(artist, "get_text"))]
 
 
-def test_the_curve_shows_values_along_the_top_and_the_paper_in_its_own_panel(store):  # noqa: F811
+def test_the_curve_shows_values_along_the_top_and_the_paper_in_its_own_panel(store):
     with style.style():
         figure = curve.figure(read(store.root).runs, "sr")
         texts = drawn(figure)
@@ -80,10 +80,9 @@ def test_the_curve_shows_values_along_the_top_and_the_paper_in_its_own_panel(sto
     assert {"0.25", "0.5", "0.125", "1", "ImageNet, as published (figure 3)"} <= set(texts)
 
 
-def test_what_does_not_change_the_size_is_itself_the_axis(store):  # noqa: F811
+def test_what_does_not_change_the_size_is_itself_the_axis(store):
     for key, lr in (("a", 0.01), ("b", 0.1), ("c", 1.0)):
-        run = record(key)
-        store.write(dataclasses.replace(run, train=run.train | {"lr": lr}))
+        store.write(record(key, train=dataclasses.replace(TRAIN, lr=lr)))
     with style.style():
         figure = curve.figure(read(store.root).runs, "train.lr")
         texts = drawn(figure)
@@ -106,7 +105,7 @@ def test_one_epoch_is_one_tick():
         ] == ["1"]
 
 
-def test_nothing_is_cut_off(store):  # noqa: F811
+def test_nothing_is_cut_off(store):
     runs = read(store.root).runs
     with style.style():
         for figure in (curve.figure(runs, "sr"), bypass.figure(runs), pareto.figure(runs, ["sr"], "bypass")):
@@ -125,7 +124,7 @@ def test_a_dollar_sign_in_results_is_no_formula(text):
         assert text in drawn(training.figure({"a": text}, {"a": (row,)}))
 
 
-def test_the_report_links_only_to_files_that_exist(store, tmp_path):  # noqa: F811
+def test_the_report_links_only_to_files_that_exist(store, tmp_path):
     for name in ("a#b?c%20d&e", 'quote"quote', "\udcff"):  # the last is a file's name that is no UTF-8
         store.write_sweep(Sweep(name=name, varied=("arch.sr",), points=(({}, "a"), ({}, "c"))))
     page = report.write(read(store.root), tmp_path / "report").read_text()
@@ -138,9 +137,8 @@ def test_the_report_links_only_to_files_that_exist(store, tmp_path):  # noqa: F8
     assert "diverged" in page, "the failed run is listed"
 
 
-def test_the_report_does_not_average_over_data_sets_of_one_name(store, tmp_path):  # noqa: F811
-    one = record("e", top1=0.2)
-    store.write(dataclasses.replace(one, data=one.data | {"limit": 100}))
+def test_the_report_does_not_average_over_data_sets_of_one_name(store, tmp_path):
+    store.write(record("e", top1=0.2, data=dataclasses.replace(DATA, limit=100)))
     page = report.write(read(store.root), tmp_path / "report").read_text()
     assert "All networks: digits, limit 0" in page
     assert "All networks: digits, limit 100" in page
@@ -148,9 +146,9 @@ def test_the_report_does_not_average_over_data_sets_of_one_name(store, tmp_path)
     assert {"pareto-digits-1", "pareto-digits-2"} <= written
 
 
-def test_a_sweep_over_data_sets_has_a_front_for_each(store, tmp_path):  # noqa: F811
+def test_a_sweep_over_data_sets_has_a_front_for_each(store, tmp_path):
     for key, name, sr in (("e", "digits", 0.5), ("f", "fashion_mnist", 0.5), ("g", "digits", 0.25)):
-        store.write(dataclasses.replace(record(key, sr=sr), data={"name": name, "classes": 10}))
+        store.write(record(key, sr=sr, data=dataclasses.replace(DATA, name=name)))
     points = tuple(({}, key) for key in "efg")
     store.write_sweep(Sweep(name="both", varied=("data", "arch.sr"), points=points))
     report.write(read(store.root), tmp_path / "report")
@@ -158,14 +156,14 @@ def test_a_sweep_over_data_sets_has_a_front_for_each(store, tmp_path):  # noqa: 
     assert written >= {"both-1", "both-2"}
 
 
-def test_a_sweep_of_seeds_alone_has_their_mean(store, tmp_path):  # noqa: F811
+def test_a_sweep_of_seeds_alone_has_their_mean(store, tmp_path):
     store.write_sweep(Sweep(name="seeds", varied=("seed",), points=(({}, "a"), ({}, "b"))))
     report.write(read(store.root), tmp_path / "report")
     (row,) = pd.read_csv(tmp_path / "report" / "tables" / "seeds.csv").to_dict("records")
     assert (row["sr"], row["n"], row["top1"]) == (0.5, 2, pytest.approx(0.85))
 
 
-def test_a_manifest_cannot_name_a_file_elsewhere(store, tmp_path):  # noqa: F811
+def test_a_manifest_cannot_name_a_file_elsewhere(store, tmp_path):
     path = store.write_sweep(Sweep(name="odd", varied=("arch.sr",), points=(({}, "a"), ({}, "c"))))
     path.write_text(path.read_text().replace('"odd"', '"../../odd"'))
     page = report.write(read(store.root), tmp_path / "a" / "b").read_text()
@@ -173,14 +171,14 @@ def test_a_manifest_cannot_name_a_file_elsewhere(store, tmp_path):  # noqa: F811
     assert [path.name for path in tmp_path.rglob("odd.*")] == ["odd.json"]
 
 
-def test_the_report_tells_of_records_that_it_cannot_read(store, tmp_path):  # noqa: F811
+def test_the_report_tells_of_records_that_it_cannot_read(store, tmp_path):
     store.write(dataclasses.replace(record("elder"), arch={"family": "resnet"}))
     page = report.write(read(store.root), tmp_path / "report").read_text()
     assert "Files that cannot be read" in page
     assert "elder/record.json</td>" in page
 
 
-def test_the_report_is_the_same_twice(store, tmp_path):  # noqa: F811
+def test_the_report_is_the_same_twice(store, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     report.write(read(store.root), first)
     report.write(read(store.root), second)
@@ -188,7 +186,7 @@ def test_the_report_is_the_same_twice(store, tmp_path):  # noqa: F811
         assert path.read_bytes() == (second / path.relative_to(first)).read_bytes(), path.name
 
 
-def test_a_report_without_results_or_place_says_so(store, tmp_path):  # noqa: F811
+def test_a_report_without_results_or_place_says_so(store, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="must hold a finished run"):
         report.write(read(tmp_path / "empty"), tmp_path / "report")

@@ -14,12 +14,11 @@ from fire.train.progress import Epoch
 from sweep import curves
 from sweep.manifests import Sweep
 from sweep.store import Store
-from tests.test_tables import store  # noqa: F401 (a fixture)
 
 FIELDS = [field.name for field in dataclasses.fields(Epoch)]
 
 
-def test_a_record_older_than_a_field_has_its_default(store):  # noqa: F811
+def test_a_record_older_than_a_field_has_its_default(store):
     path = store.folder("a") / "record.json"
     content = json.loads(path.read_text())
     del content["arch"]["snap"]
@@ -29,7 +28,7 @@ def test_a_record_older_than_a_field_has_its_default(store):  # noqa: F811
     assert (run["train.epochs"], run["train.lr"]) == (3, 0.2)
 
 
-def test_load_has_a_row_a_run_and_keeps_missing_missing(store):  # noqa: F811
+def test_load_has_a_row_a_run_and_keeps_missing_missing(store):
     runs = read(store.root).runs.set_index("key")
     assert list(runs.index) == list("abcd")
     assert runs.loc["a", ["sr", "bypass", "data", "train.lr", "top1"]].tolist() == [0.5, "none", "digits", 0.2, 0.8]
@@ -57,7 +56,7 @@ def test_a_directory_that_cannot_be_listed_is_named_on_one_line(tmp_path, monkey
         read(tmp_path)
 
 
-def test_runs_of_a_sweep_follow_its_points(store):  # noqa: F811
+def test_runs_of_a_sweep_follow_its_points(store):
     results = read(store.root)
     (sweep,) = results.sweeps
     assert list(results.of(sweep)["key"]) == list("dcba")
@@ -84,7 +83,7 @@ def write_json(path, change):
     ],
     ids=str,
 )
-def test_a_record_that_no_run_can_have_is_no_row_but_a_line(part, values, reason, store):  # noqa: F811
+def test_a_record_that_no_run_can_have_is_no_row_but_a_line(part, values, reason, store):
     write_json(store.folder("a") / "record.json", lambda c: (c if part is None else c[part]).update(values))
     results = read(store.root)
     assert list(results.runs["key"]) == list("bcd")
@@ -92,13 +91,13 @@ def test_a_record_that_no_run_can_have_is_no_row_but_a_line(part, values, reason
     assert line.startswith(f"{store.root}/a/record.json cannot be read: {reason}")
 
 
-def test_a_record_without_a_family_is_a_line(store):  # noqa: F811
+def test_a_record_without_a_family_is_a_line(store):
     write_json(store.folder("a") / "record.json", lambda content: content["arch"].pop("family"))
     (line,) = map(str, read(store.root).unreadable)
     assert "family must be one of" in line
 
 
-def test_a_damaged_curve_is_a_line_and_its_run_a_row(store):  # noqa: F811
+def test_a_damaged_curve_is_a_line_and_its_run_a_row(store):
     for key in "ab":
         (store.folder(key) / "curve.csv").write_text(curves.dump([Epoch(**dict.fromkeys(FIELDS, 0.5) | {"epoch": 1})]))
     path = store.folder("a") / "curve.csv"
@@ -110,7 +109,7 @@ def test_a_damaged_curve_is_a_line_and_its_run_a_row(store):  # noqa: F811
     assert line.startswith(f"{path} cannot be read: ")
 
 
-def test_a_damaged_manifest_is_a_line(store):  # noqa: F811
+def test_a_damaged_manifest_is_a_line(store):
     path = store.root / "sweeps" / "sr.json"
     write_json(path, lambda content: content.update(varied=[5]))
     results = read(store.root)

@@ -1,6 +1,5 @@
 """Which network is told as the best, and how it is trained again. Nothing trains here."""
 
-import dataclasses
 import shlex
 
 import pytest
@@ -9,23 +8,9 @@ from fire.errors import InputError
 from sweep.config import RunConfig
 from sweep.search import __main__ as command
 from sweep.search import best
-from sweep.store import Record, Store
+from sweep.store import Store
+from tests.records import record_of
 from tests.sweeping import TINY, config, image_folder
-
-
-def record_of(run: RunConfig, top1: float) -> Record:
-    return Record(
-        key=run.key,
-        status="finished",
-        arch={"family": run.family, **dataclasses.asdict(run.arch)},
-        data=dataclasses.asdict(run.data),
-        train=dataclasses.asdict(run.train),
-        seed=run.seed,
-        **run.cost._asdict(),
-        size_bytes=run.cost.size_bytes,
-        top1=top1,
-        validation_top1=top1,
-    )
 
 
 @pytest.fixture

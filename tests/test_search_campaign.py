@@ -19,8 +19,8 @@ from sweep.search.searcher import Searcher
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
 from sweep.store import Store
+from tests.records import record_of
 from tests.sweeping import TINY, composed, config, planner, write_curve
-from tests.test_search_best import record_of
 
 EPOCHS = 3  # rungs 1, 2, 3
 

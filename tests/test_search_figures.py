@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from analysis import costs, report, style, tables
 from analysis.figures import distribution, hypervolume, importance, parallel, pareto
 from analysis.results import read
+from fire.arch import SqueezeNetSpec
 from sweep.manifests import Sweep
 from sweep.store import Record, Store
+from tests.records import record
 from tests.sweeping import write_curve
 from tests.test_figures import drawn
-from tests.test_tables import record
 
 
 def frame(**columns: list) -> pd.DataFrame:
@@ -107,12 +108,13 @@ def results(tmp_path):
     store = Store(tmp_path / "results")
     keys = []
     for i, sr in enumerate(np.linspace(0.1, 1, 12).round(2).tolist()):
-        made = replace(record(f"{i:04}", sr=sr, top1=0.5 + sr / 3), validation_top1=0.51 + sr / 3, epochs=3)
+        arch = SqueezeNetSpec(sr=sr, freq=1 + i % 2, classes=10)
+        made = finished(f"{i:04}", arch=arch, top1=0.5 + sr / 3, validation_top1=0.51 + sr / 3)
         if i == 6:
             made = replace(made, status="stopped", epochs=1, top1=None, validation_top1=0.9987)
             (store.root / made.key).mkdir(parents=True)
             write_curve(store.root / made.key, 0.9987)
-        made = replace(made, arch=made.arch | {"freq": 1 + i % 2}, end=f"2026-01-01T00:00:{i:02}")
+        made = replace(made, end=f"2026-01-01T00:00:{i:02}")
         store.write(made)
         keys.append(made.key)
     told = {"objectives": ["top1", "size_bytes"], "constraints": ["macs<=1e9"]}
@@ -140,8 +142,7 @@ def test_stopped_runs_are_in_no_figure_and_no_table(results, tmp_path, monkeypat
 
 def finished(key: str, **fields) -> Record:
     """A run whose accuracy on the validation set is not that on the test set."""
-    spec = {name: fields.pop(name) for name in ("sr", "top1") if name in fields}
-    return replace(record(key, **spec), epochs=3, end="2026-01-01T00:00:00", **fields)
+    return record(key, **{"epochs": 3, "end": "2026-01-01T00:00:00"} | fields)
 
 
 def test_the_front_of_a_search_is_that_of_the_validation_set(tmp_path):

@@ -19,9 +19,9 @@ from sweep.run import run
 from sweep.search import best
 from sweep.search.spec import AtMost
 from sweep.store import Record, Store
+from tests.records import record_of
 from tests.sweeping import ROOT, TINY, answered, command, config, finish, point, start
 from tests.test_launcher import session, trained_epochs, wait_until
-from tests.test_search_best import record_of
 
 BASE = ("experiment=search", *TINY, "arch.fires=4", "workers=2")
 AXES = (

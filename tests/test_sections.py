@@ -8,8 +8,9 @@ import pytest
 from analysis import export, report, sections, tables
 from analysis.figures import file_size
 from analysis.results import read
+from fire.arch import SqueezeNetSpec
 from sweep.manifests import Sweep
-from tests.test_tables import record, store  # noqa: F401 (a fixture)
+from tests.records import record
 
 
 def sweep(name="odd", **fields) -> Sweep:
@@ -35,14 +36,14 @@ def test_a_title_says_experiment_and_overrides(made, along, title):
     assert sections.title(made, along) == title
 
 
-def test_a_cut_name_does_not_cut_the_title(store, tmp_path):  # noqa: F811
+def test_a_cut_name_does_not_cut_the_title(store, tmp_path):
     given = ("train.epochs=7", "train.lr=0.05", "data=digits", "arch.base_e=24", "arch.incr_e=24", "seed=5")
     store.write_sweep(sweep(f"sr_{'_'.join(given)}"[:60] + "-0123abcd", experiment="sr", overrides=given))
     page = report.write(read(store.root), tmp_path / "report").read_text()
     assert f'<h2 id="1">Squeeze ratio: {" ".join(given)}</h2>' in page
 
 
-def test_a_name_too_long_for_a_file_is_cut(store, tmp_path):  # noqa: F811
+def test_a_name_too_long_for_a_file_is_cut(store, tmp_path):
     names = ["x" * 225 + end for end in "ab"]
     for name in names:
         store.write_sweep(sweep(name))
@@ -68,7 +69,7 @@ COMPUTED = {"precision": "fp32", "kernels": "compiled", "threads": 1, "device": 
     ],
     ids=str,
 )
-def test_runs_that_were_computed_otherwise_are_said_to_be(other, said, store):  # noqa: F811
+def test_runs_that_were_computed_otherwise_are_said_to_be(other, said, store):
     for key in "abc":
         store.write(dataclasses.replace(store.read(key), **COMPUTED | (other if key == "b" else {})))
     store.write(dataclasses.replace(store.read("d"), precision="fp16"))  # a failed run is compared with none
@@ -81,7 +82,7 @@ def test_runs_that_were_computed_otherwise_are_said_to_be(other, said, store):  
         assert ([note for note in shown[title] if note.startswith(prefix)] == [expected]) == bool(said)
 
 
-def test_runs_that_may_mislead_are_listed(store):  # noqa: F811
+def test_runs_that_may_mislead_are_listed(store):
     assert "Warnings" not in [part.title for part in sections.of(read(store.root))]
     store.write(dataclasses.replace(store.read("a"), warning="no time to learn"))
     store.write(dataclasses.replace(store.read("b"), left_out="3 .txt", images_skipped=0))
@@ -92,7 +93,7 @@ def test_runs_that_may_mislead_are_listed(store):  # noqa: F811
     assert shown == ["| a | no time to learn | - | - |", "| b | - | 0 | 3 .txt |", "| c | - | 2 | - |"]
 
 
-def test_a_table_of_a_search_says_so_too(store):  # noqa: F811
+def test_a_table_of_a_search_says_so_too(store):
     store.write(dataclasses.replace(store.read("a"), **COMPUTED | {"threads": 3}))
     store.write(dataclasses.replace(store.read("c"), **COMPUTED))
     store.write_sweep(sweep("search", search={"objectives": ["top1"]}))
@@ -100,9 +101,8 @@ def test_a_table_of_a_search_says_so_too(store):  # noqa: F811
     assert "threads 1 (1), 3 (1)" in notes[-1]
 
 
-def test_what_is_varied_decides_the_figure(store):  # noqa: F811
-    one = record("e", sr=0.25)
-    store.write(dataclasses.replace(one, arch=one.arch | {"bypass": "simple"}))
+def test_what_is_varied_decides_the_figure(store):
+    store.write(record("e", arch=SqueezeNetSpec(sr=0.25, bypass="simple", classes=10)))
     runs = read(store.root).runs
 
     def texts(*along: str) -> list[str]:
@@ -114,7 +114,7 @@ def test_what_is_varied_decides_the_figure(store):  # noqa: F811
     assert texts() == texts("fires") == [], "a single network"
 
 
-def test_gains_by_hand(store):  # noqa: F811
+def test_gains_by_hand(store):
     runs = read(store.root).runs
     small, large = (runs[runs["sr"] == sr]["size_mib"].iloc[0] for sr in (0.25, 0.5))
     gained = tables.gains(runs, [], "sr")
@@ -126,7 +126,7 @@ def test_gains_by_hand(store):  # noqa: F811
     assert pd.isna(by_seed[0.5, 1])
 
 
-def test_more_kinds_and_lines_than_colours_are_all_drawn(store):  # noqa: F811
+def test_more_kinds_and_lines_than_colours_are_all_drawn(store):
     names = tuple(f"{i:02}" for i in range(60))
     values = tuple((float(i + 1),) for i in range(60))
     for points, in_order in (((("4",),) * 60, True), (tuple((name,) for name in names), False)):

@@ -6,40 +6,8 @@ import pytest
 
 from analysis import tables
 from analysis.results import read
-from fire.arch import SqueezeNetSpec
-from fire.cost import count
 from sweep.manifests import Sweep
-from sweep.store import Record, Store
-
-
-def record(key: str, sr: float = 0.5, top1: float | None = 0.9, seed: int = 0, status: str = "finished") -> Record:
-    spec = SqueezeNetSpec(sr=sr, classes=10)
-    cost = count(spec)
-    return Record(
-        key=key,
-        status=status,
-        arch={"family": "squeezenet", **dataclasses.asdict(spec)},
-        data={"name": "digits", "classes": 10},
-        train={"epochs": 3, "lr": 0.2},
-        seed=seed,
-        **cost._asdict(),
-        size_bytes=cost.size_bytes,
-        top1=top1,
-        validation_top1=top1,
-        error=None if status == "finished" else "diverged",
-        train_seconds=60.0,
-    )
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path)
-    store.write(record("a", sr=0.5, top1=0.80, seed=0))
-    store.write(record("b", sr=0.5, top1=0.90, seed=1))
-    store.write(record("c", sr=0.25, top1=0.70))
-    store.write(record("d", sr=0.125, top1=None, status="failed"))
-    store.write_sweep(Sweep(name="sr", varied=("arch.sr",), points=tuple(({}, key) for key in "dcbae")))
-    return store
+from tests.records import DATA, record
 
 
 def test_a_preset_stands_in_the_columns_in_which_its_runs_differ(store):
@@ -55,9 +23,8 @@ def test_labels_are_of_finished_runs(store):
 
 
 def test_runs_are_apart_by_what_they_are_not_by_where_files_lay(store):
-    one = record("e")
-    store.write(dataclasses.replace(one, data=one.data | {"limit": 100}))
-    store.write(dataclasses.replace(one, key="f", data=one.data | {"root": "/elsewhere"}))
+    store.write(record("e", data=dataclasses.replace(DATA, limit=100)))
+    store.write(record("f", data=dataclasses.replace(DATA, root="/elsewhere")))
     runs = read(store.root).runs
     parts = {told: list(part["key"]) for told, part in tables.apart(runs, ("data",))}
     assert parts == {"limit 0": ["a", "b", "c", "d", "f"], "limit 100": ["e"]}
