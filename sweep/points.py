@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from fire.weights import formats
 from fire.weights.formats import WeightsFile
 from sweep.commands.hydra_errors import input_errors, one_line
 from sweep.config import RunConfig, RunOptions, describe_folder, load
+from sweep.labels import short_names
 from sweep.overrides import with_values
 
 # What says only where and how fast to run, and so does not tell sweeps apart.
@@ -59,25 +59,17 @@ class Point:
 
 
 def labels(points: Sequence[Point]) -> dict[str, str]:
-    """A short name for each key: the overrides in which the points differ, arch.sr=0.25 as sr=0.25.
-
-    Where two of them would have one name, such as train.lr and compress.lr, the whole keys stay.
-    """
+    """A short name for each key: the overrides in which the points differ, arch.sr=0.25 as sr=0.25."""
     telling = [
         [override for override in point.overrides if override.partition("=")[0] not in (*EXECUTION, "experiment")]
         for point in points
     ]
     common = set.intersection(*map(set, telling)) if len(points) > 1 else set()
-    pairs = [
-        [override.partition("=")[::2] for override in overrides if override not in common] for overrides in telling
+    settings = [
+        {key: value or repr(value) for key, _, value in (text.partition("=") for text in texts if text not in common)}
+        for texts in telling
     ]
-    keys = {key for each in pairs for key, _ in each}
-    shared = Counter(key.rpartition(".")[2] for key in keys)
-    short = {key: name if shared[name := key.rpartition(".")[2]] == 1 else key for key in keys}
-    return {
-        point.key: " ".join(f"{short[key]}={value or repr(value)}" for key, value in each) or point.key
-        for point, each in zip(points, pairs, strict=True)
-    }
+    return {point.key: name or point.key for point, name in zip(points, short_names(settings), strict=True)}
 
 
 def refuse(overrides: Iterable[str], keys: Collection[str], rule: str) -> None:

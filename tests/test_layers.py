@@ -54,6 +54,7 @@ STANDARD_LIBRARY_ONLY = [
     "fire/train/progress",
     "sweep/commands/exits",
     "sweep/curves",
+    "sweep/labels",
     "sweep/manifests",
     "sweep/store",
     "sweep/typed",
@@ -82,6 +83,7 @@ def test_analysis_reads_the_store_only():
     allowed = (
         "analysis",
         "sweep.commands.exits",
+        "sweep.labels",
         "sweep.manifests",
         "sweep.store",
         "fire.arch",

@@ -19,6 +19,7 @@ from fire.cost import count_grid
 from fire.errors import InputError, SpecError, require
 from fire.weights import formats
 from sweep.config import PARTS, RunConfig
+from sweep.labels import short_names
 from sweep.points import Planner, Point, check_weights
 from sweep.search.spec import COSTS_BEFORE_TRAINING, AtMost
 
@@ -89,8 +90,9 @@ class Space:
 
     def label(self, index: int) -> str:
         """The point for people: base_e=16 sr=0.25."""
-        parts = [f"{key.rpartition('.')[2]}={value}" for key, value in self.overrides(index).items()]
-        return " ".join(part for part, n in zip(parts, self.shape, strict=True) if n > 1) or "the only point"
+        varied = {axis.key for axis in self.axes if len(axis.choices) > 1}
+        (label,) = short_names([{key: value for key, value in self.overrides(index).items() if key in varied}])
+        return label or "the only point"
 
     def point(self, index: int) -> Point | None:
         """The run of the point; None if there is none or it breaks a constraint."""
