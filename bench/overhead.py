@@ -17,7 +17,7 @@ from bench.measure import Row, interleaved, median
 from bench.step import NETWORKS, SMALL
 from fire.cost import count
 from fire.data.spec import DataSpec
-from fire.train import loop
+from fire.train import evaluation
 from fire.train.spec import TrainSpec
 from sweep.config import RunConfig
 from sweep.run import run
@@ -93,7 +93,7 @@ def run_seconds(data_dir: str) -> float:
 def _timed_run(config: RunConfig, connection: Connection) -> None:
     """Send how long its training steps and its evaluations took."""
     evaluating = 0.0
-    evaluate = loop._evaluate
+    evaluate = evaluation.evaluate
 
     def timed(*arguments: Any) -> Any:
         nonlocal evaluating
@@ -102,7 +102,7 @@ def _timed_run(config: RunConfig, connection: Connection) -> None:
         evaluating += time.perf_counter() - started
         return scores
 
-    loop._evaluate = timed
+    evaluation.evaluate = timed
     record = run(config)
     assert record.train_seconds is not None, record.error
     connection.send(evaluating + record.train_seconds)

@@ -25,8 +25,8 @@ from fire.data.spec import DataSpec
 from fire.machine.accelerate import accelerate
 from fire.machine.hardware import cores
 from fire.machine.process import prepare_process
-from fire.train import loop
 from fire.train.spec import TrainSpec
+from fire.train.training import train
 
 BATCH = 128
 SMALL = SqueezeNetSpec(version="small", classes=10, norm="batch", final_relu=False, dropout=0.0)
@@ -49,13 +49,13 @@ def plain_rate(name: str, steps: int, data_dir: str) -> float:
 
 
 def our_rate(name: str, steps: int, data_dir: str, threads: int) -> float:
-    """Images a second of fire.train.loop, in which making batches is part of a step, as it is of the plain loop's."""
+    """Images a second of our training; making batches is part of a step, as in the plain loop."""
     device = prepare_process("cpu", threads)
     images = dataset.load(DataSpec(limit=steps * BATCH), Path(data_dir))
     stored, labels, rows = images.validation.images, images.validation.labels, images.validation.rows
     images = replace(images, validation=ImageSet(stored, labels, rows[:BATCH]))
     network = model.build(NETWORKS[name], channels=1)
-    return loop.train(network, images, RECIPE, seed=0, device=device).images_per_second
+    return train(network, images, RECIPE, seed=0, device=device).images_per_second
 
 
 def workers(number: int) -> list[ProcessPoolExecutor]:

@@ -25,3 +25,8 @@ def require(rule_holds: bool, field: str, rule: str, value: object) -> None:
     """Raise SpecError `field must be rule, got value` unless the rule holds."""
     if not rule_holds:
         raise SpecError(f"{field} must be {rule}, got {value!r}")
+
+
+def unknown(field: str, name: object) -> SpecError:
+    """The error for a choice that no code implements: the end of every dispatch on a name."""
+    return SpecError(f"{field} must be a choice that is implemented, got {name!r}")

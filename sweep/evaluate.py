@@ -34,7 +34,7 @@ from fire.data.synsets import imagenet
 from fire.errors import InputError, SpecError, require
 from fire.machine import hardware
 from fire.machine.process import prepare_process
-from fire.train import loop
+from fire.train.evaluation import evaluate as scores_of
 from fire.train.spec import TrainSpec
 from fire.weights import formats, pretrained
 from fire.weights.formats import WeightsFile
@@ -89,7 +89,7 @@ def evaluate(path: Path, overrides: Sequence[str]) -> list[str]:
     network = deployed.network.to(device)
 
     def scores(part: ImageSet, chosen: nn.Module) -> str:
-        found = loop.evaluate(chosen, Batches(part, images, TrainSpec(), device), device)
+        found = scores_of(chosen, Batches(part, images, TrainSpec(), device), device)
         return f"top-1 {100 * found.top1:.2f} %, top-5 {100 * found.top5:.2f} %, loss {found.loss:.4f}"
 
     labelled = ImageSet(images.test.images, np.array(columns)[images.test.labels], images.test.rows)

@@ -20,8 +20,9 @@ from fire.errors import InputError, TrainingError
 from fire.files import WriteError, append, locked, write
 from fire.machine.latency import latency
 from fire.machine.process import device_name, prepare_process
-from fire.train import loop
+from fire.train import evaluation, training
 from fire.train.checkpoints import CheckpointError
+from fire.train.evaluation import Scores
 from fire.train.progress import Epoch, Note, Progress
 from fire.train.spec import TrainSpec
 from fire.weights import fcn, formats, pretrained, safetensors
@@ -127,7 +128,7 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
         pretrained.start(network, known, config.arch, config.data.channels, config.train.inputs)
         for remark in formats.remarks(known.file, config.arch):
             log(remark)
-    trained = loop.train(
+    trained = training.train(
         network,
         images,
         _recipe(config),
@@ -154,7 +155,7 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
     if len(trained.curve) < config.train.epochs:
         return result  # of the test set nothing is known before the end
     batches = Batches(images.test, images, config.train, device)
-    scores = loop.evaluate(network, batches, device)
+    scores = evaluation.evaluate(network, batches, device)
     path = folder / WEIGHTS
     safetensors.save(
         path,
@@ -171,7 +172,7 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
             class_names=images.class_names,
         ),
     )
-    return {**result, **scores._asdict(), "weights_bytes": path.stat().st_size}
+    return {**result, **_on_test(scores), "weights_bytes": path.stat().st_size}
 
 
 def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[str, Any]:
@@ -209,11 +210,11 @@ def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict
     fcn.save(path, compressed, methods.CODER_OF[config.compress.method])
     decoded = fcn.load(path)
     network = decoded.network().to(device)
-    scores = loop.evaluate(network, Batches(images.test, images, config.train, device), device)
-    validation = loop.evaluate(network, Batches(images.validation, images, config.train, device), device)
+    scores = evaluation.evaluate(network, Batches(images.test, images, config.train, device), device)
+    validation = evaluation.evaluate(network, Batches(images.validation, images, config.train, device), device)
     sizes = fcn.sizes(path.read_bytes())
     return {
-        **scores._asdict(),
+        **_on_test(scores),
         **_last(result.curve),
         "validation_top1": validation.top1,
         "validation_loss": validation.loss,
@@ -250,6 +251,10 @@ def _following(folder: Path, report: Report, log: Log) -> Callable[[Progress], N
         report(progress)
 
     return follow
+
+
+def _on_test(scores: Scores) -> dict[str, Any]:
+    return {"top1": scores.top1, "top5": scores.top5, "loss": scores.loss}
 
 
 def _last(curve: Sequence[Epoch]) -> dict[str, Any]:

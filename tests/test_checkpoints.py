@@ -16,16 +16,16 @@ from torch.optim.swa_utils import AveragedModel
 from fire.machine import native
 from fire.model import build
 from fire.train import checkpoints
-from fire.train.checkpoints import CheckpointError
+from fire.train.checkpoints import Checkpoint, CheckpointError
 from fire.train.optimizers import build_optimizers
 from fire.train.progress import Epoch
 from fire.train.spec import TrainSpec
 
 EPOCHS = 3
-CURVE = [
+CURVE = tuple(
     Epoch(epoch=i, lr=0.1, train_loss=2.0, validation_loss=2.0, validation_top1=0.1, train_seconds=1.0, seconds=1.0)
     for i in (1, 2)
-]
+)
 
 
 DAMAGED = re.compile("^the checkpoint is damaged(, or of another version)?$")
@@ -34,6 +34,19 @@ DAMAGED = re.compile("^the checkpoint is damaged(, or of another version)?$")
 def torch_state(path: Path) -> dict:
     """What torch.save wrote of the checkpoint."""
     return torch.load(io.BytesIO(checkpoints._verified(path.read_bytes())), weights_only=True)
+
+
+def write(path: Path, network: nn.Module, optimizers, average: nn.Module | None) -> None:
+    checkpoint = Checkpoint(
+        network=network.state_dict(),
+        optimizers=[optimizer.state_dict() for optimizer in optimizers],
+        average=None if average is None else average.state_dict(),
+        curve=CURVE,
+        precision="fp32",
+        kernels="torch",
+        threads=1,
+    )
+    checkpoints.write(path, checkpoint)
 
 
 class Parts:
@@ -53,8 +66,7 @@ class Parts:
         return self
 
     def write(self, path: Path) -> Path:
-        arithmetic = {"precision": "fp32", "kernels": "torch"}
-        checkpoints.write(path, self.network, self.optimizers, self.average, CURVE, **arithmetic)
+        write(path, self.network, self.optimizers, self.average)
         return path
 
     def restore(self, path: Path) -> None:
@@ -104,7 +116,7 @@ def small(path: Path) -> bytes:
     sgd = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
     layer(torch.ones(1, 2)).sum().backward()
     sgd.step()
-    checkpoints.write(path, layer, [sgd], None, CURVE, precision="fp32", kernels="torch")
+    write(path, layer, [sgd], None)
     return path.read_bytes()
 
 

@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from fire.data import dataset
 from fire.data.batches import Batches
 from fire.errors import InputError
-from fire.train.loop import evaluate
+from fire.train.evaluation import evaluate
 from fire.weights import fcn
 from fire.weights.quantised import values
 from sweep.commands.hydra_errors import one_line

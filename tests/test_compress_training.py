@@ -11,21 +11,23 @@ from torch import nn
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.compress.clustering import kmeans, nearest
 from fire.compress.deep_compression import prune
-from fire.compress.finetune import FineTuning
 from fire.compress.methods import Fitted, compress
 from fire.compress.parametrizations import Grid, Masked, Scaled, Shared, parameter, parametrise, weighted_layers
 from fire.compress.pruning import published_densities, scheduled_density, sensitive_densities, survivors
 from fire.compress.rate import CodeLengths
 from fire.compress.sensitivity import sensitivities
 from fire.compress.spec import CompressSpec
+from fire.compress.tuning import fine_tune
 from fire.data.batches import Batches
 from fire.data.dataset import ImageSet
 from fire.errors import SpecError, TrainingError
 from fire.model import assemble, build, fold
 from fire.train.checkpoints import CheckpointError
-from fire.train.loop import evaluate, train
+from fire.train.evaluation import evaluate
+from fire.train.loop import Loop
 from fire.train.progress import Progress
 from fire.train.spec import TrainSpec
+from fire.train.training import train
 
 TRAIN = TrainSpec(epochs=3, batch_size=64, lr=0.1, precision="fp32")
 DEEP = CompressSpec(method="deep_compression", epochs=3, final_epochs=1, lr=0.02)
@@ -213,8 +215,8 @@ def test_deep_compression_keeps_exactly_the_density_in_few_values(trained, shrin
 
 def test_pruned_weights_stay_pruned_while_the_others_learn(trained, digits, cpu):
     network = fold(trained)
-    tuning = FineTuning(network, digits, DEEP, TRAIN, seed=0, device=cpu, report=lambda progress: None)
-    prune(tuning, DEEP)
+    loop = Loop(network, digits, TRAIN, epochs=DEEP.epochs, seed=0, device=cpu)
+    fine_tune(loop, prune(loop, DEEP), loop.cross_entropy, epochs=DEEP.epochs, lr=DEEP.lr, hint="")
     layers = weighted_layers(network)
     kept = sum(int(layer.weight.count_nonzero()) for layer in layers.values())
     assert kept == pytest.approx(0.3 * sum(layer.weight.numel() for layer in layers.values()), abs=len(layers))

@@ -15,8 +15,8 @@ from fire.arch import SqueezeNetSpec
 from fire.errors import InputError
 from fire.machine import kernels, native
 from fire.machine.accelerate import accelerate
-from fire.train.loop import train
 from fire.train.spec import TrainSpec
+from fire.train.training import train
 
 needs_compiler = pytest.mark.skipif(not native.available(), reason="no C++ compiler")
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from fire.data import dataset
 from fire.data.spec import DataSpec
 from fire.machine.process import prepare_process
-from fire.train.loop import Scores
+from fire.train.evaluation import Scores
 from fire.train.progress import Note, Progress
 from fire.weights import pretrained
 from sweep.config import RunConfig
@@ -118,7 +118,7 @@ def test_the_record_says_where_it_comes_from(finished):
 
 def test_a_finished_run_is_not_done_again(finished, monkeypatch):
     config, record, _ = finished
-    monkeypatch.setattr("fire.train.loop.train", forbidden)
+    monkeypatch.setattr("fire.train.training.train", forbidden)
     before = (folder_of(config) / "record.json").stat().st_mtime_ns
     assert run(config) == record
     assert (folder_of(config) / "record.json").stat().st_mtime_ns == before
@@ -137,7 +137,8 @@ def test_divergence_is_a_failure_with_no_invented_metric(elsewhere):
 
 
 def test_a_metric_that_is_no_number_is_a_failure_that_leaves_a_record(elsewhere, monkeypatch):
-    monkeypatch.setattr("fire.train.loop.evaluate", lambda *args: Scores(0.1, 0.5, math.inf))
+    losses = iter([0.5, math.inf])  # on the validation set after the only epoch, and on the test set
+    monkeypatch.setattr("fire.train.evaluation.evaluate", lambda *args: Scores(0.1, 0.5, next(losses)))
     record = run(elsewhere)
     assert (record.status, record.error) == ("failed", "loss must be finite, got inf")
     assert Store(elsewhere.results_dir).read(record.key) == record
@@ -149,7 +150,7 @@ def test_an_unexpected_error_is_one_line_and_the_next_try_trains(elsewhere, fini
         raise RuntimeError("the roof fell in\n  on layer 3")
 
     with monkeypatch.context() as patch:
-        patch.setattr("fire.train.loop.train", broken)
+        patch.setattr("fire.train.training.train", broken)
         record = run(elsewhere)
     assert (record.status, record.error) == ("failed", "RuntimeError: the roof fell in on layer 3")
     assert 'raise RuntimeError("the roof' in record.traceback

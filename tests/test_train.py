@@ -12,9 +12,11 @@ from fire.errors import TrainingError
 from fire.machine import hardware
 from fire.model import build, fold
 from fire.train.checkpoints import CheckpointError
-from fire.train.loop import Scores, Trained, autocast, evaluate, learning_rate, train
+from fire.train.evaluation import Scores, autocast, evaluate
+from fire.train.optimizers import learning_rate
 from fire.train.progress import Progress
 from fire.train.spec import TrainSpec
+from fire.train.training import Trained, train
 
 QUICK = TrainSpec(epochs=3, batch_size=64, lr=0.1, precision="fp32", shift=1)
 

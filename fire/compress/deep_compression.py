@@ -4,12 +4,12 @@ import numpy as np
 import torch
 
 from fire.compress.clustering import kmeans, nearest
-from fire.compress.finetune import FineTuning, Tuned
 from fire.compress.parametrizations import (
     Layer,
     Masked,
     Shared,
     parameter,
+    parameters,
     parametrise,
     put_biases_on_grids,
     weighted_layers,
@@ -17,20 +17,18 @@ from fire.compress.parametrizations import (
 from fire.compress.pruning import published_densities, scheduled_density, sensitive_densities, survivors
 from fire.compress.sensitivity import sensitivities
 from fire.compress.spec import CompressSpec
+from fire.compress.tuning import Tuning, groups
+from fire.errors import unknown
+from fire.train.loop import Loop
 
 PRUNED_BY = 0.7  # of the stage: the rest of it retrains what is left
 PRUNE_EVERY = 16  # steps
 
 
-def prune(tuning: FineTuning, spec: CompressSpec) -> None:
+def prune(loop: Loop, spec: CompressSpec) -> Tuning:
     """Prune the weights, little by little, while the survivors are retrained; biases are kept."""
-    layers = weighted_layers(tuning.network)
-    if spec.pruning == "table":
-        densities = published_densities(layers)
-    else:
-        weights = {name: layer.weight.detach() for name, layer in layers.items()}
-        costs = sensitivities(tuning.faster, layers, tuning.batches)
-        densities = sensitive_densities(weights, costs, spec.density)
+    layers = weighted_layers(loop.network)
+    densities = _densities(loop, layers, spec)
     masked = {name: Masked(layer.weight) for name, layer in layers.items()}
     for name, layer in layers.items():
         parametrise(layer, "weight", masked[name])
@@ -44,18 +42,29 @@ def prune(tuning: FineTuning, spec: CompressSpec) -> None:
             density = scheduled_density(densities[name], step / last if last else 1.0)
             masked[name].mask = survivors(parameter(layer, "weight"), masked[name].mask, density)
 
-    tuned = [parameter(layer, part) for layer in layers.values() for part in ("weight", "bias")]
-    tuning.stage(spec.epochs, [Tuned(parameters=tuned, lr=spec.lr)], before_step=cut)
+    return Tuning(groups=groups(parameters(layers), spec.lr), before_step=cut)
 
 
-def share(tuning: FineTuning, spec: CompressSpec) -> None:
+def share(loop: Loop, spec: CompressSpec) -> Tuning:
     """Cluster each layer's surviving weights, then tune the centroids and the biases."""
-    layers = weighted_layers(tuning.network)
+    layers = weighted_layers(loop.network)
     for layer in layers.values():
         parametrise(layer, "weight", _shared(layer, spec))
     put_biases_on_grids(layers, spec.bias_bits)
-    tuned = [parameter(layer, part) for layer in layers.values() for part in ("weight", "bias")]
-    tuning.stage(spec.final_epochs, [Tuned(parameters=tuned, lr=spec.final_lr)])
+    return Tuning(groups=groups(parameters(layers), spec.final_lr))
+
+
+def _densities(loop: Loop, layers: dict[str, Layer], spec: CompressSpec) -> dict[str, float]:
+    """The part of each layer's weights to keep."""
+    match spec.pruning:
+        case "table":
+            return published_densities(layers)
+        case "sensitivity":
+            weights = {name: layer.weight.detach() for name, layer in layers.items()}
+            costs = sensitivities(loop.faster, layers, loop.batches)
+            return sensitive_densities(weights, costs, spec.density)
+        case other:
+            raise unknown("compress.pruning", other)
 
 
 def _shared(layer: Layer, spec: CompressSpec) -> Shared:

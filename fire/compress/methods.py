@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from fire.compress import deep_compression, rate
-from fire.compress.finetune import FineTuning
 from fire.compress.parametrizations import finished, weighted_layers
 from fire.compress.spec import CompressSpec
+from fire.compress.tuning import Tuning, distilled, fine_tune
 from fire.data.dataset import DataSet
-from fire.errors import require
+from fire.errors import require, unknown
+from fire.train.loop import Loop
 from fire.train.progress import Epoch, Progress
 from fire.train.spec import TrainSpec
 from fire.weights.quantised import Levels
@@ -25,7 +26,7 @@ CODER_OF = {"deep_compression": "huffman", "entropy": "range"}  # of each method
 class Fitted:
     """What compression leads to: the levels of every tensor, in the order of the network's state dict.
 
-    curve: the epochs of fine-tuning. precision and kernels: what they computed in and with.
+    curve: the epochs of fine-loop. precision and kernels: what they computed in and with.
     """
 
     levels: dict[str, Levels]
@@ -54,27 +55,56 @@ def compress(
     CheckpointError if it cannot go on from its checkpoint.
     """
     require(spec.method != "none", "compress.method", "deep_compression or entropy", spec.method)
-    normalised = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-    require(not normalised, "network", "folded", "batch normalisation")
+    _check(network)
     network = copy.deepcopy(network)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # what is left of a pruned layer needs no dropout
     names = list(network.state_dict())
-    known = [f"{name}.{part}" for name in weighted_layers(network) for part in ("weight", "bias")]
-    unknown = sorted(set(names) ^ set(known))
-    require(not unknown, "network", "of convolutions and linear layers with weight and bias only", unknown[:1])
-    tuning = FineTuning(network, data, spec, train, seed=seed, device=device, checkpoint=checkpoint, report=report)
-    if spec.method == "deep_compression":
-        deep_compression.prune(tuning, spec)
-        deep_compression.share(tuning, spec)
-    else:
-        rate.train_on_grid(tuning, spec)
-        rate.fix_integers(tuning, spec)
+    epochs = {"lr": spec.epochs, "final_lr": spec.final_epochs}
+    loop = Loop(
+        network,
+        data,
+        train,
+        epochs=sum(epochs.values()),
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        report=report,
+    )
+    loss = distilled(loop, spec.distillation)
+    for prepare, setting in zip(_stages(spec), epochs, strict=True):
+        tuning = prepare(loop, spec)
+        lr = getattr(spec, setting)
+        hint = f" of compression; lower compress.{setting}={lr:g}"
+        fine_tune(loop, tuning, loss, epochs=epochs[setting], lr=lr, hint=hint)
     levels = {}
     for name, layer in weighted_layers(network).items():
         for part in ("weight", "bias"):
             levels[f"{name}.{part}"] = finished(layer, part)
     return Fitted(
         levels={name: levels[name] for name in names},
-        curve=tuple(tuning.curve),
-        precision=tuning.precision,
-        kernels=tuning.kernels,
+        curve=tuple(loop.curve),
+        precision=loop.precision,
+        kernels=loop.kernels,
     )
+
+
+def _stages(spec: CompressSpec) -> tuple[Callable[[Loop, CompressSpec], Tuning], ...]:
+    """What prepares the network for each of the two stages of a method."""
+    match spec.method:
+        case "deep_compression":
+            return deep_compression.prune, deep_compression.share
+        case "entropy":
+            return rate.train_on_grid, rate.fix_integers
+        case other:
+            raise unknown("compress.method", other)
+
+
+def _check(network: nn.Module) -> None:
+    """Raise SpecError unless the network holds convolutions and linear layers with biases, and nothing else."""
+    normalised = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    require(not normalised, "network", "folded", "batch normalisation")
+    known = [f"{name}.{part}" for name in weighted_layers(network) for part in ("weight", "bias")]
+    others = sorted(set(network.state_dict()) ^ set(known))
+    require(not others, "network", "of convolutions and linear layers with weight and bias only", others[:1])

@@ -116,6 +116,11 @@ def parameter(layer: Layer, name: str) -> nn.Parameter:
     return layer.get_parameter(f"parametrizations.{name}.original")
 
 
+def parameters(layers: dict[str, Layer]) -> list[nn.Parameter]:
+    """The parameters of all weights and biases, in the order of the layers."""
+    return [parameter(layer, name) for layer in layers.values() for name in ("weight", "bias")]
+
+
 def put_biases_on_grids(layers: dict[str, Layer], bits: int) -> None:
     """Round the biases of each layer to a uniform grid from -largest to largest; they can go on learning."""
     for layer in layers.values():

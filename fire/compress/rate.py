@@ -5,11 +5,20 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from fire.compress.finetune import FineTuning, Tuned
-from fire.compress.parametrizations import Grid, Scaled, parameter, parametrise, put_biases_on_grids, weighted_layers
+from fire.compress.parametrizations import (
+    Grid,
+    Scaled,
+    parameter,
+    parameters,
+    parametrise,
+    put_biases_on_grids,
+    weighted_layers,
+)
 from fire.compress.sensitivity import sensitivities
 from fire.compress.spec import CompressSpec
+from fire.compress.tuning import Tuning, groups
 from fire.errors import TrainingError
+from fire.train.loop import Loop
 
 START_BITS = 2.0  # a weight, at first
 STEP_LR = 0.02  # of the steps' logarithms, at the peak
@@ -58,10 +67,10 @@ def first_steps(weights: Mapping[str, Tensor], sensitivities: Mapping[str, float
         factor *= 1.1
 
 
-def train_on_grid(tuning: FineTuning, spec: CompressSpec) -> None:
+def train_on_grid(loop: Loop, spec: CompressSpec) -> Tuning:
     """Train weights and steps for the loss plus the price of the bits."""
-    layers = weighted_layers(tuning.network)
-    costs = sensitivities(tuning.faster, layers, tuning.batches)
+    layers = weighted_layers(loop.network)
+    costs = sensitivities(loop.faster, layers, loop.batches)
     steps = first_steps({name: layer.weight.detach() for name, layer in layers.items()}, costs, START_BITS)
     grids = {name: Grid(step, learned=True) for name, step in steps.items()}
     for name, layer in layers.items():
@@ -74,7 +83,7 @@ def train_on_grid(tuning: FineTuning, spec: CompressSpec) -> None:
 
     @torch.no_grad()
     def count(step: int, steps: int) -> None:
-        if step % tuning.steps % COUNT_EVERY == 0:  # at the start of an epoch, too: one may begin from a checkpoint
+        if step % loop.steps % COUNT_EVERY == 0:  # at the start of an epoch, too: one may begin from a checkpoint
             for name in layers:
                 lengths[name] = CodeLengths(positions(name).round())
 
@@ -82,19 +91,17 @@ def train_on_grid(tuning: FineTuning, spec: CompressSpec) -> None:
         bits = torch.stack([lengths[name].bits(positions(name)).sum() for name in layers])
         return spec.rate * bits.sum() / weights
 
-    tuned = [parameter(layer, part) for layer in layers.values() for part in ("weight", "bias")]
     log_steps = [grid.log_step for grid in grids.values()]
-    tuning.stage(
-        spec.epochs,
-        [Tuned(parameters=tuned, lr=spec.lr), Tuned(parameters=log_steps, lr=STEP_LR, relative=False)],
+    return Tuning(
+        groups=groups(parameters(layers), spec.lr) + groups(log_steps, STEP_LR, relative=False),
         before_step=count,
         penalty=price,
     )
 
 
-def fix_integers(tuning: FineTuning, spec: CompressSpec) -> None:
+def fix_integers(loop: Loop, spec: CompressSpec) -> Tuning:
     """Round the weights for good, then tune the steps and the biases."""
-    layers = weighted_layers(tuning.network)
+    layers = weighted_layers(loop.network)
     for layer in layers.values():
         step = layer.get_parameter("parametrizations.weight.0.log_step").detach().exp()
         integers = (parameter(layer, "weight").detach() / step).round()
@@ -102,7 +109,4 @@ def fix_integers(tuning: FineTuning, spec: CompressSpec) -> None:
     put_biases_on_grids(layers, spec.bias_bits)
     weights = [parameter(layer, "weight") for layer in layers.values()]
     biases = [parameter(layer, "bias") for layer in layers.values()]
-    tuning.stage(
-        spec.final_epochs,
-        [Tuned(parameters=biases, lr=spec.final_lr), Tuned(parameters=weights, lr=spec.final_lr, relative=False)],
-    )
+    return Tuning(groups=groups(biases, spec.final_lr) + groups(weights, spec.final_lr, relative=False))

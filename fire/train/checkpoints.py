@@ -26,7 +26,8 @@ from fire.train.progress import Epoch
 FORMAT = 2
 MAGIC = b"checkpoint of a run\n"
 MOST_THREADS = 1024  # of a run: with a billion, OpenMP ends the process
-SET_ANEW = ("params", "lr", "peak")  # of an optimizer's group: by the schedule, or from the weights
+# Of an optimizer's group: set by the schedule. The last two are only in checkpoints of earlier versions.
+SET_ANEW = ("params", "lr", "initial_lr", "peak")
 
 
 class CheckpointError(Exception):
@@ -35,9 +36,9 @@ class CheckpointError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A run after some whole epochs: its curve, the states of what changes, and what `auto` chose.
+    """A run after some whole epochs: its curve, the state dicts of what changes, and what `auto` chose.
 
-    stages: the network at the end of each stage before the present one, where training has several.
+    average: the averaged weights. stages: the network at the end of each stage before the present one.
     """
 
     network: dict[str, Any]
@@ -49,8 +50,16 @@ class Checkpoint:
     threads: int
     stages: tuple[dict[str, Any], ...] = ()
 
-    def restore(self, network: nn.Module, optimizers: Sequence[Optimizer], average: nn.Module | None) -> None:
-        """Put the states back. Raises CheckpointError if they do not fit; then some may have been put back."""
+    def restore(
+        self, network: nn.Module, optimizers: Sequence[Optimizer], average: nn.Module | None, stage: int = 0
+    ) -> None:
+        """Put the states back as they were in a stage; of a stage before the last one, the network at its end.
+
+        Raises CheckpointError if they do not fit; then some may have been put back.
+        """
+        if stage < len(self.stages):
+            _restore_module(network, self.stages[stage])
+            return
         if len(optimizers) != len(self.optimizers) or (average is None) != (self.average is None):
             raise CheckpointError("the checkpoint is of another recipe")
         _restore_module(network, self.network)
@@ -59,42 +68,12 @@ class Checkpoint:
         for optimizer, state in zip(optimizers, self.optimizers, strict=True):
             _restore_optimizer(optimizer, state)
 
-    def restore_stage(self, stage: int, network: nn.Module, optimizer: Optimizer | None) -> None:
-        """Put the network back as it was in this stage, or at its end; and the optimizer, if the stage goes on.
 
-        Raises CheckpointError as `restore` does.
-        """
-        with _refusing("the checkpoint is of other stages"):
-            _restore_module(network, [*self.stages, self.network][stage])
-            if optimizer is not None:
-                (state,) = self.optimizers
-                _restore_optimizer(optimizer, state)
-
-
-def write(
-    path: Path,
-    network: nn.Module,
-    optimizers: Sequence[Optimizer],
-    average: nn.Module | None,
-    curve: Sequence[Epoch],
-    precision: str,
-    kernels: str,
-    stages: Sequence[dict[str, Any]] = (),
-) -> None:
+def write(path: Path, checkpoint: Checkpoint) -> None:
     """Write the checkpoint; a process killed meanwhile leaves the former one."""
-    state = {
-        "format": FORMAT,
-        "network": network.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-        "average": None if average is None else average.state_dict(),
-        "curve": [dataclasses.asdict(row) for row in curve],
-        "precision": precision,
-        "kernels": kernels,
-        "threads": torch.get_num_threads(),
-        "stages": tuple(stages),
-    }
+    curve = [dataclasses.asdict(row) for row in checkpoint.curve]
     buffer = io.BytesIO()  # torch would turn a full disk's OSError into an error of its own
-    torch.save(state, buffer)
+    torch.save({"format": FORMAT, **vars(checkpoint), "curve": curve}, buffer)
     content = buffer.getbuffer()
     with files.replacing(path) as file:
         file.write(MAGIC + hashlib.sha256(content).digest())

@@ -1,255 +1,243 @@
-"""Training and evaluation: one loop for every network, data set and device.
+"""The training loop, for training and for the fine-tuning of compression alike.
 
 On the CPU the same seed, threads and precision give the same weights, bit for bit, also when the run was killed and
-went on from its checkpoint: each epoch draws from generators of its own, seeded by the run's seed and the epoch.
+resumed from its checkpoint: each epoch draws from generators of its own, seeded by the run's seed and the epoch.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from fire.data.batches import Batches
 from fire.data.dataset import DataSet
 from fire.errors import TrainingError
 from fire.machine import hardware, native
 from fire.machine.accelerate import accelerate
-from fire.model import fold
 from fire.train import checkpoints
-from fire.train.optimizers import build_optimizers
+from fire.train.checkpoints import Checkpoint, CheckpointError
+from fire.train.evaluation import Scores, autocast
+from fire.train.optimizers import learning_rate
 from fire.train.progress import Epoch, Progress
 from fire.train.spec import TrainSpec
 
-EVALUATION_BATCH = 250
 REPORT_SECONDS = 1.0
-FEW_STEPS = 100  # within which a network may still be at chance though nothing is wrong with it
 
-
-class Scores(NamedTuple):
-    """Accuracies as fractions of 1, and the mean cross-entropy in nats, over a set of images."""
-
-    top1: float
-    top5: float
-    loss: float
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # of logits (N, classes), images and labels: the mean, in nats
+Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
-    """A trained network (with its averaged weights, if the recipe averages) and how it came about.
+class Stage:
+    """Epochs that share their optimizers, whose learning rates are those at the peak of the schedule.
 
-    warning: what a reader of its accuracy should know.
+    parameters: those whose gradients are scaled down together to a norm of `clip`; 0: never.
+    schedule: the recipe whose schedule it is. lr_scale: by what its learning rates are multiplied in the curve.
+    average: averaged weights, updated after every step.
+    validate: scores of the network as it is, over loop.validation.
+    penalty: what is added to the loss, but not in the curve, in nats.
+    before_step: called with the number of the step, from 0, and the number of all steps of the stage.
+    hint: what to do if the loss diverges; it ends the message, after the number of the epoch.
     """
 
-    network: nn.Sequential
-    curve: tuple[Epoch, ...]
-    precision: str
-    kernels: str
-    threads: int
-    images_per_second: float
-    warning: str | None = None
+    epochs: int
+    optimizers: Sequence[Optimizer]
+    parameters: Sequence[nn.Parameter]
+    clip: float
+    schedule: TrainSpec
+    lr_scale: float = 1.0
+    average: AveragedModel | None = None
+    loss: Loss
+    penalty: Callable[[], Tensor] | None = None
+    before_step: Callable[[int, int], None] = lambda step, steps: None
+    validate: Callable[[], Scores]
+    hint: str
 
 
-def train(
-    network: nn.Sequential,
-    data: DataSet,
-    spec: TrainSpec,
-    *,
-    seed: int,
-    device: torch.device,
-    checkpoint: Path | None = None,
-    stop_epoch: int = 0,
-    report: Callable[[Progress], None] = lambda progress: None,
-) -> Trained:
-    """Train the network on data.train, watching data.validation after every epoch; the test set is not touched.
+class Loop:
+    """The training of one network, in one or more stages; the curve counts their epochs through.
 
-    checkpoint: a file that is written after each epoch and gone on from if it exists. Raises CheckpointError if that
-    is not possible; then build the network again, as parts of the checkpoint may be in it, and go without.
-    stop_epoch: leave off after so many epochs of the recipe's, whose schedule stays that of all of them; 0: never.
-    Raises TrainingError if a loss is no longer finite or the network is stuck at chance, NoCompilerError if the
-    recipe asks for compiled kernels and they cannot be had. A network that is at chance after a few steps gets a
-    warning: it had no time to learn.
+    The network is changed in place. `faster` computes the same function of the same parameters.
+
+    epochs: of all stages. checkpoint: a file that is written after each epoch; if it exists, training resumes from it.
+    Whatever prepares the network for a stage has to be done again, with the same result; the epochs are not.
+    Raises CheckpointError if resuming is not possible, here or in `run`; then build the network again, as parts of the
+    checkpoint may be in it, and do without. Raises NoCompilerError if the recipe asks for compiled kernels and they
+    cannot be had.
     """
-    clock = time.perf_counter
-    started = clock()
-    saved = None if checkpoint is None else checkpoints.read(checkpoint, spec.epochs)
-    layout = torch.channels_last if spec.channels_last else torch.contiguous_format
-    network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-    batches = Batches(data.train, data, spec, device)
-    validation = Batches(data.validation, data, spec, device)
-    optimizers = build_optimizers(network, spec)
-    average = (
-        AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(spec.ema), use_buffers=True) if spec.ema else None
-    )
-    curve: list[Epoch] = []
-    precision, chosen_kernels = spec.precision, spec.kernels
-    if saved is not None:
-        saved.restore(network, optimizers, average)
-        torch.set_num_threads(saved.threads)  # another number of threads sums in another order
-        curve = list(saved.curve)
-        precision, chosen_kernels = saved.precision, saved.kernels
-    if chosen_kernels == "auto":
-        chosen_kernels = native.fastest(device.type)
-    faster = accelerate(network, chosen_kernels)
-    kept = network if average is None else cast(nn.Sequential, average.module)
-    if precision == "auto":
-        precision = hardware.fastest_precision(device.type)
 
-    steps = batches.steps(spec.batch_size)
-    chance = math.log(len(data.class_names))
-    seconds_before = curve[-1].seconds if curve else 0.0
-    train_seconds = curve[-1].train_seconds if curve else 0.0
-    for epoch in range(len(curve), min(spec.epochs, stop_epoch or spec.epochs)):
-        began = reported = clock()
+    def __init__(
+        self,
+        network: nn.Sequential,
+        data: DataSet,
+        spec: TrainSpec,
+        *,
+        epochs: int,
+        seed: int,
+        device: torch.device,
+        checkpoint: Path | None = None,
+        report: Report = lambda progress: None,
+    ) -> None:
+        self._started = time.perf_counter()
+        self._saved = None if checkpoint is None else checkpoints.read(checkpoint, epochs)
+        if self._saved is not None:
+            torch.set_num_threads(self._saved.threads)  # another number of threads sums in another order
+        layout = torch.channels_last if spec.channels_last else torch.contiguous_format
+        self.spec, self.device = spec, device
+        self.network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        self.batches = Batches(data.train, data, spec, device)
+        self.validation = Batches(data.validation, data, spec, device)
+        self.steps = self.batches.steps(spec.batch_size)  # an epoch
+        self.curve: list[Epoch] = [] if self._saved is None else list(self._saved.curve)
+        arithmetic = spec if self._saved is None else self._saved
+        self.kernels, self.precision = arithmetic.kernels, arithmetic.precision
+        if self.kernels == "auto":
+            self.kernels = native.fastest(device.type)
+        if self.precision == "auto":
+            self.precision = hardware.fastest_precision(device.type)
+        self.faster = accelerate(self.network, self.kernels)
+        self._epochs, self._seed = epochs, seed
+        self._checkpoint, self._report = checkpoint, report
+        self._earlier_epochs = 0  # in the stages before
+        self._earlier_stages: list[dict[str, Any]] = []  # the network at the end of each
+        self._seconds_before = self.curve[-1].seconds if self.curve else 0.0
+
+    @property
+    def images_per_second(self) -> float:
+        """Images a second of the training steps, over all attempts."""
+        images = len(self.curve) * self.steps * min(self.spec.batch_size, len(self.batches))
+        return images / self.curve[-1].train_seconds
+
+    def logits(self, network: nn.Module, images: Tensor) -> Tensor:
+        """The network's logits (N, classes), in fp32, computed in the precision of this training."""
+        with autocast(self.device, self.precision):
+            logits: Tensor = network(images)
+        return logits.float()
+
+    def cross_entropy(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        """The mean cross-entropy of a batch with its labels, in nats."""
+        return F.cross_entropy(logits, labels, label_smoothing=self.spec.label_smoothing)
+
+    def run(self, stage: Stage, stop_epoch: int = 0) -> None:
+        """Train for a stage; the epochs that are in the checkpoint are taken from it.
+
+        stop_epoch: leave off after so many epochs of the stage, whose schedule stays that of all of them; 0: never.
+        Raises TrainingError if a loss is no longer finite.
+        """
+        peaks = [group["lr"] for group in _groups(stage)]
+        done = self._resume(stage)
+        for epoch in range(done, min(stage.epochs, stop_epoch or stage.epochs)):
+            began = time.perf_counter()
+            self.network.train()
+            with _epoch_randomness(self._seed, len(self.curve), self.device) as generator:
+                losses, lr = self._train_epoch(stage, epoch, peaks, generator, began)
+            train_loss = float(torch.stack(losses).mean())
+            train_seconds = time.perf_counter() - began
+            self._finish_epoch(stage, lr, train_loss, train_seconds)
+            self._report_progress(0.0, losses, time.perf_counter() - began)
+        self._earlier_epochs += stage.epochs
+        if len(self.curve) < self._epochs:
+            state = self.network.state_dict()
+            self._earlier_stages.append({name: tensor.clone() for name, tensor in state.items()})
+
+    def _resume(self, stage: Stage) -> int:
+        """Put everything back as it was when the checkpoint was written; how many of the stage's epochs are done."""
+        done = min(stage.epochs, len(self.curve) - self._earlier_epochs)
+        if done > 0:
+            assert self._saved is not None
+            number = len(self._earlier_stages)
+            if number > len(self._saved.stages) or (number < len(self._saved.stages) and done < stage.epochs):
+                raise CheckpointError("the checkpoint is of other stages")
+            self._saved.restore(self.network, stage.optimizers, stage.average, stage=number)
+        return max(0, done)
+
+    def _train_epoch(
+        self, stage: Stage, epoch: int, peaks: Sequence[float], generator: torch.Generator, began: float
+    ) -> tuple[list[Tensor], float]:
+        """The losses of an epoch's steps, and the last step's learning rate."""
+        reported = began
+        lr = stage.schedule.lr
         losses: list[Tensor] = []
-        lr = spec.lr
-        network.train()
-        with _epoch_randomness(seed, epoch, device) as generator:
-            for step, (images, labels) in enumerate(batches.shuffled(spec.batch_size, generator)):
-                lr = learning_rate(spec, epoch * steps + step, spec.epochs * steps)
-                for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-                    group["lr"] = group["initial_lr"] * lr / spec.lr
-                with autocast(device, precision):
-                    logits = faster(images)
-                loss = F.cross_entropy(logits.float(), labels, label_smoothing=spec.label_smoothing)
-                loss.backward()
-                if spec.clip:
-                    nn.utils.clip_grad_norm_(network.parameters(), spec.clip)
-                for optimizer in optimizers:
-                    optimizer.step()
-                network.zero_grad()
-                if average is not None:
-                    average.update_parameters(network)
-                losses.append(loss.detach())
-                if clock() - reported > REPORT_SECONDS:
-                    reported = clock()
-                    done = epoch + (step + 1) / steps
-                    report(_progress(spec, done, losses, curve, reported - began))
-        train_loss = float(torch.stack(losses).mean())
-        train_seconds += clock() - began
+        for i, (images, labels) in enumerate(self.batches.shuffled(self.spec.batch_size, generator)):
+            step, steps = epoch * self.steps + i, stage.epochs * self.steps
+            stage.before_step(step, steps)
+            lr = learning_rate(stage.schedule, step, steps)
+            for group, peak in zip(_groups(stage), peaks, strict=True):
+                group["lr"] = peak * lr / stage.schedule.lr
+            loss = stage.loss(self.logits(self.faster, images), images, labels)
+            losses.append(loss.detach())
+            (loss if stage.penalty is None else loss + stage.penalty()).backward()
+            if stage.clip:
+                nn.utils.clip_grad_norm_(stage.parameters, stage.clip)
+            for optimizer in stage.optimizers:
+                optimizer.step()
+            self.network.zero_grad()
+            if stage.average is not None:
+                stage.average.update_parameters(self.network)
+            if time.perf_counter() - reported > REPORT_SECONDS:
+                reported = time.perf_counter()
+                self._report_progress((i + 1) / self.steps, losses, reported - began)
+        return losses, lr * stage.lr_scale
+
+    def _finish_epoch(self, stage: Stage, lr: float, train_loss: float, train_seconds: float) -> None:
+        """Validate the network, add a row to the curve and write the checkpoint."""
+        epoch = len(self.curve) + 1
         if not math.isfinite(train_loss):
-            raise TrainingError(f"diverged: the loss is {train_loss} in epoch {epoch + 1}; lower train.lr={spec.lr:g}")
-        folded = accelerate(fold(kept), chosen_kernels)
-        scores, logits = _evaluate(folded, validation.in_order(EVALUATION_BATCH), device, precision)
+            raise TrainingError(f"diverged: the loss is {train_loss} in epoch {epoch}{stage.hint}")
+        scores = stage.validate()
         if not math.isfinite(scores.loss):  # after steps whose own losses, taken before them, were finite
-            raise TrainingError(
-                f"diverged: the validation loss is {scores.loss} after epoch {epoch + 1}; lower train.lr={spec.lr:g}"
-            )
-        if logits.same:
-            raise TrainingError(
-                f"stuck at chance since epoch {epoch + 1}: the logits are {'0' if logits.zero else 'the same'} for "
-                f"every image, the loss is {scores.loss:.4f} where ln {len(data.class_names)} = {chance:.4f}; "
-                f"{_advice('lower', network, spec, logits.zero)}"
-            )
-        curve.append(
+            raise TrainingError(f"diverged: the validation loss is {scores.loss} after epoch {epoch}{stage.hint}")
+        self.curve.append(
             Epoch(
-                epoch=epoch + 1,
+                epoch=epoch,
                 lr=lr,
                 train_loss=train_loss,
                 validation_loss=scores.loss,
                 validation_top1=scores.top1,
-                train_seconds=train_seconds,
-                seconds=seconds_before + clock() - started,
+                train_seconds=train_seconds + (self.curve[-1].train_seconds if self.curve else 0.0),
+                seconds=self._seconds_before + time.perf_counter() - self._started,
             )
         )
-        if checkpoint is not None:
-            checkpoints.write(checkpoint, network, optimizers, average, curve, precision, chosen_kernels)
-        report(_progress(spec, epoch + 1, losses, curve, clock() - began))
+        if self._checkpoint is not None:
+            checkpoints.write(
+                self._checkpoint,
+                Checkpoint(
+                    network=self.network.state_dict(),
+                    optimizers=[optimizer.state_dict() for optimizer in stage.optimizers],
+                    average=None if stage.average is None else stage.average.state_dict(),
+                    curve=tuple(self.curve),
+                    precision=self.precision,
+                    kernels=self.kernels,
+                    threads=torch.get_num_threads(),
+                    stages=tuple(self._earlier_stages),
+                ),
+            )
 
-    last = curve[-1]
-    warning = None
-    at_chance = last.validation_top1 < 1.5 / len(data.class_names)
-    if len(curve) == spec.epochs and at_chance and min(last.train_loss, last.validation_loss) > 0.99 * chance:
-        taken = spec.epochs * steps
-        found = f"the loss is {last.validation_loss:.4f} where ln {len(data.class_names)} = {chance:.4f}"
-        if taken > FEW_STEPS:
-            raise TrainingError(f"stuck at chance: after {taken} steps {found}; {_advice('change', network, spec)}")
-        warning = f"at chance after {taken} step{'s' * (taken > 1)}, which may be too few to learn: {found}"
-    return Trained(
-        network=kept,
-        curve=tuple(curve),
-        precision=precision,
-        kernels=chosen_kernels,
-        threads=torch.get_num_threads(),
-        images_per_second=len(curve) * steps * min(spec.batch_size, len(batches)) / train_seconds,
-        warning=warning,
-    )
-
-
-def _advice(verb: str, network: nn.Module, spec: TrainSpec, zero_logits: bool = False) -> str:
-    """Settings for a network that is stuck at chance, without those that it has. verb: for the learning rate."""
-    muon = f" and train.muon_lr={spec.muon_lr:g}" if spec.optimizer == "muon" else ""
-    options = [f"{verb} train.lr={spec.lr:g}{muon}"]
-    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
-        options.append("set arch.norm=batch")
-    if zero_logits:  # only a ReLU behind the last convolution leaves nothing but zeros
-        options.append("set arch.final_relu=false")
-    return " or ".join(options)
+    def _report_progress(self, part: float, losses: list[Tensor], seconds: float) -> None:
+        """Report what was done in the epoch that began so many seconds ago, of which `part` is not in the curve."""
+        self._report(
+            Progress(
+                epochs_done=len(self.curve) + part,
+                epochs=self._epochs,
+                loss=float(torch.stack(losses).mean()),
+                images_per_second=len(losses) * self.spec.batch_size / seconds,
+                curve=tuple(self.curve),
+            )
+        )
 
 
-def learning_rate(spec: TrainSpec, step: int, steps: int) -> float:
-    """The learning rate of one of `steps` steps, counted from 0; Muon's is at all times in proportion to it."""
-    if spec.schedule == "linear":
-        return spec.lr * (1 - step / steps)
-    peak = spec.warmup * steps
-    return spec.lr * ((step + 1) / (peak + 1) if step < peak else (steps - step) / (steps - peak))
-
-
-def evaluate(network: nn.Module, batches: Batches, device: torch.device, precision: str = "fp32") -> Scores:
-    """Scores of a network, which is left in evaluation mode, over all images of the batches."""
-    network.eval()
-    scores, _ = _evaluate(accelerate(network, "torch"), batches.in_order(EVALUATION_BATCH), device, precision)
-    return scores
-
-
-class _Logits(NamedTuple):
-    """Whether the logits are the same for all images, as in a dead network, and whether all of them are 0."""
-
-    same: bool
-    zero: bool
-
-
-@torch.inference_mode()
-def _evaluate(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device, precision: str
-) -> tuple[Scores, _Logits]:
-    """Scores of the network, which is left in evaluation mode, and what is wrong with its logits."""
-    network.eval()
-    totals = torch.zeros(3, dtype=torch.float64, device=device)
-    count = 0
-    first: Tensor | None = None
-    alive = False
-    for images, labels in batches:
-        with autocast(device, precision):
-            logits = network(images)
-        logits = logits.float()
-        best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-        loss = F.cross_entropy(logits, labels, reduction="sum")
-        totals += torch.stack([best[:, 0].sum(), best.sum(), loss]).double()
-        count += len(labels)
-        first = logits[:1].clone() if first is None else first
-        alive = alive or bool((logits != first).any())
-    top1, top5, loss = (totals / count).tolist()
-    same = count > 1 and not alive
-    return Scores(top1, top5, loss), _Logits(same, zero=same and first is not None and not bool(first.any()))
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """The context of a forward pass: convolutions and linear layers compute in "bf16" or "fp32"."""
-    match precision:
-        case "fp32":
-            return nullcontext()
-        case "bf16":
-            return torch.autocast(device.type, torch.bfloat16)
-    raise ValueError(f"precision must be fp32 or bf16, got {precision!r}")
+def _groups(stage: Stage) -> list[dict[str, Any]]:
+    return [group for optimizer in stage.optimizers for group in optimizer.param_groups]
 
 
 @contextmanager
@@ -259,13 +247,3 @@ def _epoch_randomness(seed: int, epoch: int, device: torch.device) -> Iterator[t
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(for_dropout)
         yield torch.Generator().manual_seed(for_batches)
-
-
-def _progress(spec: TrainSpec, done: float, losses: list[Tensor], curve: list[Epoch], seconds: float) -> Progress:
-    return Progress(
-        epochs_done=done,
-        epochs=spec.epochs,
-        loss=float(torch.stack(losses).mean()),
-        images_per_second=len(losses) * spec.batch_size / seconds,
-        curve=tuple(curve),
-    )

@@ -1,4 +1,4 @@
-"""What moves the weights: SGD with momentum, and Muon for convolutions."""
+"""What moves the weights: SGD with momentum, Muon for convolutions, and their schedule."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from fire.errors import unknown
 from fire.train.spec import TrainSpec
 
 
@@ -34,24 +35,29 @@ def _matrix(weight: Tensor) -> Tensor:
 
 
 def build_optimizers(network: nn.Module, spec: TrainSpec) -> list[Optimizer]:
-    """The optimizers of a recipe, which together move all parameters; "initial_lr" of a group is that of the peak.
+    """The optimizers of a recipe, which together move all parameters, with their learning rates at the peak.
 
     Muon takes the convolutions, but not the last layer, nor linear ones: their matrices are too large for it.
     """
-    parameters = list(network.parameters())
     with_muon: list[Tensor] = []
-    if spec.optimizer == "muon":
-        layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-        with_muon = [layer.weight for layer in layers[:-1] if isinstance(layer, nn.Conv2d)]
+    match spec.optimizer:
+        case "sgd":
+            pass
+        case "muon":
+            layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+            with_muon = [layer.weight for layer in layers[:-1] if isinstance(layer, nn.Conv2d)]
+        case other:
+            raise unknown("train.optimizer", other)
     chosen = {id(weight) for weight in with_muon}
-    rest = [parameter for parameter in parameters if id(parameter) not in chosen]
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in chosen]
     # Biases and normalisation have one dimension; decaying them only holds back the fit.
     groups = [
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": spec.weight_decay},
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    sgd = torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
-    optimizers: list[Optimizer] = [sgd]
+    optimizers: list[Optimizer] = [
+        torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
+    ]
     if with_muon:
         optimizers.append(
             ConvMuon(
@@ -62,6 +68,16 @@ def build_optimizers(network: nn.Module, spec: TrainSpec) -> list[Optimizer]:
                 nesterov=spec.nesterov,
             )
         )
-    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-        group["initial_lr"] = group["lr"]
     return optimizers
+
+
+def learning_rate(spec: TrainSpec, step: int, steps: int) -> float:
+    """The learning rate of one of `steps` steps, counted from 0; Muon's is at all times in proportion to it."""
+    match spec.schedule:
+        case "linear":
+            return spec.lr * (1 - step / steps)
+        case "onecycle":
+            peak = spec.warmup * steps
+            return spec.lr * ((step + 1) / (peak + 1) if step < peak else (steps - step) / (steps - peak))
+        case other:
+            raise unknown("train.schedule", other)
