@@ -137,7 +137,7 @@ def test_divergence_is_a_failure_with_no_invented_metric(elsewhere):
 
 
 def test_a_metric_that_is_no_number_is_a_failure_that_leaves_a_record(elsewhere, monkeypatch):
-    losses = iter([0.5, math.inf])  # on the validation set after the only epoch, and on the test set
+    losses = iter([0.5] * elsewhere.train.epochs + [math.inf])  # of the validation set, then of the test set
     monkeypatch.setattr("fire.train.evaluation.evaluate", lambda *args: Scores(0.1, 0.5, next(losses)))
     record = run(elsewhere)
     assert (record.status, record.error) == ("failed", "loss must be finite, got inf")
