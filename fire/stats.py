@@ -32,43 +32,31 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
 
 
 def pareto_front(losses: ArrayLike) -> NDArray[np.bool_]:
-    """Which rows no other row beats. losses: shape (points, objectives), all minimised.
-
-    A row beats another if it is nowhere worse and somewhere better, so equal rows are on the front together. A row with
-    a NaN is never on the front, and beats none.
-    """
-    rows = _rows(losses)
-    front = np.zeros(len(rows), bool)
-    left = np.lexsort(rows.T)
-    left = left[~np.isnan(rows[left]).any(axis=1)]
-    while len(left):
-        first = rows[left[0]]  # the lexicographically smallest row: none of the others beats it
-        front[left[(rows[left] == first).all(axis=1)]] = True
-        left = left[~(rows[left] >= first).all(axis=1)]
+    """Which rows no other row beats: those of rank 0."""
+    front: NDArray[np.bool_] = ranks(losses) == 0
     return front
 
 
 def ranks(losses: ArrayLike) -> NDArray[np.intp]:
     """The non-dominated rank of each row: 0 on the Pareto front, 1 on the front of the others, and so on.
 
-    losses: as in pareto_front. Rows with a NaN have the highest rank of all.
+    losses: shape (points, objectives), all minimised. A row beats another if it is nowhere worse and somewhere better;
+    equal rows share a rank. Rows with a NaN beat none and come last: their rank is the number of rows.
     """
-    rows = _rows(losses)
-    found = np.full(len(rows), len(rows), np.intp)
-    left = np.flatnonzero(~np.isnan(rows).any(axis=1))
-    rank = 0
-    while len(left):
-        front = pareto_front(rows[left])
-        found[left[front]] = rank
-        left = left[~front]
-        rank += 1
-    return found
-
-
-def _rows(losses: ArrayLike) -> NDArray[np.float64]:
-    """The losses as an array of two dimensions, an empty list too."""
     rows = np.asarray(losses, np.float64)
-    return rows if len(rows) else np.empty((0, 1))
+    if not len(rows):
+        return np.zeros(0, np.intp)
+    order = np.lexsort(rows.T)  # by the last objective: a row is beaten by rows before it only
+    order = order[~np.isnan(rows[order]).any(axis=1)]
+    known = rows[order]
+    repeated = np.append(False, (known[1:] == known[:-1]).all(axis=1))
+    found = np.zeros(len(known), np.intp)
+    for i, row in enumerate(known[:, :-1]):
+        no_worse = (known[:i, :-1] <= row).all(axis=1)
+        found[i] = found[i - 1] if repeated[i] else found[:i][no_worse].max(initial=-1) + 1
+    all_ranks = np.full(len(rows), len(rows), np.intp)
+    all_ranks[order] = found
+    return all_ranks
 
 
 def hypervolume(cost: ArrayLike, quality: ArrayLike, reference: tuple[float, float]) -> float:

@@ -7,8 +7,8 @@ import pytest
 
 from fire.errors import InputError
 from fire.stats import pareto_front
-from sweep.search import samplers
-from sweep.search.searcher import ASKS, Job, Searcher, Trial
+from sweep.search import samplers, spec
+from sweep.search.searcher import Job, Searcher, Trial
 from sweep.search.space import Space
 from sweep.search.spec import SAMPLERS, SearchSpec
 from tests.searching import BASE, GRID, space
@@ -52,9 +52,8 @@ def ended(space: Space, job: Job, epochs: int, end: str = "") -> Trial:
 def test_no_point_breaks_a_constraint_or_comes_twice(sampler):
     made = space(parameters=6000, macs=1e6)
     assert 20 < made.allowed.sum() < 80
-    budget = 12 if sampler == "gp" else 24  # each of its answers takes a second
-    trials, jobs = run_search(made, SearchSpec(budget_runs=budget, sampler=sampler, first=FIRST), epochs=3)
-    assert len(trials) == budget
+    trials, jobs = run_search(made, SearchSpec(budget_runs=24, sampler=sampler, first=FIRST), epochs=3)
+    assert len(trials) == 24
     assert all(made.costs["parameters"][i] <= 6000 and made.costs["macs"][i] <= 1e6 for i in trials)
     began = [job for job in jobs if job.epoch == 1]
     assert len({job.point for job in began}) == len(began)
@@ -99,50 +98,65 @@ def test_names_of_networks_that_were_tried_cost_no_further_asks(tried, monkeypat
     made = Space(planner(), [*BASE, "arch.freq=4"], {"arch.incr_e": incr_e, "arch.sr": srs})
     asked = []
 
-    def proposals(*arguments):
+    def proposals():
         while True:
             asked.append((3, 0))
             yield asked[-1]  # a further name of the first network
 
-    monkeypatch.setattr(samplers, "proposals", proposals)
+    def sampler(space, untried, observations, generator):
+        return samplers.nearest_untried(space, untried, proposals(), generator)
+
+    monkeypatch.setitem(samplers.SAMPLERS, "tpe", sampler)
     searcher = Searcher(made, SearchSpec(budget_runs=10), 1)
     job = searcher.next({place: Trial(status="failed") for place in range(tried)})
     assert job is None if tried == 4 else made.point(job.point).config.arch.sr == 0.75, "the nearest that is left"
-    assert len(asked) == ASKS
+    assert len(asked) == samplers.ASKS
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc", "random", "grid"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_search_that_is_launched_again_asks_what_it_would_have_asked(sampler):
     # A sixth of the points are second and third names of a network, which turn out on the way.
     grid = GRID | {"arch.incr_e": ["8", "16", "32"], "arch.freq": ["2", "4"]}
     del grid["arch.pct_3x3"], grid["arch.base_e"]
-    spec = SearchSpec(budget_runs=60, sampler=sampler, first=FIRST)
+    settings = SearchSpec(budget_runs=60, sampler=sampler, first=FIRST)
     made = Space(planner(), BASE, grid)
-    lasting = Searcher(made, spec, 3)
+    lasting = Searcher(made, settings, 3)
     trials: dict[int, Trial] = {}
     for step in range(40):
         job = lasting.next(trials)
-        again = Searcher(Space(planner(), BASE, grid), spec, 3)
+        again = Searcher(Space(planner(), BASE, grid), settings, 3)
         assert again.next(dict(reversed(trials.items()))) == job is not None, step
         trials[job.point] = ended(made, job, 3, end=f"{step:05}")
     assert len({made.point(index).config.arch.plan(1) for index in trials}) == len(trials)
 
 
-@pytest.mark.parametrize("sampler", ["nsga2", "nsga3"])
-def test_optuna_reads_the_generations_that_are_noted(sampler):
-    # By a private attribute: if Optuna reads another one, all is generation 0, and nothing ever gets parents.
+def test_there_is_a_function_for_each_sampler_and_an_error_for_others(monkeypatch):
+    assert tuple(samplers.SAMPLERS) == SAMPLERS
+    monkeypatch.setattr(spec, "SAMPLERS", (*SAMPLERS, "evolution"))
+    with pytest.raises(KeyError, match="evolution"):
+        Searcher(space(), SearchSpec(sampler="evolution", budget_runs=10), 3).next({})
+
+
+def test_children_of_nsga2_are_of_the_best_networks_that_were_tried():
+    # On the front are networks of four modules with simple bypass alone; all others are worse in both objectives.
     made = space()
-    known = [samplers.Known(tuple(made.codes[i].tolist()), (-top1_of(made, i), float(i))) for i in range(20)]
-    study = samplers.study_of(sampler, made.axes, known, 2, samplers.Settings(0, 0, known=20, budget=80))
-    for generation, numbers in ((0, range(8)), (1, range(8, 16)), (2, range(16, 20))):
-        population = study.sampler.get_population(study, generation)
-        assert [trial.number for trial in population] == list(numbers)
+    axes = {axis.key: axis for axis in made.axes}
+    fires, bypass = (list(axes).index(key) for key in ("arch.fires", "arch.bypass"))
+    good = (made.codes[:, fires] == 0) & (made.codes[:, bypass] == 1)
+    observations = [
+        samplers.Observation(tuple(codes), (float(i), -float(i)) if is_good else (1e3 + i, 1e3))
+        for i, (codes, is_good) in enumerate(zip(made.codes.tolist(), good, strict=True))
+    ]
+    untried = np.ones(made.size, bool)
+    children = [next(samplers.nsga2(made, untried, observations, np.random.default_rng(seed))) for seed in range(60)]
+    # A child keeps both genes unless one of them mutates: each with a chance of 1/5 (Deb et al. 2002), to any choice.
+    assert np.mean(good[children]) > 0.5 > good.mean() == 1 / 6
 
 
 def test_in_the_end_nothing_is_left_that_might_be_on_the_front():
     made = space()
-    spec = SearchSpec(budget_runs=30)
-    trials, _ = run_search(made, spec, epochs=9)
+    settings = SearchSpec(budget_runs=30)
+    trials, _ = run_search(made, settings, epochs=9)
     # The made-up curves keep their order, so what is expected is what comes.
     losses = {i: (-top1_of(made, i), float(made.costs["size_bytes"][i])) for i in trials}
     for index, is_best in zip(losses, pareto_front(list(losses.values())), strict=True):

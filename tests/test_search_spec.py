@@ -43,6 +43,12 @@ def test_bad_settings_are_refused_by_name(values):
         SearchSpec(**values)
 
 
+@pytest.mark.parametrize(("sampler", "instead"), [("gp", "tpe"), ("nsga3", "nsga2"), ("qmc", "random")])
+def test_samplers_of_earlier_versions_are_refused_with_what_to_write_instead(sampler, instead):
+    with pytest.raises(SpecError, match=f"^search.sampler must be {instead} in this version, got '{sampler}'$"):
+        SearchSpec(sampler=sampler)
+
+
 def test_rungs_are_multiples_up_to_the_end():
     assert SearchSpec(reduction=3, first_rung=1).rungs(27) == (1, 3, 9, 27)
     assert SearchSpec(reduction=3, first_rung=1).rungs(5) == (1, 3, 5)

@@ -1,166 +1,151 @@
-"""Optuna's samplers as functions of what is known: a study is made for each proposal and thrown away."""
+"""How a search chooses the next network to try: at random, in the grid's order, or as Optuna proposes.
 
+A sampler keeps nothing between calls: the same observations and the same generator give the same answer.
+"""
+
+import functools
+import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, TPESampler
-from optuna.storages import InMemoryStorage
-from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweep.search.space import Axis
+from sweep.search.halving import best_first
+from sweep.search.space import Axis, Space
+
+ASKS = 2  # of Optuna, before the point nearest to its last answer is taken
+STARTUP = 10  # networks that are drawn at random before TPE has a model
+POPULATION = 20  # parents of NSGA-II
+
+Codes = tuple[int, ...]  # a point's place along each axis
+
+
+class Observation(NamedTuple):
+    """A point that was tried, and its losses; None while it runs."""
+
+    codes: Codes
+    losses: tuple[float, ...] | None
+
+
+# (space, untried, observations, generator) -> untried points, the best first. untried: bool, shape (space.size,);
+# observations: in the order in which their runs ended, then those that run.
+Sampler = Callable[[Space, NDArray[np.bool_], Sequence[Observation], np.random.Generator], Iterator[int]]
+
+
+def grid(
+    space: Space, untried: NDArray[np.bool_], observations: Sequence[Observation], generator: np.random.Generator
+) -> Iterator[int]:
+    """The points in their order in the grid."""
+    yield from np.flatnonzero(untried).tolist()
+
+
+def random(
+    space: Space, untried: NDArray[np.bool_], observations: Sequence[Observation], generator: np.random.Generator
+) -> Iterator[int]:
+    """The points in random order."""
+    yield from generator.permutation(np.flatnonzero(untried)).tolist()
+
+
+def tpe(
+    space: Space, untried: NDArray[np.bool_], observations: Sequence[Observation], generator: np.random.Generator
+) -> Iterator[int]:
+    """Optuna's tree-structured Parzen estimator."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # constant_liar: running points count as bad ones, so two workers are not sent to one place.
+        sampler = TPESampler(seed=_seed(generator), constant_liar=True, multivariate=True, n_startup_trials=STARTUP)
+    study = _study(sampler, observations)
+    distributions = _distributions(space.axes)
+    study.add_trials(_trial(space.axes, codes, losses) for codes, losses in observations)
+    yield from nearest_untried(space, untried, _asked(study, distributions), generator)
+
+
+def nsga2(
+    space: Space, untried: NDArray[np.bool_], observations: Sequence[Observation], generator: np.random.Generator
+) -> Iterator[int]:
+    """Optuna's NSGA-II, one child at a time: its parents are the best of all observations, by rank and crowding."""
+    ended = [(codes, losses) for codes, losses in observations if losses is not None]
+    parents = [ended[place] for place in best_first([losses for _, losses in ended])[:POPULATION]]
+    sampler = NSGAIISampler(seed=_seed(generator), population_size=POPULATION)
+    study = _study(sampler, observations)
+    distributions = _distributions(space.axes)
+    for number, (codes, losses) in enumerate(parents):
+        study.add_trial(_trial(space.axes, codes, None))
+        sampler.get_trial_generation(study, study.trials[number])  # makes it one of the first generation
+        study.tell(number, losses)
+    yield from nearest_untried(space, untried, _asked(study, distributions), generator)
+
+
+SAMPLERS: dict[str, Sampler] = {"tpe": tpe, "nsga2": nsga2, "random": random, "grid": grid}
+
+
+def nearest_untried(
+    space: Space, untried: NDArray[np.bool_], proposals: Iterator[Codes], generator: np.random.Generator
+) -> Iterator[int]:
+    """The first few proposals that are untried, then all untried points by their distance from the last proposal.
+
+    Further proposals would lie in the same region, where most points may be names of networks already tried.
+    """
+    for codes in itertools.islice(proposals, ASKS):
+        point = int(np.ravel_multi_index(codes, space.shape))
+        if untried[point]:
+            yield point
+    yield from space.by_distance(codes, untried, generator)
 
 
 class _Places(IntDistribution):
-    """One for all trials: Optuna copies a trial deeply, and half of an ask's time would go into copying these."""
+    """A distribution that is not copied: Optuna copies each trial deeply, which would take half of the time."""
 
     def __deepcopy__(self, memo: object) -> "_Places":
         return self
 
 
 class _Choices(CategoricalDistribution):
-    """The same."""
+    """Likewise."""
 
     def __deepcopy__(self, memo: object) -> "_Choices":
         return self
 
 
-class Known(NamedTuple):
-    """A point's place along each axis and its losses; none while it runs."""
-
-    codes: tuple[int, ...]
-    losses: tuple[float, ...] | None
-
-
-class _Sobol(QMCSampler):
-    """Optuna's, which keeps in the study how far it came along its sequence; here what is known tells."""
-
-    def __init__(self, place: int, seed: int) -> None:
-        super().__init__(scramble=True, seed=seed, warn_independent_sampling=False)
-        self._place = place
-
-    def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:
-        self._place += 1
-        return self._place - 1
+@functools.cache
+def _distributions(axes: tuple[Axis, ...]) -> dict[str, BaseDistribution]:
+    """Places along each axis: as numbers where neighbours are alike."""
+    return {
+        axis.key: _Places(0, len(axis.choices) - 1) if axis.ordered else _Choices(tuple(range(len(axis.choices))))
+        for axis in axes
+    }
 
 
-class Settings(NamedTuple):
-    """What a sampler is made with: the search's seed, the proposal's, how many points are known, and the budget."""
-
-    seed: int
-    proposal_seed: int
-    known: int
-    budget: int
-
-    @property
-    def population(self) -> int:
-        """Of the genetic samplers; ten generations in a budget, and no more than Optuna's own 50."""
-        return int(np.clip(self.budget // 10, 8, 50))
-
-
-def _tpe(settings: Settings) -> BaseSampler:
-    # constant_liar: running points count as bad ones, so that no two workers are sent to one place.
-    return TPESampler(seed=settings.proposal_seed, constant_liar=True, multivariate=True, n_startup_trials=10)
-
-
-def _gp(settings: Settings) -> BaseSampler:
-    return GPSampler(seed=settings.proposal_seed, n_startup_trials=10)
-
-
-def _nsga2(settings: Settings) -> BaseSampler:
-    return NSGAIISampler(seed=settings.proposal_seed, population_size=settings.population)
-
-
-def _nsga3(settings: Settings) -> BaseSampler:
-    return NSGAIIISampler(seed=settings.proposal_seed, population_size=settings.population)
-
-
-def _qmc(settings: Settings) -> BaseSampler:
-    return _Sobol(settings.known, settings.seed)
-
-
-SAMPLERS: dict[str, Callable[[Settings], BaseSampler]] = {
-    "tpe": _tpe,
-    "gp": _gp,
-    "nsga2": _nsga2,
-    "nsga3": _nsga3,
-    "qmc": _qmc,
-}
-
-
-def proposals(
-    name: str, axes: Sequence[Axis], known: Sequence[Known], objectives: int, settings: Settings
-) -> Iterator[tuple[int, ...]]:
-    """Proposals without end, each the places along the axes. known: in the order in which they ended."""
-    study = study_of(name, axes, known, objectives, settings)
+@functools.lru_cache(2**14)  # each ask has the observations of the last one and a few more
+def _trial(axes: tuple[Axis, ...], codes: Codes, losses: tuple[float, ...] | None) -> FrozenTrial:
+    """The observation as Optuna's; adding it to a study copies it."""
     distributions = _distributions(axes)
+    return create_trial(
+        state=TrialState.RUNNING if losses is None else TrialState.COMPLETE,
+        values=losses,
+        params=dict(zip(distributions, codes, strict=True)),
+        distributions=distributions,
+    )
+
+
+def _study(sampler: BaseSampler, observations: Sequence[Observation]) -> optuna.Study:
+    """A study without trials, for as many objectives as the observations have."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would print a line for each study
+    objectives = next((len(losses) for _, losses in observations if losses is not None), 1)
+    return optuna.create_study(directions=["minimize"] * objectives, sampler=sampler)
+
+
+def _asked(study: optuna.Study, distributions: dict[str, BaseDistribution]) -> Iterator[Codes]:
+    """What the study proposes, without end."""
     while True:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            params = study.ask(distributions).params
-        yield tuple(int(params.get(axis.key, 0)) for axis in axes)
+        yield tuple(study.ask(distributions).params.values())
 
 
-def study_of(name: str, axes: Sequence[Axis], known: Sequence[Known], objectives: int, settings: Settings) -> Study:
-    """What Optuna is to know: the study of these points, with the sampler of this name."""
-    distributions = _distributions(axes)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = SAMPLERS[name](settings)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it tells of each study that is made
-        storage = InMemoryStorage()
-        study = optuna.create_study(directions=["minimize"] * objectives, sampler=sampler, storage=storage)
-        study_id = storage.get_study_id_from_name(study.study_name)
-        for trial in _trials(axes, known, distributions, sampler, settings):
-            storage.create_new_trial(study_id, trial)  # Study.add_trial checks each, in three times the time
-    return study
-
-
-def _distributions(axes: Sequence[Axis]) -> dict[str, BaseDistribution]:
-    """Of the axes along which there is a choice."""
-    return {axis.key: _distribution(axis) for axis in axes if len(axis.choices) > 1}
-
-
-def _distribution(axis: Axis) -> BaseDistribution:
-    """Places along the axis: as numbers where neighbours are alike."""
-    count = len(axis.choices)
-    return _Places(0, count - 1) if axis.ordered else _Choices(tuple(range(count)))
-
-
-def _trials(
-    axes: Sequence[Axis],
-    known: Sequence[Known],
-    distributions: dict[str, BaseDistribution],
-    sampler: BaseSampler,
-    settings: Settings,
-) -> list[FrozenTrial]:
-    trials = []
-    ended = 0
-    for codes, losses in known:
-        params = {axis.key: code for axis, code in zip(axes, codes, strict=True) if axis.key in distributions}
-        attributes: dict[str, Any] = {}
-        if losses is not None and isinstance(sampler, NSGAIISampler | NSGAIIISampler):
-            # Optuna notes a trial's generation when it asks for it; here the order in which they ended says it.
-            attributes[f"{type(sampler).__name__}:generation"] = ended // settings.population
-        ended += losses is not None
-        trials.append(
-            FrozenTrial(
-                number=-1,  # the storage counts
-                trial_id=-1,
-                state=TrialState.RUNNING if losses is None else TrialState.COMPLETE,
-                value=None,
-                values=losses,
-                params=params,
-                distributions=distributions,
-                system_attrs=attributes,
-                user_attrs={},
-                intermediate_values={},
-                datetime_start=None,
-                datetime_complete=None,
-            )
-        )
-    return trials
+def _seed(generator: np.random.Generator) -> int:
+    return int(generator.integers(2**31))

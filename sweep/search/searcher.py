@@ -15,9 +15,8 @@ from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
 
 if TYPE_CHECKING:
-    from sweep.search.samplers import Known
+    from sweep.search.samplers import Observation
 
-ASKS = 2  # of the sampler, before the point nearest to its last answer is taken
 FITTED = 5  # finished runs from which on accuracy at the end is fitted to that at a rung
 
 
@@ -207,40 +206,23 @@ class Searcher:
         points = np.flatnonzero(untried)
         if len(trials) + len(points) <= self._spec.budget_runs:  # all of them, the cheapest first
             yield from points[np.argsort(self._space.costs["macs"][points], kind="stable")].tolist()
-        elif self._spec.sampler == "grid":
-            yield from points.tolist()
-        elif self._spec.sampler == "random":
-            yield from random.permutation(points).tolist()
         else:
-            from sweep.search.samplers import Settings, proposals  # optuna is imported here, when something is asked
+            from sweep.search.samplers import SAMPLERS  # imports optuna, which takes a second
 
-            settings = Settings(
-                seed=self._spec.seed,
-                proposal_seed=int(random.integers(2**31)),
-                known=len(trials),
-                budget=self._spec.budget_runs,
-            )
-            objectives = len(self._spec.objectives)
-            asked = proposals(self._spec.sampler, self._space.axes, self._known(trials), objectives, settings)
-            for codes in itertools.islice(asked, ASKS):
-                index = int(np.ravel_multi_index(codes, self._space.shape))
-                if untried[index]:
-                    yield index
-            # Further asks would lead to the same region, where most points may be names of networks already tried.
-            yield from self._space.by_distance(codes, untried, random)
+            yield from SAMPLERS[self._spec.sampler](self._space, untried, self._observations(trials), random)
 
-    def _known(self, trials: Mapping[int, Trial]) -> list["Known"]:
-        """What the sampler is told: accuracy at the end, or what is to be expected of it from the curve so far."""
-        from sweep.search.samplers import Known
+    def _observations(self, trials: Mapping[int, Trial]) -> list["Observation"]:
+        """What the sampler learns from: the objectives at the end of a run, measured or predicted from its curve."""
+        from sweep.search.samplers import Observation
 
         expected = self._expected(trials)
         ended, running = [], []
         for index, trial in sorted(trials.items(), key=lambda pair: (pair[1].end, pair[0])):
             codes = tuple(self._space.codes[index].tolist())
             if index in expected:
-                ended.append(Known(codes, expected[index]))
+                ended.append(Observation(codes, expected[index]))
             elif trial.status in ("running", "killed"):
-                running.append(Known(codes, None))
+                running.append(Observation(codes, None))
         return ended + running
 
     def _expected(self, trials: Mapping[int, Trial], deviations: float = 0.0) -> dict[int, tuple[float, ...]]:

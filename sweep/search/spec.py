@@ -8,7 +8,8 @@ from fire.errors import require
 
 OBJECTIVES = ("top1", "size_bytes", "macs", "latency")
 MEASURED = ("top1", "latency")  # of these; the others are known without training
-SAMPLERS = ("tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid")
+SAMPLERS = ("tpe", "nsga2", "random", "grid")
+REMOVED_SAMPLERS = {"gp": "tpe", "nsga3": "nsga2", "qmc": "random"}  # of earlier versions, and what to use instead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class SearchSpec:
     budget_runs: int = 100
     objectives: list[str] = field(default_factory=lambda: ["top1", "size_bytes"])  # top1 is of the validation set
     at_most: AtMost = field(default_factory=AtMost)
-    sampler: str = "tpe"  # tpe | nsga2 | nsga3 | gp | qmc | random | grid
+    sampler: str = "tpe"  # tpe | nsga2 | random | grid
     seed: int = 0  # of the sampler
     # A network goes on from one rung to the next, `reduction` times as many epochs, if it is among the best
     # 1/reduction of those that came to the rung. 1: all are trained to the end.
@@ -78,6 +79,8 @@ class SearchSpec:
         searched = any(name in MEASURED for name in self.objectives)
         rule = f"{' or '.join(MEASURED)}, with or without others"  # for which alone nothing would have to be trained
         require(searched, "search.objectives", rule, self.objectives)
+        instead = REMOVED_SAMPLERS.get(self.sampler)
+        require(instead is None, "search.sampler", f"{instead} in this version", self.sampler)
         require(self.sampler in SAMPLERS, "search.sampler", "one of " + ", ".join(SAMPLERS), self.sampler)
         require(self.seed >= 0, "search.seed", "at least 0", self.seed)
         require(self.reduction >= 1, "search.reduction", "at least 1", self.reduction)
