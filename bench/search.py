@@ -18,7 +18,7 @@ from bench.measure import markdown
 from fire.data import dataset
 from sweep import origin
 from sweep.commands.display import Display
-from sweep.config import presets
+from sweep.compose import presets
 from sweep.launcher import LocalLauncher
 from sweep.points import Planner
 from sweep.search import history

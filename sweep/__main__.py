@@ -18,7 +18,7 @@ from sweep.commands.arguments import Arguments
 from sweep.commands.command import in_our_words, run_one
 from sweep.commands.exits import RunsError
 from sweep.commands.hydra_errors import input_errors
-from sweep.config import CONF, load, presets
+from sweep.compose import CONF, load, presets
 from sweep.points import BY_GROUP, IN_A_SEARCH, IN_A_SWEEP, OF_SWEEPS, Point, refuse, refuse_unread
 
 ROOT_CONFIG = "config"

@@ -12,7 +12,8 @@ from typing import NoReturn
 
 from fire.errors import InputError
 from sweep.commands import command
-from sweep.config import RunConfig, load, of_record
+from sweep.compose import load
+from sweep.config import RunConfig, of_record
 from sweep.points import BY_GROUP, Point, refuse, refuse_unread
 from sweep.store import WEIGHTS, Damage, Store
 

@@ -1,40 +1,26 @@
-"""RunConfig: all that a run depends on, its schema for Hydra, and its identity. No torch."""
+"""RunConfig: all that a run depends on, and its identity. Standard library only; sweep/compose.py has Hydra's side."""
 
 import dataclasses
-import functools
 import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, cast
-
-import hydra
-from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf, flag_override
-from omegaconf.errors import OmegaConfBaseException
+from typing import Any
 
 from fire.arch import FAMILIES, ArchSpec
 from fire.compress.spec import CompressSpec
 from fire.cost import Cost, count
-from fire.data import contents, folders
 from fire.data.spec import DataSpec
 from fire.errors import InputError, SpecError, require
-from fire.files import reading
 from fire.train.spec import TrainSpec
-from sweep.commands.hydra_errors import one_line, unknown_key
-from sweep.search.spec import SearchSpec
 from sweep.store import Record
 
-SCHEMAS = "schema"  # a group of its own: beside the presets they would be choices, and train=glob(*) find them
 MOST_MACS = 2**63
 DIGITS = 12  # of a number, that count
 PARTS = ("arch", "data", "train", "compress")
-# In sweep/ where the package is installed (pyproject.toml), beside it in a checkout.
-CONF = next(folder for parent in Path(__file__).parents[:2] if (folder := parent / "conf").is_dir())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,85 +151,9 @@ def _canonical(spec: Any) -> Any:
     return replace(spec, **numbers)
 
 
-def presets() -> AbstractContextManager[None]:
-    """A context in which Hydra composes configurations from the presets of conf/."""
-    register_schema()
-    # Hydra 1.3 warns where the version of its defaults is missing, 1.4 where it is given.
-    version = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
-    context: AbstractContextManager[None] = hydra.initialize_config_dir(str(CONF), job_name="sweep", **version)
-    return context
-
-
-@functools.cache
-def register_schema() -> None:
-    """Make the dataclasses known to Hydra, once, as the bases that the YAML files of conf/ fill in."""
-    store = ConfigStore.instance()
-    for name, family in FAMILIES.items():
-        store.store(group=SCHEMAS, name=name, node=schema_of(family))
-    for name, spec in (("data", DataSpec), ("train", TrainSpec), ("compress", CompressSpec)):
-        store.store(group=SCHEMAS, name=name, node=schema_of(spec))
-    options = {**dataclasses.asdict(RunOptions()), "search": schema_of(SearchSpec)}
-    store.store(group=SCHEMAS, name="options", node=options)
-
-
-def schema_of(cls: type[Any]) -> DictConfig:
-    """A node with the class's fields and defaults, which converts values to the fields' types."""
-    node: DictConfig = OmegaConf.structured(cls)
-    for each in (node, *(child for child in node.values() if isinstance(child, DictConfig))):
-        OmegaConf.set_readonly(each, None)  # frozen dataclasses come read-only, and YAML could not be merged over them
-    return node
-
-
 def in_home(path: str) -> str:
     """The path with ~ as the home folder, as in a shell, which leaves it alone behind KEY=."""
     return os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser raises for ~name of an unknown user)
-
-
-def describe_folder(root: str, data_dir: str) -> tuple[int, str]:
-    """How many classes an image folder has, and its fingerprint, which is kept in data_dir."""
-    listing = folders.scan(Path(root))
-    return len(listing.class_names), contents.fingerprint(listing, Path(data_dir))
-
-
-def describe_file(path: str) -> str:
-    """A fingerprint of what the file of weights holds. Raises InputError if it cannot be read."""
-    with reading("train.weights", Path(path), "a readable file"), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def load(cfg: DictConfig, describe: Callable[[str, str], tuple[int, str]] = describe_folder) -> RunConfig:
-    """The typed configuration of a composed one. Raises InputError where a value breaks its rule.
-
-    describe: what tells the classes and the fingerprint of an image folder, which have no place in YAML.
-    """
-    try:
-        cfg = cfg.copy()
-        with flag_override(cfg, ["readonly", "struct"], [False, False]):
-            cfg.pop("search", None)  # of the sweep, not of a run
-            if cfg.data.root is not None:
-                cfg.data.root = in_home(str(cfg.data.root))
-            if cfg.train.weights:
-                cfg.train.weights = in_home(str(cfg.train.weights))
-            if cfg.data.name == "image_folder" and cfg.data.root is not None:
-                cfg.data.classes, cfg.data.fingerprint = describe(str(cfg.data.root), in_home(str(cfg.data_dir)))
-            if cfg.train.weights:
-                cfg.train.weights_fingerprint = describe_file(str(cfg.train.weights))
-        refuse_unknown(cfg, "", RunConfig)
-        for name in PARTS:
-            refuse_unknown(cfg[name], f"{name}.", OmegaConf.get_type(cfg[name]))
-        with in_part("arch"):
-            arch: Any = OmegaConf.to_object(cfg.arch)
-        parts: dict[str, Any] = {"arch": arch} | {name: OmegaConf.to_object(cfg[name]) for name in PARTS[1:]}
-        return RunConfig(**parts, **dataclasses.asdict(run_options(cfg)))
-    except OmegaConfBaseException as error:
-        raise InputError(one_line(error)) from error
-
-
-def run_options(cfg: DictConfig) -> RunOptions:
-    """The options of a composed configuration. Raises InputError or OmegaConf's error where a value breaks its rule."""
-    given = {field.name: cfg[field.name] for field in dataclasses.fields(RunOptions)}
-    options: Any = OmegaConf.to_object(OmegaConf.merge(schema_of(RunOptions), given))
-    return cast(RunOptions, options)
 
 
 def of_record(record: Record) -> RunConfig | None:
@@ -268,11 +178,3 @@ def in_part(part: str) -> Iterator[None]:
         yield
     except SpecError as error:
         raise SpecError(f"{part}.{error}") from error
-
-
-def refuse_unknown(cfg: DictConfig, prefix: str, cls: Any) -> None:
-    """Raise InputError for a key that +key=value added: it would do nothing."""
-    known = [field.name for field in dataclasses.fields(cls)]
-    for name in map(str, cfg):
-        if name not in known:
-            raise InputError(unknown_key(f"{prefix}{name}", known))

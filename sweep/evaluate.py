@@ -41,7 +41,7 @@ from fire.weights.formats import WeightsFile
 from fire.weights.header import Preprocessing
 from sweep.commands import command
 from sweep.commands.command import compose, first
-from sweep.config import run_options
+from sweep.compose import run_options
 
 PARTS = ("data", "arch")
 OPTIONS = ("data_dir", "device", "threads")

@@ -1,22 +1,16 @@
-"""Overrides as text, before Hydra reads them, and as values, without Hydra. No torch."""
+"""Overrides as text, before Hydra composes with them. No torch."""
 
 import dataclasses
-import functools
 import re
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from fire.arch import FAMILIES
 from fire.compress.spec import CompressSpec
 from fire.data.spec import DataSpec
 from fire.train.spec import TrainSpec
-from sweep.config import DIGITS, PARTS, RunConfig, RunOptions, in_home, in_part, schema_of
+from sweep.config import DIGITS, RunOptions, in_home
 
 PATHS = ("results_dir", "data_dir", "data.root", "train.weights")
 SPECS = [("", RunOptions), ("data.", DataSpec), ("train.", TrainSpec), ("compress.", CompressSpec)]
@@ -46,38 +40,3 @@ def canonical(override: str) -> str:
     """An override of a list's value, its number in the form that RunConfig gives it: arch.sr=0.30000000000000004."""
     key, equals, value = override.partition("=")
     return f"{key}={float(value):.{DIGITS}g}" if equals and re.fullmatch(r"-?\d+\.\d{12,}", value) else override
-
-
-def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig | None:
-    """The configuration with some of its fields set, such as arch.sr or seed, each to a value of its type.
-
-    None if that takes a composed configuration: unknown keys, interpolations, values of another type, other data.
-    Raises InputError where a value breaks its rule.
-    """
-    changes: dict[str, dict[str, Any]] = {part: {} for part in (*PARTS, "")}
-    for key, value in values.items():
-        part, _, name = key.rpartition(".")
-        of: Any = getattr(config, part) if part in PARTS else RunOptions()
-        known = part in changes and name in {field.name for field in dataclasses.fields(of)}
-        if (
-            not known
-            or key in ("data.name", "data.root", "data.fingerprint", "train.weights", "train.weights_fingerprint")
-            or "${" in str(value)
-        ):
-            return None
-        try:
-            probe = _probe(type(of))  # type: ignore[arg-type] # of a type it cannot tell to be hashable
-            OmegaConf.update(probe, name, value)
-            changes[part][name] = probe[name]
-        except OmegaConfBaseException:
-            return None
-    with in_part("arch"):
-        arch = replace(config.arch, **changes["arch"])
-    parts = {part: replace(getattr(config, part), **changes[part]) for part in PARTS[1:] if changes[part]}
-    return replace(config, arch=arch, **parts, **changes[""])
-
-
-@functools.cache
-def _probe(cls: type[Any]) -> DictConfig:
-    """A node that converts values to the types of the class's fields."""
-    return schema_of(cls)

@@ -21,9 +21,9 @@ from fire.errors import InputError, require
 from fire.weights import formats
 from fire.weights.formats import WeightsFile
 from sweep.commands.hydra_errors import input_errors, one_line
-from sweep.config import RunConfig, RunOptions, describe_folder, load
+from sweep.compose import describe_folder, load, with_values
+from sweep.config import RunConfig, RunOptions
 from sweep.labels import short_names
-from sweep.overrides import with_values
 
 # What says only where and how fast to run, and so does not tell sweeps apart.
 EXECUTION = {"data.root", *(field.name for field in dataclasses.fields(RunOptions))} - {"seed"}

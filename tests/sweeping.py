@@ -18,7 +18,8 @@ from fire.train.progress import Epoch
 from sweep import curves
 from sweep.__main__ import answer
 from sweep.commands import exits
-from sweep.config import RunConfig, load, presets
+from sweep.compose import load, presets
+from sweep.config import RunConfig
 from sweep.points import Planner, Point
 
 ROOT = Path(__file__).parents[1]

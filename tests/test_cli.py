@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from fire.arch import SqueezeNetSpec
 from fire.cost import count
-from sweep.config import CONF
+from sweep.compose import CONF
 from sweep.store import Store
 from tests.sweeping import TINY, answered, command, image_folder, point
 

@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from fire import cost
 from fire.data.spec import DATA_SETS
 from fire.train.spec import TrainSpec
-from sweep.config import CONF
+from sweep.compose import CONF
 from tests.sweeping import composed, config, image_folder, point
 
 LARGE = ("data=cifar10", "data.stored_size=227", "data.image_size=227")  # images as large as ImageNet's

@@ -13,7 +13,7 @@ from analysis import export, tables
 from analysis.results import read
 from sweep import compress, evaluate
 from sweep.commands.command import compose as compose_command
-from sweep.config import load, presets
+from sweep.compose import load, presets
 from tests.pictures import two_classes
 
 ROOT = Path(__file__).parents[1]

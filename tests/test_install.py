@@ -79,7 +79,7 @@ def test_installed_packages_sweep_and_report_in_the_users_folder(python, install
     assert {path.name for path in tmp_path.iterdir()} == {"data", "results"}
     assert python("-m", "analysis", "results", "--out", "report")[::2] == (0, "")
     assert (tmp_path / "report/index.html").is_file()
-    _, out, _ = python("-c", "import fire, sweep.config, analysis; print(sweep.config.CONF, *fire.__path__)")
+    _, out, _ = python("-c", "import fire, sweep.compose, analysis; print(sweep.compose.CONF, *fire.__path__)")
     assert out.split() == [str(installed / "sweep/conf"), str(installed / "fire")]
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sweep.overrides import as_typed, canonical, with_values
+from sweep.compose import with_values
+from sweep.overrides import as_typed, canonical
 from tests.sweeping import TINY, command, point
 
 

@@ -16,7 +16,7 @@ from sweep.commands.display import Display, console
 from sweep.commands.exits import ELSEWHERE, RunsError, runs_begun
 from sweep.commands.hydra_errors import input_errors, one_line
 from sweep.commands.summary import print_summary
-from sweep.config import presets
+from sweep.compose import presets
 from sweep.overrides import as_typed
 from sweep.points import Point
 from sweep.preparation import check, make_ready, print_dry_run, unfinished

@@ -15,7 +15,8 @@ from fire.cost import MIB
 from fire.errors import InputError
 from fire.stats import Interval, mean_interval
 from sweep.commands.display import percent
-from sweep.config import CONF, RunConfig, load, of_record, presets
+from sweep.compose import CONF, load, presets
+from sweep.config import RunConfig, of_record
 from sweep.search.spec import AtMost
 from sweep.store import Record
 

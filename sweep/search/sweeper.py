@@ -11,7 +11,8 @@ from fire.errors import InputError, require
 from sweep.arithmetic import arithmetic_of, described, with_arithmetic
 from sweep.commands.display import Display, console, damage_lines, print_table
 from sweep.commands.exits import ELSEWHERE, RunsError, runs_begun
-from sweep.config import PARTS, RunConfig, refuse_unknown
+from sweep.compose import refuse_unknown
+from sweep.config import PARTS, RunConfig
 from sweep.grid import StoreSweeper, manifest
 from sweep.launcher import LocalLauncher
 from sweep.manifests import Sweep

@@ -1,0 +1,149 @@
+"""From Hydra's configurations to ours: schemas, presets, and nodes or plain values as a RunConfig. No torch."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf.errors import OmegaConfBaseException
+
+from fire.arch import FAMILIES
+from fire.compress.spec import CompressSpec
+from fire.data import contents, folders
+from fire.data.spec import DataSpec
+from fire.errors import InputError
+from fire.files import reading
+from fire.train.spec import TrainSpec
+from sweep.commands.hydra_errors import one_line, unknown_key
+from sweep.config import PARTS, RunConfig, RunOptions, in_home, in_part
+from sweep.search.spec import SearchSpec
+
+SCHEMAS = "schema"  # a group of its own: beside the presets they would be choices, and train=glob(*) find them
+# In sweep/ where the package is installed (pyproject.toml), beside it in a checkout.
+CONF = next(folder for parent in Path(__file__).parents[:2] if (folder := parent / "conf").is_dir())
+
+
+def presets() -> AbstractContextManager[None]:
+    """A context in which Hydra composes configurations from the presets of conf/."""
+    register_schema()
+    # Hydra 1.3 warns where the version of its defaults is missing, 1.4 where it is given.
+    version = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+    context: AbstractContextManager[None] = hydra.initialize_config_dir(str(CONF), job_name="sweep", **version)
+    return context
+
+
+@functools.cache
+def register_schema() -> None:
+    """Make the dataclasses known to Hydra, once, as the bases that the YAML files of conf/ fill in."""
+    store = ConfigStore.instance()
+    for name, family in FAMILIES.items():
+        store.store(group=SCHEMAS, name=name, node=schema_of(family))
+    for name, spec in (("data", DataSpec), ("train", TrainSpec), ("compress", CompressSpec)):
+        store.store(group=SCHEMAS, name=name, node=schema_of(spec))
+    options = {**dataclasses.asdict(RunOptions()), "search": schema_of(SearchSpec)}
+    store.store(group=SCHEMAS, name="options", node=options)
+
+
+def schema_of(cls: type[Any]) -> DictConfig:
+    """A node with the class's fields and defaults, which converts values to the fields' types."""
+    node: DictConfig = OmegaConf.structured(cls)
+    for each in (node, *(child for child in node.values() if isinstance(child, DictConfig))):
+        OmegaConf.set_readonly(each, None)  # frozen dataclasses come read-only, and YAML could not be merged over them
+    return node
+
+
+def describe_folder(root: str, data_dir: str) -> tuple[int, str]:
+    """How many classes an image folder has, and its fingerprint, which is kept in data_dir."""
+    listing = folders.scan(Path(root))
+    return len(listing.class_names), contents.fingerprint(listing, Path(data_dir))
+
+
+def describe_file(path: str) -> str:
+    """A fingerprint of what the file of weights holds. Raises InputError if it cannot be read."""
+    with reading("train.weights", Path(path), "a readable file"), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def load(cfg: DictConfig, describe: Callable[[str, str], tuple[int, str]] = describe_folder) -> RunConfig:
+    """The typed configuration of a composed one. Raises InputError where a value breaks its rule.
+
+    describe: what tells the classes and the fingerprint of an image folder, which have no place in YAML.
+    """
+    try:
+        cfg = cfg.copy()
+        with flag_override(cfg, ["readonly", "struct"], [False, False]):
+            cfg.pop("search", None)  # of the sweep, not of a run
+            if cfg.data.root is not None:
+                cfg.data.root = in_home(str(cfg.data.root))
+            if cfg.train.weights:
+                cfg.train.weights = in_home(str(cfg.train.weights))
+            if cfg.data.name == "image_folder" and cfg.data.root is not None:
+                cfg.data.classes, cfg.data.fingerprint = describe(str(cfg.data.root), in_home(str(cfg.data_dir)))
+            if cfg.train.weights:
+                cfg.train.weights_fingerprint = describe_file(str(cfg.train.weights))
+        refuse_unknown(cfg, "", RunConfig)
+        for name in PARTS:
+            refuse_unknown(cfg[name], f"{name}.", OmegaConf.get_type(cfg[name]))
+        with in_part("arch"):
+            arch: Any = OmegaConf.to_object(cfg.arch)
+        parts: dict[str, Any] = {"arch": arch} | {name: OmegaConf.to_object(cfg[name]) for name in PARTS[1:]}
+        return RunConfig(**parts, **dataclasses.asdict(run_options(cfg)))
+    except OmegaConfBaseException as error:
+        raise InputError(one_line(error)) from error
+
+
+def run_options(cfg: DictConfig) -> RunOptions:
+    """The options of a composed configuration. Raises InputError or OmegaConf's error where a value breaks its rule."""
+    given = {field.name: cfg[field.name] for field in dataclasses.fields(RunOptions)}
+    options: Any = OmegaConf.to_object(OmegaConf.merge(schema_of(RunOptions), given))
+    return cast(RunOptions, options)
+
+
+def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig | None:
+    """The configuration with some of its fields set, such as arch.sr or seed, each to a value of its type.
+
+    None if that takes a composed configuration: unknown keys, interpolations, values of another type, other data.
+    Raises InputError where a value breaks its rule.
+    """
+    changes: dict[str, dict[str, Any]] = {part: {} for part in (*PARTS, "")}
+    for key, value in values.items():
+        part, _, name = key.rpartition(".")
+        of: Any = getattr(config, part) if part in PARTS else RunOptions()
+        known = part in changes and name in {field.name for field in dataclasses.fields(of)}
+        if (
+            not known
+            or key in ("data.name", "data.root", "data.fingerprint", "train.weights", "train.weights_fingerprint")
+            or "${" in str(value)
+        ):
+            return None
+        try:
+            probe = _probe(type(of))  # type: ignore[arg-type] # of a type it cannot tell to be hashable
+            OmegaConf.update(probe, name, value)
+            changes[part][name] = probe[name]
+        except OmegaConfBaseException:
+            return None
+    with in_part("arch"):
+        arch = replace(config.arch, **changes["arch"])
+    parts = {part: replace(getattr(config, part), **changes[part]) for part in PARTS[1:] if changes[part]}
+    return replace(config, arch=arch, **parts, **changes[""])
+
+
+@functools.cache
+def _probe(cls: type[Any]) -> DictConfig:
+    """A node that converts values to the types of the class's fields."""
+    return schema_of(cls)
+
+
+def refuse_unknown(cfg: DictConfig, prefix: str, cls: Any) -> None:
+    """Raise InputError for a key that +key=value added: it would do nothing."""
+    known = [field.name for field in dataclasses.fields(cls)]
+    for name in map(str, cfg):
+        if name not in known:
+            raise InputError(unknown_key(f"{prefix}{name}", known))
