@@ -19,7 +19,7 @@ from fire.cost import count
 from fire.data.spec import DataSpec
 from fire.train import evaluation
 from fire.train.spec import TrainSpec
-from sweep.config import RunConfig
+from sweep.config import Options, RunConfig
 from sweep.run import run
 from sweep.store import Record, Store
 
@@ -77,20 +77,18 @@ def run_seconds(data_dir: str) -> float:
                 data=DataSpec(limit=1280),
                 train=TrainSpec(epochs=1, lr=0.1),
                 seed=seed,
-                threads=1,
-                data_dir=data_dir,
-                results_dir=folder,
             )
+            options = Options(threads=1, data_dir=data_dir, results_dir=folder)
             ours, theirs = context.Pipe()
             started = time.perf_counter()
-            process = context.Process(target=_timed_run, args=(config, theirs))
+            process = context.Process(target=_timed_run, args=(config, options, theirs))
             process.start()
             process.join()
             beside.append(time.perf_counter() - started - ours.recv())
     return statistics.median(beside[1:])  # the first one started the server
 
 
-def _timed_run(config: RunConfig, connection: Connection) -> None:
+def _timed_run(config: RunConfig, options: Options, connection: Connection) -> None:
     """Send how long its training steps and its evaluations took."""
     evaluating = 0.0
     evaluate = evaluation.evaluate
@@ -103,7 +101,7 @@ def _timed_run(config: RunConfig, connection: Connection) -> None:
         return scores
 
     evaluation.evaluate = timed
-    record = run(config)
+    record = run(config, options)
     assert record.train_seconds is not None, record.error
     connection.send(evaluating + record.train_seconds)
 

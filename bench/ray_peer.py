@@ -20,7 +20,7 @@ from bench.step import NETWORKS
 from fire.data import dataset
 from fire.data.spec import DataSpec
 from fire.train.spec import TrainSpec
-from sweep.config import RunConfig
+from sweep.config import Options, RunConfig
 from sweep.run import run
 
 BATCH, LR = 128, 0.2
@@ -55,10 +55,8 @@ def train_ours(config: dict[str, Any]) -> None:
             data=DataSpec(limit=config["images"]),
             train=TrainSpec(epochs=config["epochs"], batch_size=BATCH, lr=LR),
             seed=config["seed"],
-            threads=1,
-            data_dir=config["data_dir"],
-            results_dir=config["results_dir"],
-        )
+        ),
+        Options(threads=1, data_dir=config["data_dir"], results_dir=config["results_dir"]),
     )
     tune.report({"top1": record.top1})
 

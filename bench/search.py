@@ -17,8 +17,8 @@ from bench import kills, replay
 from bench.measure import markdown
 from fire.data import dataset
 from sweep import origin
-from sweep.commands.display import Display
 from sweep.compose import presets
+from sweep.config import Options
 from sweep.launcher import LocalLauncher
 from sweep.points import Planner
 from sweep.search import history
@@ -40,7 +40,6 @@ BASE = [
     "arch.incr_e=16",
     "train.precision=fp32",
     f"train.epochs={EPOCHS}",
-    "threads=1",
 ]
 DATA = {
     "digits": ["data=digits", "data.validation=500", "train.batch_size=64", "train.lr=0.1"],
@@ -54,12 +53,12 @@ DATA = {
 }
 
 
-def space_of(data: str, options: list[str]) -> Space:
+def space_of(data: str) -> Space:
     """The space of the table."""
     with presets():
         cfg = compose("config", return_hydra_config=True)
         planner = Planner(GlobalHydra.instance().config_loader(), cfg)
-        return Space(planner, [*BASE, *DATA[data], *options], AXES)
+        return Space(planner, [*BASE, *DATA[data]], AXES)
 
 
 def large_space(at_most: AtMost) -> Space:
@@ -71,18 +70,15 @@ def large_space(at_most: AtMost) -> Space:
         return Space(planner, ["experiment=search"], grid, at_most)
 
 
-def train_table(space: Space) -> None:
+def train_table(space: Space, options: Options) -> None:
     """Run all points of the space that have not been run, on all cores."""
-    config = space.example.config
-    store = Store(config.results_dir)
+    store = Store(options.results_dir)
     points = [point for index in range(space.size) if (point := space.point(index)) is not None]
     todo = [point for point in points if not store.is_done(point.key)]
     if todo:
         store.check_writable()
-        dataset.prepare(config.data, Path(config.data_dir))
-        waiting = iter([point.config for point in todo])
-        with Display(todo) as display:
-            LocalLauncher().run(config, len(todo), lambda under_way: next(waiting, None), display)
+        dataset.prepare(space.example.config.data, Path(options.data_dir))
+        LocalLauncher().run_all(todo, options)
 
 
 def main() -> None:
@@ -95,9 +91,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to write the rows (default: report/bench_search_DATA.md)")
     chosen = parser.parse_args()
     table = chosen.table or Path("bench_search") / chosen.data
-    space = space_of(chosen.data, [f"results_dir={table}", f"data_dir={chosen.data_dir}"])
+    space = space_of(chosen.data)
     if chosen.what == "table":
-        train_table(space)
+        train_table(space, Options(threads=1, results_dir=str(table), data_dir=chosen.data_dir))
         return
     store = Store(table)
     trials = history.trials(store, space, history.records(store, space))

@@ -18,7 +18,7 @@ from sweep.commands.arguments import Arguments
 from sweep.commands.command import in_our_words, run_one
 from sweep.commands.exits import RunsError
 from sweep.commands.hydra_errors import input_errors
-from sweep.compose import CONF, load, presets
+from sweep.compose import CONF, load, options_of, presets
 from sweep.points import BY_GROUP, IN_A_SEARCH, IN_A_SWEEP, OF_SWEEPS, Point, refuse, refuse_unread
 
 ROOT_CONFIG = "config"
@@ -121,12 +121,11 @@ def _run(cfg: DictConfig) -> None:
         refuse(overrides, ["search"], IN_A_SEARCH)
         refuse(overrides, OF_SWEEPS, IN_A_SWEEP)
         refuse(overrides, ["compress.method"], BY_GROUP)
-    config = load(cfg)
+    point = Point(overrides=tuple(overrides), config=load(cfg))
     if alone:
-        refuse_unread(overrides, [config])
-    point = Point(overrides=tuple(overrides), config=config, key=config.key, cost=config.cost)
+        refuse_unread(overrides, [point.config])
     try:
-        run_one(point)
+        run_one(point, options_of(cfg))
     except RunsError:
         if alone:
             raise  # in a sweep, the store tells the sweeper

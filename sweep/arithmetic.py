@@ -4,18 +4,18 @@ from dataclasses import replace
 
 from fire.errors import InputError
 from fire.machine import hardware, native
-from sweep.config import RunConfig
+from sweep.config import Options
 from sweep.launcher import slots
 from sweep.manifests import Arithmetic, Sweep
 
 
-def arithmetic_of(config: RunConfig, former: Sweep | None) -> Arithmetic:
+def arithmetic_of(options: Options, former: Sweep | None) -> Arithmetic:
     """What `auto` means for the runs of a launch, and how many threads each has.
 
     What the user set comes first, then what the sweep began with (former: its manifest), then what this machine has.
     Raises InputError if the sweep began with compiled kernels and there is no compiler here.
     """
-    device = "cpu" if slots(config, runs=1) == [None] else "cuda"
+    device = "cpu" if slots(options, runs=1) == [None] else "cuda"
     began = None if former is None else former.arithmetic
     chosen = Arithmetic(
         precision=hardware.fastest_precision(device),
@@ -24,9 +24,9 @@ def arithmetic_of(config: RunConfig, former: Sweep | None) -> Arithmetic:
     )
     chosen = began or chosen
     chosen = Arithmetic(
-        precision=config.auto_precision or chosen.precision,
-        kernels=config.auto_kernels or chosen.kernels,
-        threads=config.threads or chosen.threads,
+        precision=options.auto_precision or chosen.precision,
+        kernels=options.auto_kernels or chosen.kernels,
+        threads=options.threads or chosen.threads,
     )
     if chosen.kernels == "compiled" and device == "cpu" and not native.available():
         raise InputError(
@@ -35,33 +35,22 @@ def arithmetic_of(config: RunConfig, former: Sweep | None) -> Arithmetic:
     return chosen
 
 
-def with_arithmetic(config: RunConfig, arithmetic: Arithmetic | None) -> RunConfig:
-    """The same run, computed so; None: as its own options have it."""
-    if arithmetic is None:
-        return config
+def with_arithmetic(options: Options, arithmetic: Arithmetic) -> Options:
+    """The options of runs that are computed so."""
     return replace(
-        config,
+        options,
         auto_precision=arithmetic.precision,
         auto_kernels=arithmetic.kernels,
         threads=arithmetic.threads,
     )
 
 
-def overrides_of(arithmetic: Arithmetic) -> list[str]:
-    """The overrides that have a launcher compute so."""
-    return [
-        f"auto_precision={arithmetic.precision}",
-        f"auto_kernels={arithmetic.kernels}",
-        f"threads={arithmetic.threads}",
-    ]
-
-
-def described(arithmetic: Arithmetic, config: RunConfig) -> str:
+def described(arithmetic: Arithmetic, options: Options) -> str:
     """The arithmetic in a few words, and what of it does not suit this machine."""
     text = f"{arithmetic.precision}, kernels={arithmetic.kernels}, {_threads(arithmetic.threads)} a run"
     if arithmetic.threads > hardware.cores():
         text += f" (this machine has {hardware.cores()} cores, which are used)"
-    if arithmetic.precision == "bf16" and slots(config, runs=1) == [None] and not hardware.has_bf16("cpu"):
+    if arithmetic.precision == "bf16" and slots(options, runs=1) == [None] and not hardware.has_bf16("cpu"):
         text += " (this processor emulates bf16, which is slow)"
     return text
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf import DictConfig, IntegerNode, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from fire.arch import FAMILIES
@@ -22,9 +22,10 @@ from fire.errors import InputError
 from fire.files import reading
 from fire.train.spec import TrainSpec
 from sweep.commands.hydra_errors import one_line, unknown_key
-from sweep.config import PARTS, RunConfig, RunOptions, in_home, in_part
+from sweep.config import PARTS, Options, RunConfig, in_home, in_part
 from sweep.search.spec import SearchSpec
 
+OPTIONS = tuple(field.name for field in dataclasses.fields(Options))
 SCHEMAS = "schema"  # a group of its own: beside the presets they would be choices, and train=glob(*) find them
 # In sweep/ where the package is installed (pyproject.toml), beside it in a checkout.
 CONF = next(folder for parent in Path(__file__).parents[:2] if (folder := parent / "conf").is_dir())
@@ -47,8 +48,12 @@ def register_schema() -> None:
         store.store(group=SCHEMAS, name=name, node=schema_of(family))
     for name, spec in (("data", DataSpec), ("train", TrainSpec), ("compress", CompressSpec)):
         store.store(group=SCHEMAS, name=name, node=schema_of(spec))
-    options = {**dataclasses.asdict(RunOptions()), "search": schema_of(SearchSpec)}
+    options = {"seed": _seed(), **dataclasses.asdict(Options()), "search": schema_of(SearchSpec)}
     store.store(group=SCHEMAS, name="options", node=options)
+
+
+def _seed() -> IntegerNode:
+    return IntegerNode(0, is_optional=False)
 
 
 def schema_of(cls: type[Any]) -> DictConfig:
@@ -72,9 +77,9 @@ def describe_file(path: str) -> str:
 
 
 def load(cfg: DictConfig, describe: Callable[[str, str], tuple[int, str]] = describe_folder) -> RunConfig:
-    """The typed configuration of a composed one. Raises InputError where a value breaks its rule.
+    """The run of a composed configuration. Raises InputError where a value breaks its rule.
 
-    describe: what tells the classes and the fingerprint of an image folder, which have no place in YAML.
+    describe: what gives the classes and the fingerprint of an image folder, which have no place in YAML.
     """
     try:
         cfg = cfg.copy()
@@ -88,35 +93,40 @@ def load(cfg: DictConfig, describe: Callable[[str, str], tuple[int, str]] = desc
                 cfg.data.classes, cfg.data.fingerprint = describe(str(cfg.data.root), in_home(str(cfg.data_dir)))
             if cfg.train.weights:
                 cfg.train.weights_fingerprint = describe_file(str(cfg.train.weights))
-        refuse_unknown(cfg, "", RunConfig)
+        refuse_unknown(cfg, "", ["seed", *OPTIONS, *PARTS])
         for name in PARTS:
-            refuse_unknown(cfg[name], f"{name}.", OmegaConf.get_type(cfg[name]))
+            refuse_unknown(cfg[name], f"{name}.", names_of(OmegaConf.get_type(cfg[name])))
         with in_part("arch"):
             arch: Any = OmegaConf.to_object(cfg.arch)
         parts: dict[str, Any] = {"arch": arch} | {name: OmegaConf.to_object(cfg[name]) for name in PARTS[1:]}
-        return RunConfig(**parts, **dataclasses.asdict(run_options(cfg)))
+        return RunConfig(**parts, seed=cfg.seed)
     except OmegaConfBaseException as error:
         raise InputError(one_line(error)) from error
 
 
-def run_options(cfg: DictConfig) -> RunOptions:
-    """The options of a composed configuration. Raises InputError or OmegaConf's error where a value breaks its rule."""
-    given = {field.name: cfg[field.name] for field in dataclasses.fields(RunOptions)}
-    options: Any = OmegaConf.to_object(OmegaConf.merge(schema_of(RunOptions), given))
-    return cast(RunOptions, options)
+def options_of(cfg: DictConfig) -> Options:
+    """The options of a composed configuration. Raises InputError where a value breaks its rule."""
+    try:
+        given = {name: cfg[name] for name in OPTIONS}
+        options: Any = OmegaConf.to_object(OmegaConf.merge(schema_of(Options), given))
+        return cast(Options, options)
+    except OmegaConfBaseException as error:
+        raise InputError(one_line(error)) from error
 
 
 def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig | None:
     """The configuration with some of its fields set, such as arch.sr or seed, each to a value of its type.
 
-    None if that takes a composed configuration: unknown keys, interpolations, values of another type, other data.
-    Raises InputError where a value breaks its rule.
+    Options change nothing. None if that takes a composed configuration: unknown keys, interpolations, values of another
+    type, other data. Raises InputError where a value breaks its rule.
     """
     changes: dict[str, dict[str, Any]] = {part: {} for part in (*PARTS, "")}
     for key, value in values.items():
+        if key in OPTIONS:
+            continue
         part, _, name = key.rpartition(".")
-        of: Any = getattr(config, part) if part in PARTS else RunOptions()
-        known = part in changes and name in {field.name for field in dataclasses.fields(of)}
+        of: Any = getattr(config, part) if part in PARTS else config
+        known = key == "seed" or (part in PARTS and name in names_of(of))
         if (
             not known
             or key in ("data.name", "data.root", "data.fingerprint", "train.weights", "train.weights_fingerprint")
@@ -138,12 +148,16 @@ def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig | Non
 @functools.cache
 def _probe(cls: type[Any]) -> DictConfig:
     """A node that converts values to the types of the class's fields."""
-    return schema_of(cls)
+    return OmegaConf.create({"seed": _seed()}) if cls is RunConfig else schema_of(cls)
 
 
-def refuse_unknown(cfg: DictConfig, prefix: str, cls: Any) -> None:
+def names_of(cls: Any) -> list[str]:
+    """The names of a dataclass's fields."""
+    return [field.name for field in dataclasses.fields(cls)]
+
+
+def refuse_unknown(cfg: DictConfig, prefix: str, known: Sequence[str]) -> None:
     """Raise InputError for a key that +key=value added: it would do nothing."""
-    known = [field.name for field in dataclasses.fields(cls)]
     for name in map(str, cfg):
         if name not in known:
             raise InputError(unknown_key(f"{prefix}{name}", known))

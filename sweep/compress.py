@@ -5,15 +5,15 @@ of its own beside it: RUN's configuration with compress=METHOD, which `python -m
 data_dir, device, dry_run and threads.
 """
 
-import dataclasses
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from fire.errors import InputError
 from sweep.commands import command
-from sweep.compose import load
-from sweep.config import RunConfig, of_record
+from sweep.compose import load, options_of
+from sweep.config import Options, RunConfig, of_record
 from sweep.points import BY_GROUP, Point, refuse, refuse_unread
 from sweep.store import WEIGHTS, Damage, Store
 
@@ -30,13 +30,12 @@ def _main(arguments: list[str]) -> None:
         print(__doc__)
         return
     folder, overrides = command.first(arguments, "the folder of a run")
-    config = compressed_config(folder, overrides)
-    point = Point(overrides=tuple(overrides), config=config, key=config.key, cost=config.cost)
-    command.run_one(point)
+    config, options = compressed_config(folder, overrides)
+    command.run_one(Point(overrides=tuple(overrides), config=config), options)
 
 
-def compressed_config(folder: Path, overrides: list[str]) -> RunConfig:
-    """The configuration of the run in the folder, with what the overrides say of its compression.
+def compressed_config(folder: Path, overrides: list[str]) -> tuple[RunConfig, Options]:
+    """The configuration of the run in the folder, with what the overrides say of its compression, and the options.
 
     Raises InputError if there is no finished run, or an override is of something else.
     """
@@ -45,18 +44,12 @@ def compressed_config(folder: Path, overrides: list[str]) -> RunConfig:
     refuse(overrides, ["compress.method"], BY_GROUP)
     if not any(override.startswith("compress=") for override in overrides):
         overrides = ["compress=deep_compression", *overrides]
-    config = load(command.compose(overrides, ["compress"], OPTIONS))
+    cfg = command.compose(overrides, ["compress"], OPTIONS)
+    config = load(cfg)
     if not config.is_compressed:
         raise InputError("compress must be deep_compression or entropy, got none")
     refuse_unread(overrides, [config])
-    return dataclasses.replace(
-        config,
-        arch=trained.arch,
-        data=trained.data,
-        train=trained.train,
-        seed=trained.seed,
-        results_dir=str(folder.parent),
-    )
+    return replace(trained, compress=config.compress), replace(options_of(cfg), results_dir=str(folder.parent))
 
 
 def _trained(folder: Path) -> RunConfig:

@@ -1,6 +1,7 @@
 """RunConfig: all that a run depends on, and its identity. Standard library only; sweep/compose.py has Hydra's side."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -24,15 +25,14 @@ PARTS = ("arch", "data", "train", "compress")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """The seed, and where and how fast to run."""
+class Options:
+    """Where and how fast a launch runs: nothing that a run's result depends on. Raises SpecError on bad values."""
 
-    seed: int = 0
     device: str = "auto"  # auto | cpu | cuda | cuda:0 ...
     threads: int = 0  # of a run; 0: one, so that a run by itself gives the bits of the same run in a sweep
     workers: int = 0  # runs at a time in a sweep; 0: as many as the cores suffice for, or runs_per_gpu on each GPU
     runs_per_gpu: int = 1
-    stop_epoch: int = 0  # leave a run off after so many epochs; a later launch goes on; 0: train to the end
+    stop_epoch: int = 0  # stop each run after this epoch; a later launch continues it; 0: train to the end
     timeout: float = 0.0  # seconds after which a run of a sweep is stopped, until the next launch; 0: never
     results_dir: str = "results"
     data_dir: str = "data"  # downloads and decoded images
@@ -43,7 +43,6 @@ class RunOptions:
     def __post_init__(self) -> None:
         for name in ("results_dir", "data_dir"):
             object.__setattr__(self, name, in_home(getattr(self, name)))
-        require(0 <= self.seed < 2**64, "seed", "at least 0 and below 2^64", self.seed)  # as torch's generators take it
         known = re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device) is not None
         require(known, "device", "one of auto, cpu, cuda, cuda:N", self.device)
         require(self.threads >= 0, "threads", "at least 0", self.threads)
@@ -58,30 +57,29 @@ class RunOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig(RunOptions):
-    """All that a run depends on: the network, the data, the recipe, the compression, and the options."""
+class RunConfig:
+    """All that a run's result depends on: the network, the data, the recipe, the compression and the seed."""
 
     arch: ArchSpec
     data: DataSpec
     train: TrainSpec
     compress: CompressSpec = field(default_factory=CompressSpec)
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        require(0 <= self.seed < 2**64, "seed", "at least 0 and below 2^64", self.seed)  # as torch's generators take it
         for part in PARTS:
             _require_moderate(part, getattr(self, part))
             object.__setattr__(self, part, _canonical(getattr(self, part)))
         agrees = self.arch.classes == self.data.classes
         require(agrees, "arch.classes", f"data.classes, {self.data.classes}", self.arch.classes)
-        whole = self.stop_epoch == 0 or not self.is_compressed
-        require(whole, "stop_epoch", "0 where a network is compressed, which is trained to the end", self.stop_epoch)
 
     @property
     def family(self) -> str:
         """squeezenet or alexnet."""
         return next(name for name, cls in FAMILIES.items() if isinstance(self.arch, cls))
 
-    @property
+    @functools.cached_property
     def cost(self) -> Cost:
         """Cost of the network on this data; raises SpecError if the images are too small for it, or it is too large."""
         with in_part("data"):
@@ -101,7 +99,7 @@ class RunConfig(RunOptions):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Family, metaparameters, data, recipe, compression, seed; not where the data lies, nor how and where to run.
+        """Family, metaparameters, data, recipe, compression, seed; not where files lie.
 
         Values equal to their defaults are left out, so that a field that is added later, with what was done before
         as its default, leaves the keys of finished runs as they are.
@@ -119,7 +117,7 @@ class RunConfig(RunOptions):
     def _compression(self) -> dict[str, Any]:
         return {name: value for name, value in _differing(self.compress).items() if name in self.compress.used}
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """The name of the run: 16 hexadecimal digits, a hash of its identity."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]

@@ -41,7 +41,7 @@ from fire.weights.formats import WeightsFile
 from fire.weights.header import Preprocessing
 from sweep.commands import command
 from sweep.commands.command import compose, first
-from sweep.compose import run_options
+from sweep.compose import options_of
 
 PARTS = ("data", "arch")
 OPTIONS = ("data_dir", "device", "threads")
@@ -69,7 +69,7 @@ def evaluate(path: Path, overrides: Sequence[str]) -> list[str]:
     typed = {override.partition("=")[0] for override in overrides}
     for key in OF_TRAINING:
         require(key not in typed, key, "left out, as only training reads it", cfg.data[key.partition(".")[2]])
-    options = run_options(cfg)
+    options = options_of(cfg)
     device = prepare_process(options.device, options.threads or hardware.cores())
     trained = pretrained.load(path)
     about = trained.file

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fire.errors import InputError, require
 from sweep import origin
-from sweep.arithmetic import arithmetic_of, described, overrides_of
+from sweep.arithmetic import arithmetic_of, described, with_arithmetic
 from sweep.commands.display import console, damage_lines
 from sweep.commands.exits import runs_begun
 from sweep.commands.hydra_errors import input_errors, shortened
@@ -75,33 +75,35 @@ class StoreSweeper(Sweeper):
         grid = [[canonical(text) for text in combination] for combination in _grid(overrides)]
         points = _distinct(self.planner.grid(grid))
         refuse_unread([override.input_line or "" for override in overrides], [point.config for point in points])
-        todo = unfinished(points)
+        options = self.planner.options(grid[0])
+        store = Store(options.results_dir)
+        todo = unfinished(points, options)
         here = isinstance(self.launcher, LocalLauncher)  # else the runs may go to other machines
         if todo:
-            check(todo, here)
-        if points[0].config.dry_run:
-            print_dry_run(points, todo)
+            check(todo, options, here)
+        if options.dry_run:
+            print_dry_run(points, todo, store)
             return
-        make_ready(points, todo)
-        store = Store(points[0].config.results_dir)
+        make_ready(points, todo, options)
         sweep = _manifest(self.config, overrides, points)
-        computed: list[str] = []
         if here:
             damaged: list[Damage] = []
-            arithmetic = arithmetic_of(points[0].config, store.read_sweep(sweep.name, damaged.append))
+            arithmetic = arithmetic_of(options, store.read_sweep(sweep.name, damaged.append))
             for line in damage_lines(damaged):
                 console().print(line)
             sweep = replace(sweep, arithmetic=arithmetic)
-            computed = overrides_of(arithmetic)
-            console().print(f"computed in {described(arithmetic, points[0].config)}")
+            options = with_arithmetic(options, arithmetic)
+            console().print(f"computed in {described(arithmetic, options)}")
         path = store.write_sweep(sweep)
         console().print(f"{len(points)} runs, {len(points) - len(todo)} finished before; {path}")
         reasons: dict[str, str] = {}
         with runs_begun():
             for batch in _batches(todo, store):
-                self.launcher.launch([[*point.overrides, *computed] for point in batch], initial_job_idx=0)
-                reasons |= self.launcher.reasons if isinstance(self.launcher, LocalLauncher) else {}
-            print_summary(store, points, reasons)
+                if isinstance(self.launcher, LocalLauncher):
+                    reasons |= self.launcher.run_all(batch, options)
+                else:  # one of Hydra's composes each run again, perhaps on another machine
+                    self.launcher.launch([list(point.overrides) for point in batch], initial_job_idx=0)
+            print_summary(points, options, reasons)
 
     def overrides(self, arguments: list[str]) -> list[Override]:
         """The experiment's parameters, and the arguments of the command line."""
@@ -140,7 +142,7 @@ def _choices(override: Override) -> list[str]:
 def _batches(todo: list[Point], store: Store) -> Iterator[list[Point]]:
     """First what others start from, then the networks to compress, of those that have been trained."""
     compressed = [point for point in todo if point.config.is_compressed]
-    first = [point for point in todo if not point.config.is_compressed] + starts(todo)
+    first = [point for point in todo if not point.config.is_compressed] + starts(todo, store)
     if first:
         yield first
     ready = [point for point in compressed if store.is_done(point.uncompressed.key)]

@@ -19,7 +19,7 @@ from fire.machine import hardware
 from sweep import forkserver
 from sweep.commands.display import Display
 from sweep.commands.exits import described
-from sweep.config import RunConfig
+from sweep.config import Options, RunConfig
 from sweep.points import Planner, Point
 from sweep.store import Record, Store
 
@@ -29,8 +29,8 @@ BUSY = os.EX_TEMPFAIL  # exit code of a worker whose run another process is at
 OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError", "out of memory", "can't allocate memory")  # Python, CUDA, torch
 
 
-# Asked whenever a place is free and told the keys of the runs under way; None: nothing to run until one of them ends.
-Source = Callable[[Collection[str]], RunConfig | None]
+# Called with the keys of the runs under way whenever a place is free; None: nothing to run until one of them ends.
+Source = Callable[[Collection[str]], tuple[RunConfig, Options] | None]
 
 
 class LocalLauncher(Launcher):
@@ -43,46 +43,47 @@ class LocalLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what it takes to compose the runs; the task is always sweep.run.run."""
-        self.reasons: dict[str, str] = {}  # why runs of the last launch left no record, by their keys
         self._planner = Planner(hydra_context.config_loader, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the points of these overrides, the longest first; results are in the store, not in what is returned."""
-        points = sorted(
-            (self._planner.point(list(overrides)) for overrides in job_overrides),
-            key=lambda point: point.work,
-            reverse=True,
-        )
-        waiting = iter(points)
-        with Display(points) as display:
-            self.run(points[0].config, len(points), lambda under_way: _config_of(next(waiting, None)), display)
-        self.reasons = display.reasons
+        """Run the points of another sweeper's overrides; results are in the store, not in what is returned."""
+        jobs = [list(overrides) for overrides in job_overrides]
+        self.run_all([self._planner.point(overrides) for overrides in jobs], self._planner.options(jobs[0]))
         returned = JobReturn()
         returned.status = JobStatus.COMPLETED
-        return [returned] * len(points)
+        return [returned] * len(jobs)
 
-    def run(self, config: RunConfig, runs: int, source: Source, display: Display) -> None:
+    def run_all(self, points: Sequence[Point], options: Options) -> dict[str, str]:
+        """Run the points, the longest first. Returns why runs left no record, by their keys."""
+        waiting = iter(sorted(points, key=lambda point: point.work, reverse=True))
+
+        def following(under_way: Collection[str]) -> tuple[RunConfig, Options] | None:
+            point = next(waiting, None)
+            return None if point is None else (point.config, options)
+
+        with Display(points, options) as display:
+            self.run(options, len(points), following, display)
+        return display.reasons
+
+    def run(self, options: Options, runs: int, source: Source, display: Display) -> None:
         """Run what the source gives, at most `runs` at a time, in the places of the options."""
-        _Pool(source, slots(config, runs), display).run()
+        _Pool(source, slots(options, runs), display).run()
 
 
-def _config_of(point: Point | None) -> RunConfig | None:
-    return None if point is None else point.config
-
-
-def slots(config: RunConfig, runs: int) -> list[str | None]:
-    """Where runs go at a time, each the name of a GPU, or None for the processor; at most config.workers of them."""
+def slots(options: Options, runs: int) -> list[str | None]:
+    """Where runs go at a time, each the name of a GPU, or None for the processor; at most options.workers of them."""
     # cuda:1 is the second of the GPUs that this process may use, whatever its name.
-    gpus = [name for i, name in enumerate(hardware.gpus()) if config.device in ("auto", "cuda", f"cuda:{i}")]
-    on_cores = config.workers or max(1, hardware.cores() // (config.threads or 1))
-    places: list[str | None] = [*gpus] * min(config.runs_per_gpu, runs) or [None] * min(on_cores, runs)
-    return places[: min(config.workers or len(places), runs)]
+    gpus = [name for i, name in enumerate(hardware.gpus()) if options.device in ("auto", "cuda", f"cuda:{i}")]
+    on_cores = options.workers or max(1, hardware.cores() // (options.threads or 1))
+    places: list[str | None] = [*gpus] * min(options.runs_per_gpu, runs) or [None] * min(on_cores, runs)
+    return places[: min(options.workers or len(places), runs)]
 
 
 @dataclass
 class _Running:
     process: ForkServerProcess
     config: RunConfig
+    options: Options
     slot: str | None
     deadline: float  # on the monotonic clock
     message: str = ""
@@ -96,7 +97,7 @@ class _Pool:
         self._context = forkserver.context()
         self._source = source
         self._has_more = True  # as far as is known: asked again when a run has ended
-        self._again: list[RunConfig] = []  # killed once
+        self._again: list[tuple[RunConfig, Options]] = []  # killed once
         self._free = places
         self._running: dict[Connection, _Running] = {}
         self._attempts: dict[str, int] = {}
@@ -106,8 +107,8 @@ class _Pool:
         """Run all; however this ends, no process is left behind."""
         try:
             while True:
-                while self._free and (config := self._next()) is not None:
-                    self._start(config, self._free.pop(0))
+                while self._free and (job := self._next()) is not None:
+                    self._start(*job, self._free.pop(0))
                 if not self._running:
                     return
                 seconds = min(running.deadline for running in self._running.values()) - time.monotonic()
@@ -122,24 +123,24 @@ class _Pool:
         finally:
             _stop([running.process for running in self._running.values()])
 
-    def _next(self) -> RunConfig | None:
+    def _next(self) -> tuple[RunConfig, Options] | None:
         """What to run now; those that were killed come last: what took the memory may be over by then."""
-        config = None
+        job = None
         if self._has_more:
             under_way = {running.config.key for running in self._running.values()}
-            config = self._source(under_way | {config.key for config in self._again})
-            self._has_more = config is not None
-        return self._again.pop(0) if config is None and self._again else config
+            job = self._source(under_way | {config.key for config, _ in self._again})
+            self._has_more = job is not None
+        return self._again.pop(0) if job is None and self._again else job
 
-    def _start(self, config: RunConfig, slot: str | None) -> None:
+    def _start(self, config: RunConfig, options: Options, slot: str | None) -> None:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(config, slot, theirs), name=config.key)
+        process = self._context.Process(target=_work, args=(config, options, slot, theirs), name=config.key)
         forkserver.start(process)
         theirs.close()
-        deadline = time.monotonic() + config.timeout if config.timeout else float("inf")
-        self._running[ours] = _Running(process, config, slot, deadline)
+        deadline = time.monotonic() + options.timeout if options.timeout else float("inf")
+        self._running[ours] = _Running(process, config, options, slot, deadline)
         self._attempts[config.key] = self._attempts.get(config.key, 0) + 1
-        self._display.started(config.key)
+        self._display.started(config.key, options.stop_epoch)
 
     def _hear(self, connection: Connection) -> None:
         """Take a worker's message, or note that it has ended, one way or another."""
@@ -159,18 +160,18 @@ class _Pool:
                 self._display.progress(running.config.key, message)
 
     def _ended(self, running: _Running) -> None:
-        config, code = running.config, running.process.exitcode or 0
-        record = Store(config.results_dir).read(config.key) if code == 0 else None
+        config, options, code = running.config, running.options, running.process.exitcode or 0
+        record = Store(options.results_dir).read(config.key) if code == 0 else None
         reason = running.message
         if record is None and not reason:
             how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             if running.late:
-                how = f"timeout={config.timeout:g} seconds are over"
+                how = f"timeout={options.timeout:g} seconds are over"
             reason = f"its process ended early ({how}); the next launch goes on from its last epoch"
         killed = record is None and not running.message and not running.late
         if (killed or _out_of_memory(record)) and self._attempts[config.key] < ATTEMPTS:
             self._display.retried(config.key, reason or str(record and record.error))
-            self._again.append(config)
+            self._again.append((config, options))
         else:
             del self._attempts[config.key]
             self._has_more = True
@@ -195,18 +196,18 @@ def _stop(processes: list[ForkServerProcess]) -> None:
             process.join()
 
 
-def _work(config: RunConfig, slot: str | None, connection: Connection) -> None:
+def _work(config: RunConfig, options: Options, slot: str | None, connection: Connection) -> None:
     """The body of a worker process."""
     if slot is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot  # torch has not looked at the GPUs yet
-        if config.device.startswith("cuda"):
-            config = replace(config, device="cuda")
+        if options.device.startswith("cuda"):
+            options = replace(options, device="cuda")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the launcher ends its workers
     from sweep.run import BusyError, run
 
     threading.Thread(target=_follow_launcher, args=(connection,), daemon=True).start()
     try:
-        run(config, connection.send)
+        run(config, options, connection.send)
     except Exception as error:  # the launcher shows why there is no record
         with contextlib.suppress(OSError):
             connection.send(described(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -10,10 +11,10 @@ from fire.arch import FAMILIES
 from fire.compress.spec import CompressSpec
 from fire.data.spec import DataSpec
 from fire.train.spec import TrainSpec
-from sweep.config import DIGITS, RunOptions, in_home
+from sweep.config import DIGITS, Options, in_home
 
 PATHS = ("results_dir", "data_dir", "data.root", "train.weights")
-SPECS = [("", RunOptions), ("data.", DataSpec), ("train.", TrainSpec), ("compress.", CompressSpec)]
+SPECS: list[tuple[str, Any]] = [("", Options), ("data.", DataSpec), ("train.", TrainSpec), ("compress.", CompressSpec)]
 SPECS += [("arch.", family) for family in FAMILIES.values()]
 TEXTS = {part + field.name for part, spec in SPECS for field in dataclasses.fields(spec) if "str" in str(field.type)}
 UNQUOTED = re.compile(r"[^\s'\"\\\[\]{}(),$]+")

@@ -1,17 +1,15 @@
 """From override strings to points: configurations with their keys and costs, before anything trains. No torch."""
 
-import dataclasses
 import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from rich.table import Table
@@ -21,12 +19,12 @@ from fire.errors import InputError, require
 from fire.weights import formats
 from fire.weights.formats import WeightsFile
 from sweep.commands.hydra_errors import input_errors, one_line
-from sweep.compose import describe_folder, load, with_values
-from sweep.config import RunConfig, RunOptions
+from sweep.compose import OPTIONS, describe_folder, load, options_of, with_values
+from sweep.config import Options, RunConfig
 from sweep.labels import short_names
 
 # What says only where and how fast to run, and so does not tell sweeps apart.
-EXECUTION = {"data.root", *(field.name for field in dataclasses.fields(RunOptions))} - {"seed"}
+EXECUTION = {"data.root", *OPTIONS}
 OF_SWEEPS = ("workers", "runs_per_gpu", "timeout")  # options that a run by itself does not read
 # What overrides must be that refuse() refuses.
 IN_A_SEARCH = "set in a search (experiment=search, or -m with hydra/sweeper=search)"
@@ -36,19 +34,26 @@ BY_GROUP = "chosen with compress=METHOD, which has its settings"
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One run to be: the overrides that lead to it from the sweep's configuration, and what is known beforehand."""
+    """One run to be, and the overrides that lead to it from the sweep's configuration."""
 
     overrides: tuple[str, ...]
     config: RunConfig
-    key: str
-    cost: Cost
+
+    @property
+    def key(self) -> str:
+        """The run's key."""
+        return self.config.key
+
+    @property
+    def cost(self) -> Cost:
+        """The cost of its network."""
+        return self.config.cost
 
     @property
     def uncompressed(self) -> "Point":
         """The run whose network this one compresses."""
-        config = self.config.uncompressed
         others = [text for text in self.overrides if re.split(r"[.=]", text)[0] != "compress"]
-        return replace(self, overrides=(*others, "compress.method=none"), config=config, key=config.key)
+        return Point(overrides=(*others, "compress.method=none"), config=self.config.uncompressed)
 
     @property
     def work(self) -> int:
@@ -133,13 +138,17 @@ class Planner:
 
     def point(self, overrides: list[str]) -> Point:
         """The point of these overrides. Raises InputError if it is not valid."""
+        base, values = self._parsed(overrides)
         try:
-            with input_errors():
-                parsed = [self._parse(override) for override in overrides]
-            config = self._config(parsed)
-            return Point(overrides=tuple(overrides), config=config, key=config.key, cost=config.cost)
-        except (HydraException, OmegaConfBaseException) as error:
+            point = Point(overrides=tuple(overrides), config=self._config(base, values))
+            _ = point.cost  # for which the images may be too small
+            return point
+        except OmegaConfBaseException as error:
             raise InputError(one_line(error)) from error
+
+    def options(self, overrides: list[str]) -> Options:
+        """Where and how fast to run, as these overrides have it. Raises InputError where they are not valid."""
+        return options_of(_changed(*self._parsed(overrides)))
 
     def grid(self, combinations: Sequence[list[str]]) -> list[Point]:
         """The points of a sweep. Raises InputError for one that is not valid, behind what varies if that matters."""
@@ -168,17 +177,20 @@ class Planner:
         with input_errors():
             return self._loader.load_sweep_config(self._sweep, overrides)
 
-    def _config(self, overrides: list[Override]) -> RunConfig:
-        values = {o.key_or_group: _plain(o.value()) for o in overrides if self._is_value(o)}
-        base = self._base(tuple(o.input_line or "" for o in overrides if not self._is_value(o)))
+    def _parsed(self, overrides: list[str]) -> tuple[_Base, dict[str, Any]]:
+        """The choice of groups, and the values that are set on top of it."""
+        with input_errors():
+            parsed = [self._parse(override) for override in overrides]
+            values = {o.key_or_group: _plain(o.value()) for o in parsed if self._is_value(o)}
+            others = tuple(o.input_line or "" for o in parsed if not self._is_value(o))
+        return self._base(others), values
+
+    def _config(self, base: _Base, values: dict[str, Any]) -> RunConfig:
         if base.config is not None and not base.referred & values.keys():
             changed = with_values(base.config, values)
             if changed is not None:
                 return changed
-        cfg = base.cfg.copy()
-        for key, value in values.items():
-            OmegaConf.update(cfg, key, value, merge=True)
-        return load(cfg, self._describe)
+        return load(_changed(base, values), self._describe)
 
     def _base(self, others: tuple[str, ...]) -> _Base:
         if others not in self._bases:
@@ -200,6 +212,13 @@ class Planner:
         if key not in self._groups:
             self._groups[key] = bool(self._loader.get_group_options(key))
         return plain and not self._groups[key]
+
+
+def _changed(base: _Base, values: Mapping[str, Any]) -> DictConfig:
+    cfg = base.cfg.copy()
+    for key, value in values.items():
+        OmegaConf.update(cfg, key, value, merge=True)
+    return cfg
 
 
 def _plain(value: Any) -> Any:

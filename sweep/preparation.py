@@ -12,15 +12,20 @@ from fire.errors import InputError, require
 from fire.machine import hardware, native
 from fire.weights import formats
 from sweep.commands.display import console, damage_lines, print_table
-from sweep.config import RunConfig
+from sweep.config import Options, RunConfig
 from sweep.launcher import slots
 from sweep.points import Point, check_weights, dry_run_table, labels
 from sweep.store import Damage, Store
 
 
-def unfinished(points: Sequence[Point]) -> list[Point]:
-    """The points whose runs have not finished. Names records that cannot be read: their runs count as not done."""
-    store = Store(points[0].config.results_dir)
+def unfinished(points: Sequence[Point], options: Options) -> list[Point]:
+    """The points whose runs have not finished. Names records that cannot be read: their runs count as not done.
+
+    Raises SpecError if compressed networks are to be left off at an epoch.
+    """
+    whole = options.stop_epoch == 0 or not any(point.config.is_compressed for point in points)
+    require(whole, "stop_epoch", "0 where a network is compressed, which is trained to the end", options.stop_epoch)
+    store = Store(options.results_dir)
     damaged: list[Damage] = []
     records = {point.key: store.read(point.key, damaged.append) for point in points}
     for line in damage_lines(damaged):
@@ -28,57 +33,55 @@ def unfinished(points: Sequence[Point]) -> list[Point]:
     return [point for point in points if (record := records[point.key]) is None or record.status != "finished"]
 
 
-def starts(points: Sequence[Point]) -> list[Point]:
+def starts(points: Sequence[Point], store: Store) -> list[Point]:
     """The runs that compressed ones among the points start from, if they are neither among them nor finished."""
     known = {point.key for point in points}
     found = {point.uncompressed.key: point.uncompressed for point in points if point.config.is_compressed}
-    return [
-        point for key, point in found.items() if key not in known and not Store(point.config.results_dir).is_done(key)
-    ]
+    return [point for key, point in found.items() if key not in known and not store.is_done(key)]
 
 
-def check(points: Sequence[Point], here: bool = True) -> None:
+def check(points: Sequence[Point], options: Options, here: bool = True) -> None:
     """Print what a person should know of the runs' data and weights; raise InputError for what cannot work.
 
     here: whether this machine trains, so that its device and compiler count.
     """
-    trained = [point for point in points if not point.config.is_compressed] + starts(points)
+    trained = [point for point in points if not point.config.is_compressed] + starts(points, Store(options.results_dir))
     _print_remarks(point.config for point in points)
     _check_weights(trained)
     if here:
-        for config in {(point.config.device, point.config.train.kernels): point.config for point in points}.values():
-            check_machine(config)
+        for kernels in dict.fromkeys(point.config.train.kernels for point in points):
+            check_machine(kernels, options)
 
 
-def check_machine(config: RunConfig) -> None:
+def check_machine(kernels: str, options: Options) -> None:
     """Raise InputError if this machine lacks the device, or the compiler of train.kernels=compiled."""
-    if config.device.startswith("cuda"):
-        count, number = len(hardware.gpus()), int(config.device.partition(":")[2] or 0)
-        require(number < count, "device", f"auto, cpu or a GPU of this machine, which has {count}", config.device)
-    if config.train.kernels == "compiled" and slots(config, runs=1) == [None]:
+    if options.device.startswith("cuda"):
+        count, number = len(hardware.gpus()), int(options.device.partition(":")[2] or 0)
+        require(number < count, "device", f"auto, cpu or a GPU of this machine, which has {count}", options.device)
+    if kernels == "compiled" and slots(options, runs=1) == [None]:
         try:
             native.library()
         except native.NoCompilerError as error:
             raise InputError(f"train.kernels must be auto or torch here, got compiled: {error}") from error
 
 
-def print_dry_run(points: Sequence[Point], todo: Sequence[Point]) -> None:
+def print_dry_run(points: Sequence[Point], todo: Sequence[Point], store: Store) -> None:
     """Print the points with their costs and whether they have finished."""
     states = {point.key: "finished" for point in points} | {point.key: "to do" for point in todo}
-    print_table(dry_run_table(points, states, starts(todo)))
+    print_table(dry_run_table(points, states, starts(todo, store)))
 
 
-def make_ready(points: Sequence[Point], todo: Sequence[Point]) -> None:
+def make_ready(points: Sequence[Point], todo: Sequence[Point], options: Options) -> None:
     """Make the results of all points and the data of those to do ready: once, rather than in every worker.
 
     Raises StoreError if results cannot be written, DataError if a data set cannot be had or does not fit its spec.
     """
-    store = Store(points[0].config.results_dir)
+    store = Store(options.results_dir)
     store.check_writable()
     for key in {point.key for point in points} - {point.key for point in todo}:
         store.tidy(key)
-    for spec, data_dir in dict.fromkeys((point.config.data, point.config.data_dir) for point in todo):
-        skipped = dataset.prepare(spec, Path(data_dir))
+    for spec in dict.fromkeys(point.config.data for point in todo):
+        skipped = dataset.prepare(spec, Path(options.data_dir))
         if skipped:
             console().print(f"unreadable images left out, as data.on_corrupt=skip has it: {skipped:,}")
 

@@ -29,7 +29,7 @@ from fire.weights import fcn, formats, pretrained, safetensors
 from fire.weights.header import Preprocessing
 from fire.weights.quantised import Compressed, values
 from sweep import curves, origin
-from sweep.config import RunConfig
+from sweep.config import Options, RunConfig
 from sweep.store import CHECKPOINT, COMPRESSED, WEIGHTS, Record, Status, Store
 
 Report = Callable[[Progress | Note], None]
@@ -41,14 +41,14 @@ class BusyError(Exception):
     """The run is under way in another process; the message says in which."""
 
 
-def run(config: RunConfig, report: Report = lambda news: None, *, wait: bool = False) -> Record:
+def run(config: RunConfig, options: Options, report: Report = lambda news: None, *, wait: bool = False) -> Record:
     """Train the network of the configuration unless its run has finished; its record, which is in the store.
 
-    A failure becomes a record with status "failed", leaving off at config.stop_epoch one with "stopped". Raises
+    A failure becomes a record with status "failed", leaving off at options.stop_epoch one with "stopped". Raises
     BusyError if another process is at it, unless told to wait for its end; StoreError or WriteError if the results
     cannot be written, and then leaves no record.
     """
-    store = Store(config.results_dir)
+    store = Store(options.results_dir)
     store.check_writable()
     key = config.key
     folder = store.folder(key)
@@ -62,14 +62,17 @@ def run(config: RunConfig, report: Report = lambda news: None, *, wait: bool = F
             store.tidy(key)
             return record
         write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(_content(config) | {"seed": config.seed})))
-        record = _attempt(config, folder, report, lambda line: append(folder / "log", f"{origin.now()} {line}\n"))
+        record = _attempt(config, options, folder, report)
         store.write(record)
         if record.status == "finished":  # a run that was stopped goes on from its checkpoint
             store.tidy(key)
         return record
 
 
-def _attempt(config: RunConfig, folder: Path, report: Report, log: Log) -> Record:
+def _attempt(config: RunConfig, options: Options, folder: Path, report: Report) -> Record:
+    def log(line: str) -> None:
+        append(folder / "log", f"{origin.now()} {line}\n")
+
     start = origin.now()
     commit, dirty = origin.git_state()
     cost = config.cost
@@ -89,7 +92,7 @@ def _attempt(config: RunConfig, folder: Path, report: Report, log: Log) -> Recor
     }
     log(f"start, commit {commit}{' with changes' if dirty else ''}")
     try:
-        result = _result(config, folder, report, log)
+        result = _result(config, options, folder, report, log)
         for name, value in result.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise TrainingError(f"{name} must be finite, got {value}")
@@ -106,22 +109,23 @@ def _attempt(config: RunConfig, folder: Path, report: Report, log: Log) -> Recor
     return Record(**base, **result, status=status, end=origin.now())
 
 
-def _result(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[str, Any]:
+def _result(config: RunConfig, options: Options, folder: Path, report: Report, log: Log) -> dict[str, Any]:
     """What the run leads to, from its checkpoint; from the start if it cannot go on from there."""
     work = _compress if config.is_compressed else _train
     try:
-        return work(config, folder, report, log)
+        return work(config, options, folder, report, log)
     except CheckpointError as error:
         (folder / CHECKPOINT).unlink()
         note = f"{error}; the run starts anew"
         log(note)
         report(Note(text=note))
-        return work(config, folder, report, log)  # builds all anew: parts of the checkpoint may have been put back
+        # This builds everything anew: parts of the checkpoint may have been loaded already.
+        return work(config, options, folder, report, log)
 
 
-def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[str, Any]:
-    device = prepare_process(config.device, config.threads)
-    images = dataset.load(config.data, Path(config.data_dir))
+def _train(config: RunConfig, options: Options, folder: Path, report: Report, log: Log) -> dict[str, Any]:
+    device = prepare_process(options.device, options.threads)
+    images = dataset.load(config.data, Path(options.data_dir))
     network = model.build(config.arch, config.data.channels, config.train.init, config.seed)
     if config.train.weights:
         known = pretrained.load(Path(config.train.weights))
@@ -131,11 +135,11 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
     trained = training.train(
         network,
         images,
-        _recipe(config),
+        _recipe(config.train, options),
         seed=config.seed,
         device=device,
         checkpoint=folder / CHECKPOINT,
-        stop_epoch=config.stop_epoch,
+        stop_epoch=options.stop_epoch,
         report=_following(folder, report, log),
     )
     _write_curve(folder, trained.curve)
@@ -175,14 +179,14 @@ def _train(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[st
     return {**result, **_on_test(scores), "weights_bytes": path.stat().st_size}
 
 
-def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict[str, Any]:
+def _compress(config: RunConfig, options: Options, folder: Path, report: Report, log: Log) -> dict[str, Any]:
     """Compress the network of the run without compression, which is trained first if need be."""
-    start = run(config.uncompressed, report, wait=True)
+    start = run(config.uncompressed, options, report, wait=True)
     if start.status != "finished":
         raise TrainingError(f"the network to compress, run {start.key}, failed: {start.error}")
     log(f"compressing the network of run {start.key}")
-    device = prepare_process(config.device, config.threads)
-    images = dataset.load(config.data, Path(config.data_dir))
+    device = prepare_process(options.device, options.threads)
+    images = dataset.load(config.data, Path(options.data_dir))
     path = folder.parent / start.key / WEIGHTS
     if not path.is_file():
         raise InputError(
@@ -193,7 +197,7 @@ def _compress(config: RunConfig, folder: Path, report: Report, log: Log) -> dict
         deployed.network,
         images,
         config.compress,
-        train=_recipe(config),
+        train=_recipe(config.train, options),
         seed=config.seed,
         device=device,
         checkpoint=folder / CHECKPOINT,
@@ -268,13 +272,12 @@ def _last(curve: Sequence[Epoch]) -> dict[str, Any]:
     }
 
 
-def _recipe(config: RunConfig) -> TrainSpec:
+def _recipe(spec: TrainSpec, options: Options) -> TrainSpec:
     """The recipe, with what `auto` means in this sweep."""
-    spec = config.train
-    if spec.precision == "auto" and config.auto_precision:
-        spec = replace(spec, precision=config.auto_precision)
-    if spec.kernels == "auto" and config.auto_kernels:
-        spec = replace(spec, kernels=config.auto_kernels)
+    if spec.precision == "auto" and options.auto_precision:
+        spec = replace(spec, precision=options.auto_precision)
+    if spec.kernels == "auto" and options.auto_kernels:
+        spec = replace(spec, kernels=options.auto_kernels)
     return spec
 
 

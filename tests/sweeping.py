@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
@@ -18,9 +20,10 @@ from fire.train.progress import Epoch
 from sweep import curves
 from sweep.__main__ import answer
 from sweep.commands import exits
-from sweep.compose import load, presets
-from sweep.config import RunConfig
+from sweep.compose import load, options_of, presets
+from sweep.config import Options, RunConfig
 from sweep.points import Planner, Point
+from sweep.store import Store
 
 ROOT = Path(__file__).parents[1]
 # A network that gets well above chance on scikit-learn's digits in three epochs, a second on one core.
@@ -44,10 +47,43 @@ def composed(*overrides: str) -> DictConfig:
         return compose("config", list(overrides), return_hydra_config=True)
 
 
-def config(*overrides: str) -> RunConfig:
+class Launch(NamedTuple):
+    """A run, and how it is run: the arguments of sweep.run.run."""
+
+    config: RunConfig
+    options: Options
+
+    def having(self, **options: object) -> "Launch":
+        """The same run with other options."""
+        return self._replace(options=replace(self.options, **options))
+
+    @property
+    def store(self) -> Store:
+        return Store(self.options.results_dir)
+
+    @property
+    def folder(self) -> Path:
+        return self.store.folder(self.config.key)
+
+    @property
+    def uncompressed(self) -> "Launch":
+        return self._replace(config=self.config.uncompressed)
+
+
+def launch(*overrides: str) -> Launch:
+    """As Hydra composes it."""
     cfg = composed(*overrides)
     del cfg._content["hydra"]
-    return load(cfg)
+    return Launch(load(cfg), options_of(cfg))
+
+
+def config(*overrides: str) -> RunConfig:
+    return launch(*overrides).config
+
+
+def options(*overrides: str) -> Options:
+    """As a sweep plans them."""
+    return planner().options(list(overrides))
 
 
 @functools.cache

@@ -6,10 +6,10 @@ import pytest
 
 from fire.errors import InputError
 from fire.machine import hardware, native
-from sweep.arithmetic import arithmetic_of, described, overrides_of, with_arithmetic
+from sweep.arithmetic import arithmetic_of, described, with_arithmetic
+from sweep.config import Options
 from sweep.manifests import Arithmetic, Sweep
 from sweep.store import Store
-from tests.sweeping import TINY, point
 
 HERE = Arithmetic(precision="fp32", kernels="compiled", threads=1)
 ELSEWHERE = Arithmetic(precision="bf16", kernels="torch", threads=4)
@@ -26,12 +26,12 @@ def two_cores_a_compiler_no_bf16(monkeypatch):
 
 
 @pytest.fixture
-def config():
-    return replace(point(*TINY).config, threads=0)
+def options():
+    return Options()
 
 
 @pytest.mark.parametrize(
-    ("options", "former", "expected"),
+    ("given", "former", "expected"),
     [
         ({}, None, HERE),
         ({"workers": 1}, None, HERE),  # a run by itself as one of many
@@ -42,28 +42,27 @@ def config():
         ({"auto_kernels": "torch"}, None, replace(HERE, kernels="torch")),
     ],
 )
-def test_the_user_decides_then_the_first_launch_then_the_machine(config, options, former, expected):
-    assert arithmetic_of(replace(config, **options), former) == expected
+def test_the_user_decides_then_the_first_launch_then_the_machine(given, former, expected):
+    assert arithmetic_of(Options(**given), former) == expected
 
 
-def test_gpus_have_kernels_of_their_own(config, monkeypatch):
+def test_gpus_have_kernels_of_their_own(options, monkeypatch):
     monkeypatch.setattr(hardware, "gpus", lambda: ["0"])
     monkeypatch.setattr(hardware, "has_bf16", lambda device: device == "cuda")
-    assert arithmetic_of(config, None) == Arithmetic(precision="bf16", kernels="torch", threads=1)
+    assert arithmetic_of(options, None) == Arithmetic(precision="bf16", kernels="torch", threads=1)
 
 
-def test_a_sweep_that_began_with_compiled_kernels_needs_a_compiler(config, monkeypatch):
+def test_a_sweep_that_began_with_compiled_kernels_needs_a_compiler(options, monkeypatch):
     monkeypatch.setattr(native, "available", lambda: False)
     begun = replace(BEGUN_ELSEWHERE, arithmetic=HERE)
     with pytest.raises(InputError, match="auto_kernels must be torch where there is no C\\+\\+ compiler, got compiled"):
-        arithmetic_of(config, begun)
-    assert arithmetic_of(replace(config, auto_kernels="torch"), begun).kernels == "torch"
+        arithmetic_of(options, begun)
+    assert arithmetic_of(replace(options, auto_kernels="torch"), begun).kernels == "torch"
 
 
-def test_the_choice_is_no_part_of_the_key(config):
-    computed = with_arithmetic(config, ELSEWHERE)
-    assert computed.key == config.key
-    assert point(*TINY, *overrides_of(ELSEWHERE)).config == computed
+def test_runs_are_computed_as_was_chosen(options):
+    computed = Options(auto_precision="bf16", auto_kernels="torch", threads=4, workers=3)
+    assert with_arithmetic(replace(options, workers=3), ELSEWHERE) == computed
 
 
 def test_a_manifest_keeps_the_choice(tmp_path):
@@ -72,9 +71,9 @@ def test_a_manifest_keeps_the_choice(tmp_path):
     assert store.read_sweep("sr") == BEGUN_ELSEWHERE
 
 
-def test_what_does_not_suit_this_machine_is_said(config):
-    assert described(HERE, config) == "fp32, kernels=compiled, 1 thread a run"
-    assert described(replace(ELSEWHERE, threads=1000), config) == (
+def test_what_does_not_suit_this_machine_is_said(options):
+    assert described(HERE, options) == "fp32, kernels=compiled, 1 thread a run"
+    assert described(replace(ELSEWHERE, threads=1000), options) == (
         "bf16, kernels=torch, 1000 threads a run (this machine has 2 cores, which are used) "
         "(this processor emulates bf16, which is slow)"
     )

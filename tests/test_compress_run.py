@@ -21,25 +21,20 @@ from fire.weights.quantised import values
 from sweep.commands.hydra_errors import one_line
 from sweep.compress import _main as compress_command
 from sweep.compress import compressed_config
-from sweep.config import RunConfig
 from sweep.evaluate import _main as evaluate_command
 from sweep.evaluate import evaluate as of_weights
 from sweep.run import run
 from sweep.store import Record, Store
-from tests.sweeping import ROOT, TINY, command, point, synset_folder
+from tests.sweeping import ROOT, TINY, Launch, command, launch, synset_folder
 
 COMPRESSED = ("compress=deep_compression", "compress.epochs=1", "compress.density=0.5")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> tuple[RunConfig, Record]:
+def finished(tmp_path_factory) -> tuple[Launch, Record]:
     folder = tmp_path_factory.mktemp("compress")
-    config = point(*TINY, *COMPRESSED, f"data_dir={folder}/data", f"results_dir={folder}/results").config
-    return config, run(config)
-
-
-def folder_of(config: RunConfig) -> Path:
-    return Path(config.results_dir) / config.key
+    made = launch(*TINY, *COMPRESSED, f"data_dir={folder}/data", f"results_dir={folder}/results")
+    return made, run(*made)
 
 
 def module(name: str, *arguments: str) -> tuple[int, str, str]:
@@ -50,9 +45,9 @@ def module(name: str, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_the_network_is_trained_first_as_a_run_of_its_own(finished):
-    config, record = finished
+    made, record = finished
     assert record.status == "finished", record.error
-    start = Store(config.results_dir).read(config.uncompressed.key)
+    start = made.store.read(made.uncompressed.config.key)
     assert start is not None
     assert (start.status, start.compress, start.file_bytes) == ("finished", {}, None)
     assert record.float_key == start.key
@@ -61,8 +56,8 @@ def test_the_network_is_trained_first_as_a_run_of_its_own(finished):
 
 
 def test_the_record_is_of_the_file(finished, cpu):
-    config, record = finished
-    path = folder_of(config) / "network.fcn"
+    made, record = finished
+    path = made.folder / "network.fcn"
     assert record.file_bytes == path.stat().st_size < record.size_bytes / 4
     decoded = fcn.load(path)
     tensors = [values(tensor) for tensor in decoded.tensors.values()]
@@ -70,31 +65,31 @@ def test_the_record_is_of_the_file(finished, cpu):
     assert sum(np.count_nonzero(tensor) for tensor in tensors) == record.nonzero
     kept = sum(np.count_nonzero(t) for t in tensors if t.ndim == 4) / sum(t.size for t in tensors if t.ndim == 4)
     assert kept == pytest.approx(0.5, abs=0.01)
-    images = dataset.load(config.data, Path(config.data_dir))
-    scores = evaluate(decoded.network(), Batches(images.test, images, config.train, cpu), cpu)
+    images = dataset.load(made.config.data, Path(made.options.data_dir))
+    scores = evaluate(decoded.network(), Batches(images.test, images, made.config.train, cpu), cpu)
     assert (scores.top1, scores.loss) == (record.top1, pytest.approx(record.loss, rel=1e-5))
 
 
 def test_the_same_configuration_makes_the_same_file(finished, tmp_path):
-    config, _ = finished
-    again = replace(config, results_dir=str(tmp_path))
-    shutil.copytree(folder_of(config.uncompressed), folder_of(again.uncompressed))
-    run(again)
-    assert (folder_of(again) / "network.fcn").read_bytes() == (folder_of(config) / "network.fcn").read_bytes()
+    made, _ = finished
+    again = made.having(results_dir=str(tmp_path))
+    shutil.copytree(made.uncompressed.folder, again.uncompressed.folder)
+    run(*again)
+    assert (again.folder / "network.fcn").read_bytes() == (made.folder / "network.fcn").read_bytes()
 
 
 def test_a_network_that_cannot_be_trained_cannot_be_compressed(finished, tmp_path):
-    config, _ = finished
-    hopeless = replace(config, train=replace(config.train, lr=1e6, clip=0.0), results_dir=str(tmp_path))
-    record = run(hopeless)
+    made, _ = finished
+    hopeless = replace(made.config, train=replace(made.config.train, lr=1e6, clip=0.0))
+    record = run(hopeless, replace(made.options, results_dir=str(tmp_path)))
     assert record.status == "failed"
     assert re.fullmatch(rf"the network to compress, run {hopeless.uncompressed.key}, failed: .+", record.error or "")
 
 
 def test_a_sweep_trains_once_and_compresses_each(finished, tmp_path):
-    config, _ = finished
+    made, _ = finished
     arguments = [*TINY, *COMPRESSED[1:], "compress=deep_compression,entropy", "compress.final_epochs=0"]
-    code, out, err = command("-m", *arguments, f"data_dir={config.data_dir}", f"results_dir={tmp_path}")
+    code, out, err = command("-m", *arguments, f"data_dir={made.options.data_dir}", f"results_dir={tmp_path}")
     assert (code, err) == (0, "")
     records = list(Store(tmp_path).records())
     assert sorted(record.compress.get("method", "") for record in records) == ["", "deep_compression", "entropy"]
@@ -103,13 +98,13 @@ def test_a_sweep_trains_once_and_compresses_each(finished, tmp_path):
 
 
 def test_compress_command_makes_the_run_that_sweep_makes(finished, tmp_path):
-    config, _ = finished
-    again = replace(config, results_dir=str(tmp_path))
-    start = folder_of(again.uncompressed)
-    shutil.copytree(folder_of(config.uncompressed), start)
-    code, out, err = module("sweep.compress", str(start), *COMPRESSED, "threads=1", f"data_dir={config.data_dir}")
+    made, _ = finished
+    again = made.having(results_dir=str(tmp_path))
+    start = again.uncompressed.folder
+    shutil.copytree(made.uncompressed.folder, start)
+    code, out, err = module("sweep.compress", str(start), *COMPRESSED, "threads=1", f"data_dir={made.options.data_dir}")
     assert (code, err) == (0, "")
-    assert (folder_of(again) / "network.fcn").read_bytes() == (folder_of(config) / "network.fcn").read_bytes()
+    assert (again.folder / "network.fcn").read_bytes() == (made.folder / "network.fcn").read_bytes()
     assert "test top-1" in out
 
 
@@ -129,7 +124,7 @@ def test_compress_command_makes_the_run_that_sweep_makes(finished, tmp_path):
 )
 def test_compress_command_refuses(finished, overrides, message):
     with pytest.raises((InputError, HydraException)) as caught:
-        compressed_config(folder_of(finished[0].uncompressed), overrides)
+        compressed_config(finished[0].uncompressed.folder, overrides)
     assert re.fullmatch(message, one_line(caught.value))
 
 
@@ -149,8 +144,8 @@ def test_compress_command_refuses(finished, overrides, message):
     ],
 )  # fmt: skip
 def test_compress_command_wants_a_finished_run(change, reason, finished, tmp_path):
-    folder = tmp_path / "results" / finished[0].uncompressed.key
-    shutil.copytree(folder_of(finished[0].uncompressed), folder)
+    folder = tmp_path / "results" / finished[0].uncompressed.config.key
+    shutil.copytree(finished[0].uncompressed.folder, folder)
     folder = change(folder) or folder
     with pytest.raises(InputError) as caught:
         compressed_config(folder, [])
@@ -165,11 +160,11 @@ def rewrite(folder: Path, **changes: object) -> None:
 
 
 def test_compress_command_takes_the_folder_where_it_is_started(finished, monkeypatch):
-    folder = folder_of(finished[0].uncompressed)
+    folder = finished[0].uncompressed.folder
     monkeypatch.chdir(folder)
-    config = compressed_config(Path(), [])
+    config, options = compressed_config(Path(), [])
     assert config.uncompressed.key == folder.name
-    assert Path(config.results_dir) == folder.parent.resolve()
+    assert Path(options.results_dir) == folder.parent.resolve()
 
 
 def test_compress_command_says_what_is_wrong_in_one_line(tmp_path):
@@ -197,20 +192,20 @@ def test_evaluate_command_takes_no_setting_that_it_does_not_read(override):
 
 
 def test_evaluate_command_says_what_the_record_says(finished):
-    config, record = finished
-    start = Store(config.results_dir).read(config.uncompressed.key)
-    path = folder_of(config) / "network.fcn"
-    code, out, err = module("sweep.evaluate", str(path), "data=digits", f"data_dir={config.data_dir}")
+    made, record = finished
+    start = made.store.read(made.uncompressed.config.key)
+    path = made.folder / "network.fcn"
+    code, out, err = module("sweep.evaluate", str(path), "data=digits", f"data_dir={made.options.data_dir}")
     assert (code, err) == (0, "")
-    weights_file = folder_of(config.uncompressed) / "weights.safetensors"
-    lines = of_weights(weights_file, ["data=digits", f"data_dir={config.data_dir}"])
+    weights_file = made.uncompressed.folder / "weights.safetensors"
+    lines = of_weights(weights_file, ["data=digits", f"data_dir={made.options.data_dir}"])
     for known, said in ((record, out), (start, "\n".join(lines))):
         assert f"top-1 {100 * known.top1:.2f} %, top-5 {100 * known.top5:.2f} %" in said
     assert f"{path.stat().st_size:,} bytes" in out
 
 
 def test_classes_of_another_data_set_are_not_taken_for_these(finished, tmp_path):
-    config, _ = finished
+    made, _ = finished
     folder = synset_folder(tmp_path / "images", [f"class{label}" for label in range(10)])
     images = (
         "data=image_folder",
@@ -219,6 +214,6 @@ def test_classes_of_another_data_set_are_not_taken_for_these(finished, tmp_path)
         "data.stored_size=20",
         "data.image_size=20",
     )
-    for path in (folder_of(config) / "network.fcn", folder_of(config.uncompressed) / "weights.safetensors"):
+    for path in (made.folder / "network.fcn", made.uncompressed.folder / "weights.safetensors"):
         with pytest.raises(InputError, match="classes must be among the weights' 10, '0' to '9': got 'class0'"):
             of_weights(path, images)

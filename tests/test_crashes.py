@@ -11,14 +11,14 @@ import pytest
 
 from sweep import store
 from sweep.commands.exits import described
-from sweep.config import RunConfig
+from sweep.config import Options
 from sweep.manifests import Sweep
 from sweep.preparation import make_ready, unfinished
 from sweep.run import run
 from sweep.store import Record, Store, StoreError
 from tests.crashing import Died, operations
 from tests.records import record_of
-from tests.sweeping import TINY, point, write_curve
+from tests.sweeping import TINY, Launch, launch, point, write_curve
 from tests.test_search_campaign import campaign
 
 QUICK = (*TINY, "train.epochs=2", "data.limit=96", "train.batch_size=32", "arch.fires=2", "train.kernels=torch")
@@ -36,10 +36,10 @@ def data_dir(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
-def launches(results: Path, data_dir: Path) -> list[RunConfig]:
+def launches(results: Path, data_dir: Path) -> list[Launch]:
     """A run that is stopped after its first epoch, as a search does it, and then trained to its end."""
-    config = point(*QUICK, f"data_dir={data_dir}", f"results_dir={results}").config
-    return [replace(config, stop_epoch=1), config]
+    whole = launch(*QUICK, f"data_dir={data_dir}", f"results_dir={results}")
+    return [whole.having(stop_epoch=1), whole]
 
 
 def left(results: Path) -> tuple[Record, list[tuple[float, ...]], bytes, set[str]]:
@@ -55,18 +55,18 @@ def left(results: Path) -> tuple[Record, list[tuple[float, ...]], bytes, set[str
 def test_a_run_that_dies_at_any_file_operation_ends_as_if_it_had_not(data_dir, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         whole = operations(patch, tmp_path / "whole")
-        for config in launches(tmp_path / "whole", data_dir):
-            run(config)
+        for each in launches(tmp_path / "whole", data_dir):
+            run(*each)
     expected = left(tmp_path / "whole")
     assert len(expected[1]) == 2
     for number, operation in enumerate(whole.done):
         results = tmp_path / str(number)
         with monkeypatch.context() as patch, pytest.raises(Died):  # noqa: PT012 (whichever launch it is)
             operations(patch, results, limit=number)
-            for config in launches(results, data_dir):
-                run(config)
-        for config in launches(results, data_dir):
-            run(config)
+            for each in launches(results, data_dir):
+                run(*each)
+        for each in launches(results, data_dir):
+            run(*each)
         assert left(results) == expected, f"died before {operation}, number {number}"
 
 
@@ -77,33 +77,33 @@ def full() -> None:
 def test_a_full_disk_is_named_wherever_it_strikes_and_is_no_failure_of_the_run(data_dir, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         whole = operations(patch, tmp_path / "whole")
-        run(launches(tmp_path / "whole", data_dir)[-1])
+        run(*launches(tmp_path / "whole", data_dir)[-1])
     places = [whole.done.index(operation) for operation in dict.fromkeys(whole.done) if "unlink" not in operation]
     assert len(places) >= 12, "six files are opened, five renamed, and the store is tried out"
     for number in places:
-        config = launches(tmp_path / str(number), data_dir)[-1]
+        made = launches(tmp_path / str(number), data_dir)[-1]
         with monkeypatch.context() as patch:
             operations(patch, tmp_path / str(number), limit=number, fail=full)
             with pytest.raises((OSError, StoreError), match="No space left") as caught:
-                run(config)
+                run(*made)
         line = str(caught.value) if isinstance(caught.value, StoreError) else described(caught.value)
         assert str(tmp_path / str(number)) in line, whole.done[number]
-        assert list(Store(config.results_dir).keys()) == []
+        assert list(made.store.keys()) == []
 
 
 @pytest.mark.parametrize(
     ("most_bytes", "file"), [(2**15, "results_dir must be a writable"), (100, "config.yaml"), (4096, "checkpoint.pt")]
 )
 def test_a_write_that_the_system_refuses_names_its_file(most_bytes, file, data_dir, tmp_path, monkeypatch):
-    config = launches(tmp_path / "whole", data_dir)[-1]
-    run(config)  # now the data is decoded
+    made = launches(tmp_path / "whole", data_dir)[-1]
+    run(*made)  # now the data is decoded
     if most_bytes < 2**15:
         monkeypatch.setattr(store, "LEAST_SPACE", 1)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
     try:
         with pytest.raises((OSError, StoreError), match="File too large") as caught:
-            run(replace(config, results_dir=str(tmp_path / "results")))
+            run(*made.having(results_dir=str(tmp_path / "results")))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert file in str(caught.value)
@@ -113,26 +113,28 @@ def test_a_write_that_the_system_refuses_names_its_file(most_bytes, file, data_d
 def test_a_search_does_not_ask_again_for_what_a_record_has_although_curves_lost_rows(tmp_path):
     made = campaign(tmp_path, budget=4)
     asked = []
-    while (config := made.next(())) is not None:
-        asked.append((config.key, config.stop_epoch))
+    while (job := made.next(())) is not None:
+        config, stop_epoch = job[0], job[1].stop_epoch
+        asked.append((config.key, stop_epoch))
         assert len(asked) <= 4 * 3, "four networks, three rungs"
-        epochs = config.stop_epoch or config.train.epochs
+        epochs = stop_epoch or config.train.epochs
         record = record_of(config, 0.5)
-        made.store.write(replace(record, epochs=epochs, status="stopped" if config.stop_epoch else "finished"))
+        made.store.write(replace(record, epochs=epochs, status="stopped" if stop_epoch else "finished"))
         write_curve(made.store.folder(config.key), *[0.5] * max(1, epochs - 1))
     assert len(set(asked)) == len(asked) >= 4
 
 
 def test_the_next_launch_removes_the_checkpoint_of_a_finished_run(tmp_path):
-    finished, other = (point(*QUICK, f"seed={seed}", f"results_dir={tmp_path}") for seed in (0, 1))
+    finished, other = (point(*QUICK, f"seed={seed}") for seed in (0, 1))
+    options = Options(results_dir=str(tmp_path))
     Store(tmp_path).write(record_of(finished.config, 0.5))
     checkpoints = [Store(tmp_path).folder(each.key) / "checkpoint.pt" for each in (finished, other)]
     for path in checkpoints:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    assert unfinished([finished, other]) == [other]
+    assert unfinished([finished, other], options) == [other]
     assert all(path.exists() for path in checkpoints), "a dry run, which asks only that, changes nothing"
-    make_ready([finished, other], [other])
+    make_ready([finished, other], [other], options)
     assert [path.exists() for path in checkpoints] == [False, True]
 
 

@@ -1,11 +1,10 @@
 """What a person sees of a sweep."""
 
-from dataclasses import replace
-
 import pytest
 
 from fire.train.progress import Epoch, Note, Progress
 from sweep.commands.display import Display, duration, percent
+from sweep.config import Options
 from sweep.store import Record
 from tests.sweeping import point
 
@@ -63,7 +62,7 @@ def progress_after(epochs: float) -> Progress:
 
 def test_no_terminal_gets_a_line_an_epoch(points, capsys):
     first, second = points
-    with Display(points) as display:
+    with Display(points, Options()) as display:
         display.started(first.key)
         for epochs in (0.3, 0.7, 1, 1.5, 2):
             display.progress(first.key, progress_after(epochs))
@@ -81,7 +80,7 @@ def test_no_terminal_gets_a_line_an_epoch(points, capsys):
 
 
 def test_a_note_is_a_line_and_changes_nothing(points, capsys):
-    with Display(points) as display:
+    with Display(points, Options()) as display:
         display.started(points[0].key)
         display.progress(points[0].key, Note(text="the checkpoint is damaged; the run starts anew"))
         display.progress(points[0].key, progress_after(1))
@@ -91,9 +90,9 @@ def test_a_note_is_a_line_and_changes_nothing(points, capsys):
 
 
 def test_the_time_left_is_that_to_where_the_run_leaves_off(points, capsys):
-    point = replace(points[0], config=replace(points[0].config, stop_epoch=1))
-    with Display([point]) as display:
-        display.started(point.key)
+    point = points[0]
+    with Display(points, Options()) as display:
+        display.started(point.key, stop_epoch=1)
         for epochs in (0.5, 1):
             display.progress(point.key, progress_after(epochs))
     line = capsys.readouterr().out.splitlines()[1]

@@ -17,7 +17,7 @@ from sweep.evaluate import _main as evaluate_command
 from sweep.run import run
 from sweep.search.__main__ import answer as search_command
 from sweep.store import WEIGHTS
-from tests.sweeping import TINY, config, image_folder
+from tests.sweeping import TINY, image_folder, launch
 
 SMALL = (*TINY, "train.epochs=1", "data.limit=64")
 SIZES = ("data.stored_size=20", "data.image_size=20", "data.validation=1")
@@ -102,8 +102,8 @@ ONLY_READ = ("data.root", "weights", "experiments", "best's results", "analysis'
 def given(tmp_path_factory) -> dict[str, Path]:
     """What the paths stand for: a store with a finished run, its weights, data, images, experiments."""
     root = tmp_path_factory.mktemp("given")
-    made = config(*SMALL, f"data_dir={root}/data", f"results_dir={root}/results")
-    record = run(made)
+    made = launch(*SMALL, f"data_dir={root}/data", f"results_dir={root}/results")
+    record = run(*made)
     assert record.status == "finished"
     (root / "experiments/experiment").mkdir(parents=True)
     (root / "experiments/experiment/mine.yaml").write_text("# @package _global_\nseed: 7\n")

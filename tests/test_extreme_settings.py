@@ -14,8 +14,7 @@ from fire.errors import InputError, SpecError
 from fire.train.spec import TrainSpec
 from sweep.config import PARTS, RunConfig
 from sweep.run import run
-from sweep.store import Store
-from tests.sweeping import TINY, config
+from tests.sweeping import TINY, Launch, launch
 
 FLOATS = (math.inf, -math.inf, math.nan, -1.0, 1e308)
 INTEGERS = (-1, 2**31, 2**64)
@@ -23,9 +22,14 @@ LONG = ("epochs", "final_epochs")  # 2^31 epochs are a legal wish
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> RunConfig:
+def launched(tmp_path_factory) -> Launch:
     folder = tmp_path_factory.mktemp("extreme")
-    return config(*TINY, "train.epochs=1", "data.limit=64", f"data_dir={folder}/data", f"results_dir={folder}/results")
+    return launch(*TINY, "train.epochs=1", "data.limit=64", f"data_dir={folder}/data", f"results_dir={folder}/results")
+
+
+@pytest.fixture(scope="module")
+def tiny(launched) -> RunConfig:
+    return launched.config
 
 
 def extremes(spec: Any) -> Iterator[tuple[str, float]]:
@@ -53,12 +57,26 @@ def accepted(tiny: RunConfig, part: str) -> Iterator[tuple[str, float, RunConfig
 
 
 @pytest.mark.parametrize("part", [*(part for part in PARTS if part != "compress"), ""])
-def test_a_run_with_an_extreme_setting_leaves_a_record(tiny, part):
-    for name, value, made in accepted(tiny, part):
+def test_a_run_with_an_extreme_setting_leaves_a_record(launched, part):
+    for name, value, made in accepted(launched.config, part):
         assert math.isfinite(value), f"{part}.{name}={value} cannot be written into a record"
         if name not in LONG:
-            record = run(made)
-            assert Store(made.results_dir).read(made.key) == record, f"{part}.{name}={value}"
+            record = run(made, launched.options)
+            assert launched.store.read(made.key) == record, f"{part}.{name}={value}"
+
+
+def test_a_run_with_an_extreme_option_leaves_a_record(launched):
+    for name, value in extremes(launched.options):
+        refusal, made = "", launched
+        try:
+            made = launched.having(**{name: value})
+        except InputError as error:
+            refusal = str(error)
+        if refusal:
+            assert f"{name} must be" in refusal
+        else:
+            record = run(*made)
+            assert made.store.read(made.config.key) == record, f"{name}={value}"
 
 
 @pytest.mark.parametrize("spec", [CompressSpec(), AlexNetSpec(), TrainSpec()])
@@ -82,7 +100,7 @@ def test_rules_of_settings_that_may_be_0_say_so():
         TrainSpec(clip=math.inf)
 
 
-def test_a_seed_is_one_that_generators_take(tiny):
-    assert run(replace(tiny, seed=2**64 - 1)).status == "finished"
+def test_a_seed_is_one_that_generators_take(launched, tiny):
+    assert run(replace(tiny, seed=2**64 - 1), launched.options).status == "finished"
     with pytest.raises(SpecError, match=r"^seed must be at least 0 and below 2\^64, got 18446744073709551616$"):
         replace(tiny, seed=2**64)

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from fire.data import contents
-from sweep.config import RunConfig
 from sweep.preparation import check, make_ready
 from sweep.run import run
 from sweep.store import Record, Store
 from tests.pictures import add, grey, truncate
-from tests.sweeping import answered, planner, point
+from tests.sweeping import Launch, answered, options, planner, point
 
 
 @pytest.fixture
@@ -37,25 +36,25 @@ def arguments(root, *more: str) -> list[str]:
     return ["data=image_folder", *network, *recipe, *sizes, *places, *more]
 
 
-def planned(root, *more: str) -> RunConfig:
+def planned(root, *more: str) -> Launch:
     """As a launch of its own plans it."""
     planner.cache_clear()
-    return point(*arguments(root, *more)).config
+    return Launch(point(*arguments(root, *more)).config, options(*arguments(root, *more)))
 
 
 def trained(root, *more: str) -> Record:
-    record = run(planned(root, *more))
+    record = run(*planned(root, *more))
     assert record.status == "finished", record.error
     return record
 
 
 def test_other_images_of_the_same_names_and_sizes_are_another_data_set(root):
-    before = planned(root)
+    before = planned(root).config
     copy = shutil.copytree(root, root.parent / "copy")
     time.sleep(0.05)  # the clock of the file system has steps of some milliseconds
     for path in root.rglob("dark/*.bmp"):
         add(root, str(path.relative_to(root)), grey(50, 20, 24))
-    assert planned(copy).key == before.key != planned(root).key
+    assert planned(copy).config.key == before.key != planned(root).config.key
 
 
 def test_the_points_of_a_launch_read_their_folder_once(root, monkeypatch):
@@ -73,11 +72,12 @@ def test_records_and_plans_say_what_was_left_out(root, capsys):
     (root / "val" / "notes.txt").write_text("")
     truncate(root / "train" / "bright" / "3.bmp")
     line = f"{root}: 16 training and 4 test images; left out: 1 .txt, 1 broken link, 1 hidden"
-    options = ["data.on_corrupt=skip", "dry_run=true"]
-    assert answered(*arguments(root, *options))[1].splitlines()[0] == line
+    skipping = ["data.on_corrupt=skip", "dry_run=true"]
+    assert answered(*arguments(root, *skipping))[1].splitlines()[0] == line
     planned_run = [point(*arguments(root, "data.on_corrupt=skip"))]
-    check(planned_run)
-    make_ready(planned_run, planned_run)
+    places = options(*arguments(root))
+    check(planned_run, places)
+    make_ready(planned_run, planned_run, places)
     out = capsys.readouterr().out
     assert out.splitlines() == [line, "unreadable images left out, as data.on_corrupt=skip has it: 1"]
     record = trained(root, "data.on_corrupt=skip")

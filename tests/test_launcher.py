@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from safetensors.torch import load_file
 
 from fire.files import locked
 from fire.machine import hardware
+from sweep.config import Options
 from sweep.launcher import slots
 from sweep.store import Store
 from tests.sweeping import ROOT, TINY, command, finish, point, start
@@ -240,7 +240,7 @@ def test_a_run_out_of_memory_is_tried_twice(data_dir, tmp_path):
 def test_places_for_runs(options, visible, expected, monkeypatch):
     monkeypatch.setattr(hardware, "cores", lambda: 3)
     monkeypatch.setattr(hardware, "gpus", lambda: [name for name in visible.split(",") if name])
-    assert slots(replace(point(*TINY).config, **options), runs=5) == expected
+    assert slots(Options(**options), runs=5) == expected
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])

@@ -4,12 +4,12 @@ import pytest
 
 from sweep.compose import with_values
 from sweep.overrides import as_typed, canonical
-from tests.sweeping import TINY, command, point
+from tests.sweeping import TINY, command, options, point
 
 
 @pytest.mark.parametrize("text", ["1e3", "1234e56", "12e4567", "0x10", "1_000", "true", "007", "~x", "a:b", "run-1"])
 def test_a_folder_is_called_what_was_typed(text):
-    assert point(*TINY, as_typed(f"results_dir={text}")).config.results_dir == text
+    assert options(*TINY, as_typed(f"results_dir={text}")).results_dir == text
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def test_what_hydra_reads_as_it_was_typed_is_left_alone(argument):
 @pytest.mark.parametrize("key", ["results_dir", "data_dir"])
 def test_a_tilde_is_the_home_folder(key, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert getattr(point(*TINY, as_typed(f"{key}=~/x")).config, key) == f"{tmp_path}/x"
-    assert getattr(point(*TINY, f"{key}='~/x'").config, key) == f"{tmp_path}/x"  # as YAML has it
+    assert getattr(options(*TINY, as_typed(f"{key}=~/x")), key) == f"{tmp_path}/x"
+    assert getattr(options(*TINY, f"{key}='~/x'"), key) == f"{tmp_path}/x"  # as YAML has it
 
 
 def test_one_number_is_one_run_however_it_was_computed():

@@ -6,7 +6,7 @@ import pytest
 
 from fire.errors import InputError
 from sweep.points import labels, refuse_unread
-from tests.sweeping import config, planner, point
+from tests.sweeping import launch, options, planner, point
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from tests.sweeping import config, planner, point
 )
 def test_a_point_is_what_hydra_composes(overrides):
     planned = point(*overrides)
-    assert planned.config == config(*overrides)
+    assert (planned.config, options(*overrides)) == launch(*overrides)
     assert planned.overrides == tuple(overrides)
 
 
@@ -139,7 +139,7 @@ def test_what_is_wrong_with_a_point(overrides, parts):
     ("combinations", "message"),
     [
         ([["arch.sr=0.5", "seed=1"], ["arch.sr=7", "seed=1"]], "arch.sr=7: arch.sr must be in (0, 1], got 7.0"),
-        ([["arch.sr=0.5", "device=gpu"], ["arch.sr=0.25", "device=gpu"]], "device must be one of "),
+        ([["arch.sr=0.5", "seed=-1"], ["arch.sr=0.25", "seed=-1"]], "seed must be at least 0 "),
         ([["arch.sr=7", "seed=1"]], "arch.sr must be in (0, 1], got 7.0"),
         (
             [["arch.bypass=none", "arch.freq=1"], ["arch.bypass=simple", "arch.freq=1"]],

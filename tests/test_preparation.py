@@ -7,8 +7,9 @@ import pytest
 from fire.errors import InputError
 from fire.machine import hardware, native
 from sweep import preparation
+from sweep.config import Options
 from sweep.preparation import check, check_machine
-from tests.sweeping import TINY, answered, config, point
+from tests.sweeping import TINY, answered, point
 
 
 @pytest.fixture
@@ -48,30 +49,29 @@ def test_what_would_fail_every_run(mode, setting, message, tmp_path, no_gpus, no
 @pytest.mark.parametrize(("device", "fits"), [("cuda", True), ("cuda:1", True), ("cuda:2", False), ("auto", True)])
 def test_a_gpu_is_one_that_the_machine_has(device, fits, monkeypatch):
     monkeypatch.setattr(hardware, "gpus", lambda: ["0", "1"])
-    made = config(*TINY, f"device={device}")
     if fits:
-        check_machine(made)
+        check_machine("auto", Options(device=device))
     else:
         with pytest.raises(InputError, match="a GPU of this machine, which has 2, got 'cuda:2'"):
-            check_machine(made)
+            check_machine("auto", Options(device=device))
 
 
 def test_compiled_kernels_are_asked_for_on_processors_only(monkeypatch, no_compiler):
     monkeypatch.setattr(hardware, "gpus", lambda: ["0"])
-    check_machine(config(*TINY, "train.kernels=compiled", "device=cuda"))
+    check_machine("compiled", Options(device="cuda"))
     with pytest.raises(InputError, match="no C\\+\\+ compiler"):
-        check_machine(config(*TINY, "train.kernels=compiled", "device=cpu"))
+        check_machine("compiled", Options(device="cpu"))
 
 
 def test_runs_of_another_machine_need_nothing_of_this_one(monkeypatch, no_gpus):
-    points = [point(*TINY, "device=cuda")]
-    check(points, here=False)
+    points, options = [point(*TINY)], Options(device="cuda")
+    check(points, options, here=False)
     with pytest.raises(InputError):
-        check(points)
+        check(points, options)
 
 
 def test_each_machine_is_looked_at_once(monkeypatch):
     looked: list[str] = []
-    monkeypatch.setattr(preparation, "check_machine", lambda config: looked.append(config.device))
-    check([point(*TINY, f"seed={seed}") for seed in range(5)])
+    monkeypatch.setattr(preparation, "check_machine", lambda kernels, options: looked.append(options.device))
+    check([point(*TINY, f"seed={seed}") for seed in range(5)], Options())
     assert looked == ["auto"]

@@ -18,6 +18,7 @@ from fire.weights import fcn, pretrained, safetensors
 from fire.weights.formats import describe, remarks
 from fire.weights.header import Header, Preprocessing
 from fire.weights.quantised import Compressed
+from sweep.config import Options
 from sweep.evaluate import evaluate
 from sweep.preparation import check, unfinished
 from sweep.search.space import Space
@@ -135,7 +136,7 @@ def test_weights_that_do_not_fit_are_refused_while_planning(suffix, saved, tmp_p
         about = Header(deployed.spec, deployed.preprocessing, deployed.class_names)
         path = tmp_path / "network.fcn"
         fcn.save(path, Compressed(**about._asdict(), tensors=tensors))
-    places = (f"results_dir={tmp_path}/results",)
+    places = Options(results_dir=f"{tmp_path}/results")
     for wrong, message in (
         ("arch.sr=1.0", "train.weights must be of the network that arch describes, got"),
         ("arch.norm=batch", "arch.norm must be none for"),
@@ -143,10 +144,10 @@ def test_weights_that_do_not_fit_are_refused_while_planning(suffix, saved, tmp_p
         ("dry_run=true arch.fires=3", "train.weights must be of the network that arch describes, got"),
     ):
         with pytest.raises(InputError) as caught:
-            check([point(*starting(path, *wrong.split(), *places))])
+            check([point(*starting(path, *wrong.split()))], places)
         assert str(caught.value).startswith(message)
         with pytest.raises(InputError) as caught:
-            check([point(*starting(path, *places)), point(*starting(path, *wrong.split(), *places))])
+            check([point(*starting(path)), point(*starting(path, *wrong.split()))], places)
         assert f": {message}" in str(caught.value)
     assert not (tmp_path / "results").exists()
 
@@ -155,20 +156,19 @@ def test_a_file_that_cannot_be_read_is_refused_while_planning(saved, tmp_path):
     path = tmp_path / "cut.safetensors"
     path.write_bytes(saved.read_bytes()[:-1])
     with pytest.raises(InputError) as caught:
-        check([point(*starting(path, f"results_dir={tmp_path}/results"))])
+        check([point(*starting(path))], Options(results_dir=f"{tmp_path}/results"))
     assert str(caught.value).startswith(f"train.weights must be a whole .safetensors file of weights, got '{path}': ")
 
 
 def test_runs_that_have_finished_need_no_weights(saved, tmp_path, monkeypatch):
     monkeypatch.setattr("sweep.store.Store.read", lambda *arguments: SimpleNamespace(status="finished"))
-    assert unfinished([point(*starting(saved, "arch.sr=1.0", f"results_dir={tmp_path}"))]) == []
+    assert unfinished([point(*starting(saved, "arch.sr=1.0"))], Options(results_dir=str(tmp_path))) == []
 
 
 def test_what_is_taken_over_into_another_network_is_said_before_it_trains(saved, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "1000")
-    rest = ("dry_run=true", f"results_dir={tmp_path}")
-    points = [point(*starting(saved, f"arch.final_relu={value}", *rest)) for value in (True, False)]
-    check(points)
+    points = [point(*starting(saved, f"arch.final_relu={value}")) for value in (True, False)]
+    check(points, Options(results_dir=str(tmp_path)))
     said = capsys.readouterr().out
     assert said.count("is used in another network with tensors of the same shapes") == 1
     assert "arch.final_relu=False (trained with True)" in said

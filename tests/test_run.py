@@ -6,7 +6,6 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,29 +18,24 @@ from fire.machine.process import prepare_process
 from fire.train.evaluation import Scores
 from fire.train.progress import Note, Progress
 from fire.weights import pretrained
-from sweep.config import RunConfig
 from sweep.run import BusyError, run
-from sweep.store import Record, Store, StoreError
-from tests.sweeping import TINY, point
+from sweep.store import Record, StoreError
+from tests.sweeping import TINY, Launch, launch
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> tuple[RunConfig, Record, list[float]]:
-    """A run that was left alone: its configuration, its record, and the epochs that were reported."""
+def finished(tmp_path_factory) -> tuple[Launch, Record, list[float]]:
+    """A run that was left alone: its launch, its record, and the epochs that were reported."""
     folder = tmp_path_factory.mktemp("run")
-    config = point(*TINY, f"data_dir={folder}/data", f"results_dir={folder}/results").config
+    whole = launch(*TINY, f"data_dir={folder}/data", f"results_dir={folder}/results")
     reported: list[float] = []
-    return config, run(config, lambda progress: reported.append(progress.epochs_done)), reported
+    return whole, run(*whole, lambda progress: reported.append(progress.epochs_done)), reported
 
 
 @pytest.fixture
-def elsewhere(finished, tmp_path) -> RunConfig:
+def elsewhere(finished, tmp_path) -> Launch:
     """The same run, to be done in another directory."""
-    return replace(finished[0], results_dir=str(tmp_path / "results"))
-
-
-def folder_of(config: RunConfig) -> Path:
-    return Path(config.results_dir) / config.key
+    return finished[0].having(results_dir=str(tmp_path / "results"))
 
 
 def forbidden(*args, **kwargs):
@@ -49,17 +43,17 @@ def forbidden(*args, **kwargs):
 
 
 def test_the_record_is_in_the_store(finished):
-    config, record, _ = finished
+    whole, record, _ = finished
     assert record.status == "finished"
-    assert Store(config.results_dir).read(config.key) == record
-    assert {path.name for path in folder_of(config).iterdir()} == {
+    assert whole.store.read(whole.config.key) == record
+    assert {path.name for path in whole.folder.iterdir()} == {
         *("config.yaml", "record.json", "curve.csv", "weights.safetensors", "log", ".lock"),
     }, "above all no checkpoint"
 
 
 def test_the_weights_have_the_accuracy_of_the_record(finished, digits_spec, tmp_path):
-    config, record, _ = finished
-    deployed = pretrained.read(folder_of(config) / "weights.safetensors")
+    whole, record, _ = finished
+    deployed = pretrained.read(whole.folder / "weights.safetensors")
     steps = deployed.preprocessing
     test = dataset.load(digits_spec, tmp_path).test
     images = torch.from_numpy(test.images[test.rows].astype("float32"))
@@ -75,16 +69,17 @@ def test_the_weights_have_the_accuracy_of_the_record(finished, digits_spec, tmp_
 
 
 def test_sizes_are_those_of_the_weights(finished):
-    config, record, _ = finished
-    path = folder_of(config) / "weights.safetensors"
+    whole, record, _ = finished
+    path = whole.folder / "weights.safetensors"
     assert record.parameters == sum(tensor.numel() for tensor in load_file(path).values())
     assert record.size_bytes == 4 * record.parameters
     assert record.weights_bytes == path.stat().st_size > record.size_bytes
 
 
 def test_the_curve_has_a_row_an_epoch(finished):
-    config, record, reported = finished
-    with open(folder_of(config) / "curve.csv", newline="") as file:
+    whole, record, reported = finished
+    config = whole.config
+    with open(whole.folder / "curve.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     whole = dict.fromkeys(int(done) for done in reported if done == int(done))  # on a slow machine also a last step's
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3] == list(whole)
@@ -96,8 +91,9 @@ def test_the_curve_has_a_row_an_epoch(finished):
 
 
 def test_config_yaml_is_the_run(finished):
-    config, record, _ = finished
-    content = yaml.safe_load((folder_of(config) / "config.yaml").read_text())
+    whole, record, _ = finished
+    config = whole.config
+    content = yaml.safe_load((whole.folder / "config.yaml").read_text())
     assert content.pop("seed") == config.seed == record.seed
     names = ("arch", "data", "train", "compress")
     assert content == {name: getattr(record, name) for name in names}
@@ -117,31 +113,31 @@ def test_the_record_says_where_it_comes_from(finished):
 
 
 def test_a_finished_run_is_not_done_again(finished, monkeypatch):
-    config, record, _ = finished
+    whole, record, _ = finished
     monkeypatch.setattr("fire.train.training.train", forbidden)
-    before = (folder_of(config) / "record.json").stat().st_mtime_ns
-    assert run(config) == record
-    assert (folder_of(config) / "record.json").stat().st_mtime_ns == before
+    before = (whole.folder / "record.json").stat().st_mtime_ns
+    assert run(*whole) == record
+    assert (whole.folder / "record.json").stat().st_mtime_ns == before
 
 
 def test_divergence_is_a_failure_with_no_invented_metric(elsewhere):
-    config = replace(elsewhere, train=replace(elsewhere.train, lr=1e30))
-    record = run(config)
+    hopeless = elsewhere._replace(config=replace(elsewhere.config, train=replace(elsewhere.config.train, lr=1e30)))
+    record = run(*hopeless)
     assert record.status == "failed"
     assert record.error.startswith("diverged: the loss is ")
     assert record.error.endswith("lower train.lr=1e+30")
     assert "TrainingError" in record.traceback
     assert {record.top1, record.top5, record.loss, record.validation_top1, record.epochs} == {None}
-    assert record.parameters == config.cost.parameters, "costs that are known without training are recorded"
-    assert not (folder_of(config) / "weights.safetensors").exists()
+    assert record.parameters == hopeless.config.cost.parameters, "costs that are known without training are recorded"
+    assert not (hopeless.folder / "weights.safetensors").exists()
 
 
 def test_a_metric_that_is_no_number_is_a_failure_that_leaves_a_record(elsewhere, monkeypatch):
-    losses = iter([0.5] * elsewhere.train.epochs + [math.inf])  # of the validation set, then of the test set
+    losses = iter([0.5] * elsewhere.config.train.epochs + [math.inf])  # of the validation set, then of the test set
     monkeypatch.setattr("fire.train.evaluation.evaluate", lambda *args: Scores(0.1, 0.5, next(losses)))
-    record = run(elsewhere)
+    record = run(*elsewhere)
     assert (record.status, record.error) == ("failed", "loss must be finite, got inf")
-    assert Store(elsewhere.results_dir).read(record.key) == record
+    assert elsewhere.store.read(record.key) == record
     assert record.loss is None
 
 
@@ -151,11 +147,11 @@ def test_an_unexpected_error_is_one_line_and_the_next_try_trains(elsewhere, fini
 
     with monkeypatch.context() as patch:
         patch.setattr("fire.train.training.train", broken)
-        record = run(elsewhere)
+        record = run(*elsewhere)
     assert (record.status, record.error) == ("failed", "RuntimeError: the roof fell in on layer 3")
     assert 'raise RuntimeError("the roof' in record.traceback
-    assert not Store(elsewhere.results_dir).is_done(elsewhere.key)
-    again = run(elsewhere)
+    assert not elsewhere.store.is_done(elsewhere.config.key)
+    again = run(*elsewhere)
     assert (again.status, again.error, again.traceback) == ("finished", None, None)
     assert again.top1 == finished[1].top1
 
@@ -166,16 +162,16 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(elsewhere, finished):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(elsewhere, stop_after_first)
-    folder = folder_of(elsewhere)
+        run(*elsewhere, stop_after_first)
+    folder = elsewhere.folder
     assert (folder / "checkpoint.pt").exists()
     assert not (folder / "record.json").exists()
     (folder / ".record.json.1.tmp").write_text("{")  # as a process that is killed while it writes leaves it
 
     reported: list[float] = []
-    record = run(elsewhere, lambda progress: reported.append(progress.epochs_done))
+    record = run(*elsewhere, lambda progress: reported.append(progress.epochs_done))
     assert min(reported) > 1, "the first epoch is not trained twice"
-    resumed, whole = (load_file(folder_of(config) / "weights.safetensors") for config in (elsewhere, finished[0]))
+    resumed, whole = (load_file(each.folder / "weights.safetensors") for each in (elsewhere, finished[0]))
     assert resumed.keys() == whole.keys()
     assert all(torch.equal(resumed[name], whole[name]) for name in whole), "to the last bit"
     assert (record.top1, record.loss) == (finished[1].top1, finished[1].loss)
@@ -183,77 +179,80 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(elsewhere, finished):
 
 
 def test_a_run_with_a_damaged_checkpoint_starts_anew_and_says_so(elsewhere, finished):
-    run(replace(elsewhere, stop_epoch=2))
-    path = folder_of(elsewhere) / "checkpoint.pt"
+    run(*elsewhere.having(stop_epoch=2))
+    path = elsewhere.folder / "checkpoint.pt"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     reported: list[Progress | Note] = []
-    assert run(elsewhere, reported.append).top1 == finished[1].top1
+    assert run(*elsewhere, reported.append).top1 == finished[1].top1
     notes = [news.text for news in reported if isinstance(news, Note)]
     assert notes == ["the checkpoint is damaged; the run starts anew"]
-    assert f" {notes[0]}\n" in (folder_of(elsewhere) / "log").read_text()
+    assert f" {notes[0]}\n" in (elsewhere.folder / "log").read_text()
     epochs = [news.epochs_done for news in reported if isinstance(news, Progress)]
     assert list(dict.fromkeys(epoch for epoch in epochs if epoch == int(epoch))) == [1, 2, 3]
-    assert [path.name for path in folder_of(elsewhere).glob("*.pt")] == []
+    assert [path.name for path in elsewhere.folder.glob("*.pt")] == []
 
 
 def test_two_processes_do_not_train_one_run(elsewhere):
-    lock = folder_of(elsewhere) / ".lock"
+    lock = elsewhere.folder / ".lock"
     lock.parent.mkdir(parents=True)
     program = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", program, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         process.stdout.readline()
-        with pytest.raises(BusyError, match=rf"^run {elsewhere.key} is under way elsewhere \(another process\)$"):
-            run(elsewhere)
+        with pytest.raises(
+            BusyError, match=rf"^run {elsewhere.config.key} is under way elsewhere \(another process\)$"
+        ):
+            run(*elsewhere)
         process.kill()
-    assert run(elsewhere).status == "finished", "a lock ends with its process"
+    assert run(*elsewhere).status == "finished", "a lock ends with its process"
 
 
 def test_results_that_cannot_be_written_are_refused_at_once(elsewhere, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="results_dir must be a writable directory"):
-        run(replace(elsewhere, results_dir=str(tmp_path / "file")))
+        run(*elsewhere.having(results_dir=str(tmp_path / "file")))
 
 
 def test_a_device_that_is_not_there_is_named(elsewhere):
     assert prepare_process("cpu", 0) == torch.device("cpu")
-    record = run(replace(elsewhere, device="cuda:99"))
+    record = run(*elsewhere.having(device="cuda:99"))
     assert record.status == "failed"
     assert record.error == "device must be one that torch can use here, got 'cuda:99'"
 
 
 def test_every_metaparameter_is_in_the_record(finished):
-    config, record, _ = finished
+    whole, record, _ = finished
+    config = whole.config
     assert record.arch == {"family": "squeezenet", **asdict(config.arch)}
     assert {"sr", "pct_3x3", "base_e", "incr_e", "freq", "bypass"} <= set(record.arch)
 
 
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(finished, elsewhere, tmp_path):
     _, whole, _ = finished
-    stopped = run(replace(elsewhere, stop_epoch=1))
+    stopped = run(*elsewhere.having(stop_epoch=1))
     assert (stopped.status, stopped.epochs, stopped.top1, stopped.weights_bytes) == ("stopped", 1, None, None)
     assert stopped.key == whole.key
-    assert stopped.validation_top1 == Store(elsewhere.results_dir).validation_curve(whole.key)[0]
-    assert {path.name for path in folder_of(elsewhere).iterdir()} == {
+    assert stopped.validation_top1 == elsewhere.store.validation_curve(whole.key)[0]
+    assert {path.name for path in elsewhere.folder.iterdir()} == {
         *("config.yaml", "record.json", "curve.csv", "checkpoint.pt", "log", ".lock"),
     }
-    assert not Store(elsewhere.results_dir).is_done(whole.key)
-    again = run(replace(elsewhere, stop_epoch=2))
+    assert not elsewhere.store.is_done(whole.key)
+    again = run(*elsewhere.having(stop_epoch=2))
     assert (again.status, again.epochs) == ("stopped", 2)
-    resumed = run(elsewhere)
+    resumed = run(*elsewhere)
     assert (resumed.status, resumed.epochs) == ("finished", 3)
     assert (resumed.top1, resumed.loss, resumed.validation_loss) == (whole.top1, whole.loss, whole.validation_loss)
-    curves = [Store(config.results_dir).validation_curve(whole.key) for config in (elsewhere, finished[0])]
+    curves = [each.store.validation_curve(whole.key) for each in (elsewhere, finished[0])]
     assert curves[0] == curves[1], "the schedule is that of the whole recipe, however it was stopped"
-    weights_of = [load_file(folder_of(config) / "weights.safetensors") for config in (elsewhere, finished[0])]
+    weights_of = [load_file(each.folder / "weights.safetensors") for each in (elsewhere, finished[0])]
     assert all(torch.equal(weights_of[0][name], weights_of[1][name]) for name in weights_of[1])
 
 
 def test_a_stop_at_the_end_is_none(elsewhere):
-    assert run(replace(elsewhere, stop_epoch=3)).status == "finished"
+    assert run(*elsewhere.having(stop_epoch=3)).status == "finished"
 
 
 def test_latency_is_measured(finished):

@@ -10,6 +10,7 @@ from fire.files import locked
 from sweep import origin
 from sweep.commands.display import Display
 from sweep.commands.exits import ELSEWHERE, FAILED, RunsError
+from sweep.config import Options
 from sweep.grid import manifest
 from sweep.manifests import Sweep
 from sweep.run import run
@@ -20,7 +21,7 @@ from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
 from sweep.store import Store
 from tests.records import record_of
-from tests.sweeping import TINY, composed, config, planner, write_curve
+from tests.sweeping import TINY, composed, launch, planner, write_curve
 
 EPOCHS = 3  # rungs 1, 2, 3
 
@@ -28,16 +29,18 @@ EPOCHS = 3  # rungs 1, 2, 3
 def campaign(results: Path, budget: int = 2) -> Campaign:
     """A search over four networks, as it finds the store."""
     store = Store(results)
-    base = [*TINY, "arch.fires=4", f"results_dir={results}"]
+    options = Options(results_dir=str(results))
+    base = [*TINY, "arch.fires=4"]
     space = Space(planner(), base, {"arch.sr": ["0.25", "0.5"], "arch.bypass": ["none", "simple"]})
     searcher = Searcher(space, SearchSpec(budget_runs=budget, sampler="grid"), EPOCHS)
     return Campaign(
         manifest=Sweep(name="search", varied=("arch.sr", "arch.bypass"), points=(), search=searcher.told),
         store=store,
+        options=options,
         space=space,
         searcher=searcher,
         trials=history.trials(store, space, history.records(store, space), store.read_sweep("search")),
-        display=Display([], open_ended=True),
+        display=Display([], options, open_ended=True),
     )
 
 
@@ -65,7 +68,7 @@ def test_a_run_that_does_not_get_to_its_rung_is_left_alone(tmp_path, capsys):
     made = campaign(tmp_path)
     given = []
     while (job := made.next(())) is not None and len(given) < 20:  # each ends at once, and leaves what was there
-        given.append((job.key, job.stop_epoch))
+        given.append((job[0].key, job[1].stop_epoch))
     assert len(given) == len(set(given)) > 0
     assert code_of(made) == FAILED
     assert f"0 stopped early, {len(given)} failed" in capsys.readouterr().out
@@ -87,7 +90,7 @@ def test_failures_are_told_with_their_reasons_and_count_in_the_launch_that_they_
     assert code_of(made) == FAILED
     told, _, failures = capsys.readouterr().out.partition("failures")
     assert "search.retry_failed" not in told
-    assert all(text in failures for text in (made.space.label(index), job.key, "diverged: the loss is nan"))
+    assert all(text in failures for text in (made.space.label(index), job[0].key, "diverged: the loss is nan"))
     again = campaign(tmp_path, budget=1)
     assert again.next(()) is None
     assert code_of(again) == 0, "nothing of this launch has failed"
@@ -116,10 +119,10 @@ def test_a_run_that_got_there_is_taken_as_it_is(tmp_path):
         stop(campaign(tmp_path), index, (0.5 + index / 10,), epochs=1)
     made = campaign(tmp_path)
     job = made.next(())
-    (index,) = (i for i in (0, 1) if made.space.point(i).key == job.key)
-    stop(made, index, (0.5, 0.6, 0.7)[: job.stop_epoch], epochs=job.stop_epoch)
+    (index,) = (i for i in (0, 1) if made.space.point(i).key == job[0].key)
+    stop(made, index, (0.5, 0.6, 0.7)[: job[1].stop_epoch], epochs=job[1].stop_epoch)
     made.next(())
-    assert len(made.trials[index].curve) == job.stop_epoch
+    assert len(made.trials[index].curve) == job[1].stop_epoch
     assert made.trials[index].status != "failed"
 
 
@@ -136,13 +139,13 @@ def test_runs_of_another_sweep_are_left_to_it_and_are_no_failures(tmp_path, caps
     # The other sweep is gone: what it has stopped counts, what it has left is gone on with.
     job = made.next(())
     assert made.trials[0].curve == (0.5,)
-    assert job.key in keys[1:]
+    assert job[0].key in keys[1:]
 
 
 def test_a_run_that_another_sweep_began_in_the_meantime_is_no_failure(tmp_path):
     made = campaign(tmp_path, budget=1)
     job = made.next(())
-    with locked(tmp_path / job.key / ".lock", patience=0):  # so our worker has ended with a BusyError
+    with locked(tmp_path / job[0].key / ".lock", patience=0):  # so our worker has ended with a BusyError
         assert made.next(()) is None
         assert code_of(made) == ELSEWHERE
 
@@ -152,10 +155,10 @@ def test_the_manifest_names_a_run_before_it_begins(tmp_path):
     made.write_manifest()
     assert made.store.read_sweep("search").points == (), "it is there before anything runs"
     job = made.next(())
-    assert made.store.read_sweep("search").keys == (job.key,)
+    assert made.store.read_sweep("search").keys == (job[0].key,)
     again = campaign(tmp_path, budget=4)
     assert [trial.status for trial in again.trials.values()] == ["killed"], "it left no record"
-    assert again.next(()).key == job.key
+    assert again.next(())[0].key == job[0].key
 
 
 def test_a_search_over_an_experiment_has_a_name_of_its_own():
@@ -188,25 +191,25 @@ def test_a_plain_sweep_tells_nothing_of_a_search(tmp_path):
 def trained(tmp_path_factory):
     """A finished run, and its store."""
     folder = tmp_path_factory.mktemp("latencies")
-    made = config(*TINY, "train.epochs=1", f"results_dir={folder}", f"data_dir={folder}/data")
-    return made, run(made), Store(folder)
+    made = launch(*TINY, "train.epochs=1", f"results_dir={folder}", f"data_dir={folder}/data")
+    return made, run(*made), Store(folder)
 
 
 def test_only_latencies_of_the_same_machine_device_and_threads_are_compared(trained):
     made, record, store = trained
-    here = latencies._take(made, [record])
+    here = latencies._take(*made, [record])
     assert (here.threads, here.device, here.host, here.measured) == (1, "cpu", origin.host(), {})
     assert here.of(record) == record.latency_seconds > 0
     for elsewhere in ({"threads": 64}, {"host": "a faster one"}, {"device": "a GPU"}, {"latency_seconds": None}):
         other = replace(record, **elsewhere)
-        measured = latencies._take(made, [other])
+        measured = latencies._take(*made, [other])
         assert measured.of(other) == measured.measured[record.key] > 0, "its weights are here"
-        assert latencies._take(made, [replace(other, status="stopped")]).of(other) is None
+        assert latencies._take(*made, [replace(other, status="stopped")]).of(other) is None
         assert history.trial_of(store, other, here).latency_seconds is None
 
 
 def test_latencies_are_taken_in_a_process_of_their_own(trained, tmp_path):
     made, record, _ = trained
-    without_weights = replace(made, results_dir=str(tmp_path))
-    found = latencies.take(without_weights, [replace(record, threads=64)])
+    without_weights = made.having(results_dir=str(tmp_path))
+    found = latencies.take(*without_weights, [replace(record, threads=64)])
     assert (found.threads, found.device, found.measured) == (1, "cpu", {})

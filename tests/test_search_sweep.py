@@ -20,7 +20,7 @@ from sweep.search import best
 from sweep.search.spec import AtMost
 from sweep.store import Record, Store
 from tests.records import record_of
-from tests.sweeping import ROOT, TINY, answered, command, config, finish, point, start
+from tests.sweeping import ROOT, TINY, answered, command, config, finish, launch, point, start
 from tests.test_launcher import session, trained_epochs, wait_until
 
 BASE = ("experiment=search", *TINY, "arch.fires=4", "workers=2")
@@ -44,7 +44,7 @@ def searched(tmp_path_factory) -> tuple[Path, list[str]]:
     results = tmp_path_factory.mktemp("search") / "results"
     for sr in (0.25, 0.5):
         earlier = [*TINY, "arch.fires=4", "arch.pct_3x3=0.25", f"arch.sr={sr}"]
-        run(point(*earlier, f"data_dir={results.parent}/data", f"results_dir={results}").config)
+        run(*launch(*earlier, f"data_dir={results.parent}/data", f"results_dir={results}"))
     for more in (1, 4):
         expected = len(list(Store(results).keys())) + more
         process = start(*arguments(results, "search.budget_runs=10"))

@@ -1,7 +1,6 @@
 """What a person sees when a sweep has ended, and the exit code that goes with it."""
 
 import re
-from dataclasses import replace
 
 import pytest
 
@@ -9,6 +8,7 @@ from fire.files import locked
 from sweep.commands.display import Display
 from sweep.commands.exits import ELSEWHERE, FAILED, RunsError
 from sweep.commands.summary import print_summary
+from sweep.config import Options
 from sweep.points import labels
 from sweep.preparation import print_dry_run
 from sweep.store import Store
@@ -25,10 +25,10 @@ def points(monkeypatch):
     return [point("data=digits", f"arch.sr={sr}") for sr in (0.25, 0.5)]
 
 
-def ended(*arguments) -> tuple[int, str]:
+def ended(store, points, reasons=None, **options) -> tuple[int, str]:
     """The exit code of a sweep with this summary, and the line that goes with it."""
     try:
-        print_summary(*arguments)
+        print_summary(points, Options(results_dir=str(store.root), **options), reasons)
     except RunsError as error:
         return error.code, str(error)
     return 0, ""
@@ -84,7 +84,7 @@ def test_a_network_to_compress_that_is_trained_elsewhere_is_no_failure(tmp_path)
 
 def test_why_a_run_left_no_record_is_said_where_the_launch_knows_it(points, tmp_path, capsys):
     late = "its process ended early (timeout=6 seconds are over)"
-    with Display(points) as display:
+    with Display(points, Options()) as display:
         display.started(points[0].key)
         display.ended(points[0].key, None, late)
     capsys.readouterr()
@@ -111,8 +111,7 @@ def test_a_run_left_off_by_an_earlier_launch_is_a_success_only_if_that_was_asked
     (point, _), store = points, Store(tmp_path)
     store.write(record_of(point, status="stopped", epochs=1, validation_top1=0.5))
     for stop_epoch, succeeded in ((0, False), (1, True), (2, False)):
-        asked = replace(point, config=replace(point.config, stop_epoch=stop_epoch))
-        assert ended(store, [asked])[0] == (0 if succeeded else FAILED)
+        assert ended(store, [point], stop_epoch=stop_epoch)[0] == (0 if succeeded else FAILED)
         out = capsys.readouterr().out
         assert ("stopped after epoch 1" in out) == succeeded
         assert ("left off after epoch 1" in out) != succeeded
@@ -136,7 +135,7 @@ def test_tables_stay_readable_on_narrow_terminals(width, tmp_path, capsys, monke
     store = Store(tmp_path)
     store.write(record_of(points[0], status="finished", top1=0.7512, validation_top1=0.5034, train_seconds=4000))
     assert ended(store, points)[0] == FAILED
-    print_dry_run(points, points)
+    print_dry_run(points, points, store)
     out = plain(capsys.readouterr().out)
     assert "…" not in out
     assert max(map(len, out.splitlines())) <= width
@@ -156,7 +155,7 @@ def test_tables_stay_readable_on_narrow_terminals(width, tmp_path, capsys, monke
 def test_the_live_display_stays_readable_on_narrow_terminals(width, capsys, monkeypatch):
     points = [point("data=digits", *WIDE, f"seed={seed}", f"arch.sr={sr}") for seed, sr in ((10, 0.125), (11, 0.25))]
     on_terminal(width, monkeypatch)
-    with Display(points) as display:
+    with Display(points, Options()) as display:
         for each in points:
             display.started(each.key)
         display.progress(points[0].key, progress_after(1.5))

@@ -17,6 +17,7 @@ from sweep.commands.exits import ELSEWHERE, RunsError, runs_begun
 from sweep.commands.hydra_errors import input_errors, one_line
 from sweep.commands.summary import print_summary
 from sweep.compose import presets
+from sweep.config import Options
 from sweep.overrides import as_typed
 from sweep.points import Point
 from sweep.preparation import check, make_ready, print_dry_run, unfinished
@@ -60,31 +61,31 @@ def compose(overrides: Sequence[str], parts: Sequence[str], options: Sequence[st
         return hydra.compose("config", overrides=overrides)
 
 
-def run_one(point: Point) -> None:
+def run_one(point: Point, options: Options) -> None:
     """Run the point, with its progress shown. Raises RunsError if it does not finish."""
-    todo = unfinished([point])
+    todo = unfinished([point], options)
     if todo:
-        check(todo)
-    if point.config.dry_run:
-        print_dry_run([point], todo)
+        check(todo, options)
+    if options.dry_run:
+        print_dry_run([point], todo, Store(options.results_dir))
         return
-    make_ready([point], todo)
+    make_ready([point], todo, options)
     with runs_begun():
         if todo:
-            _train(point)
-        print_summary(Store(point.config.results_dir), [point])
+            _train(point, options)
+        print_summary([point], options)
 
 
-def _train(point: Point) -> None:
+def _train(point: Point, options: Options) -> None:
     from sweep.run import BusyError, run  # torch is imported here, when something trains
 
-    arithmetic = arithmetic_of(point.config, former=None)
-    config = with_arithmetic(point.config, arithmetic)
-    console().print(f"computed in {described(arithmetic, config)}")
-    with Display([point]) as display:
-        display.started(point.key)
+    arithmetic = arithmetic_of(options, former=None)
+    options = with_arithmetic(options, arithmetic)
+    console().print(f"computed in {described(arithmetic, options)}")
+    with Display([point], options) as display:
+        display.started(point.key, options.stop_epoch)
         try:
-            record = run(config, lambda progress: display.progress(point.key, progress))
+            record = run(point.config, options, lambda progress: display.progress(point.key, progress))
         except BusyError as error:
             raise RunsError(str(error), ELSEWHERE) from error
         display.ended(point.key, record)

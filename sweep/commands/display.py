@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fire.train.progress import Note, Progress
+from sweep.config import Options
 from sweep.points import Point, labels
 from sweep.store import Damage, Record, Store
 
@@ -29,12 +30,14 @@ def console() -> Console:
 class Display:
     """The progress of some runs. A context; `started`, `progress` and `ended` are told what happens."""
 
-    def __init__(self, points: Sequence[Point], open_ended: bool = False) -> None:
+    def __init__(self, points: Sequence[Point], options: Options, open_ended: bool = False) -> None:
         self._open_ended = open_ended  # more points will be added
         self._console = console()
         self._points = {point.key: point for point in points}
         self._labels = labels(points)
+        self._store = Store(options.results_dir)
         self._running: dict[str, tuple[float, Progress | None]] = {}
+        self._last_epochs: dict[str, int] = {}  # of runs that stop before their recipe's end
         self._ended: set[str] = set()
         self._began = time.monotonic()
         self._done_before: dict[str, float] = {}  # epochs done when a run went on from its checkpoint
@@ -57,8 +60,9 @@ class Display:
         self._points[point.key] = point
         self._labels[point.key] = label
 
-    def started(self, key: str) -> None:
-        """A run has been started."""
+    def started(self, key: str, stop_epoch: int = 0) -> None:
+        """A run has been started. stop_epoch: where it stops; 0: at its end."""
+        self._last_epochs[key] = stop_epoch
         self._running[key] = (time.monotonic(), None)
         self._ended.discard(key)  # a search goes on with runs that it had stopped
         if not self._console.is_terminal:
@@ -90,7 +94,7 @@ class Display:
         """A run has been found under way in another process."""
         self._running.pop(key)
         self._ended.add(key)
-        holder = Store(self._points[key].config.results_dir).holder(key) or "another process"
+        holder = self._store.holder(key) or "another process"
         self._console.print(Text.assemble(("elsewhere ", "yellow"), f"{self._labels[key]}: under way on {holder}"))
 
     def ended(self, key: str, record: Record | None, message: str = "") -> None:
@@ -119,7 +123,7 @@ class Display:
         gained = progress.epochs_done - self._done_before[key]
         if gained <= 0:
             return None
-        until = self._points[key].config.stop_epoch or progress.epochs
+        until = self._last_epochs[key] or progress.epochs
         return (time.monotonic() - started) * max(0.0, until - progress.epochs_done) / gained
 
     def _sweep_seconds_left(self) -> float | None:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from sweep.commands.display import console, duration, percent, print_table
 from sweep.commands.exits import ELSEWHERE, RunsError
+from sweep.config import Options
 from sweep.points import Point, labels
 from sweep.store import Record, Store
 
@@ -20,12 +21,13 @@ class Failure(NamedTuple):
     reason: str
 
 
-def print_summary(store: Store, points: Sequence[Point], reasons: Mapping[str, str] | None = None) -> None:
+def print_summary(points: Sequence[Point], options: Options, reasons: Mapping[str, str] | None = None) -> None:
     """Print the points' results, warnings and failures.
 
     reasons: why runs of this launch left no record, by their keys. Raises RunsError if runs have failed, or are under
     way elsewhere.
     """
+    store = Store(options.results_dir)
     compressed = any(point.config.is_compressed for point in points)
     table = Table(title=f"results in {store.root}/")
     table.add_column("point", overflow="fold")
@@ -37,7 +39,7 @@ def print_summary(store: Store, points: Sequence[Point], reasons: Mapping[str, s
     names = labels(points)
     for point in points:
         name, record = names[point.key], store.read(point.key)
-        stopped = _stopped_as_asked(point, record)
+        stopped = _stopped_as_asked(options, record)
         if record is not None and (record.status == "finished" or stopped):
             table.add_row(
                 name,
@@ -101,6 +103,6 @@ def _why_unfinished(store: Store, point: Point, reasons: Mapping[str, str]) -> s
     return why_unfinished(store, point.key, reasons)
 
 
-def _stopped_as_asked(point: Point, record: Record | None) -> bool:
+def _stopped_as_asked(options: Options, record: Record | None) -> bool:
     """Whether the run was to be left off before its end, and has come that far."""
-    return record is not None and record.status == "stopped" and 0 < point.config.stop_epoch <= (record.epochs or 0)
+    return record is not None and record.status == "stopped" and 0 < options.stop_epoch <= (record.epochs or 0)

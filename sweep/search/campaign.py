@@ -8,10 +8,9 @@ from rich.table import Table
 
 from fire.cost import MIB
 from fire.stats import pareto_front
-from sweep.arithmetic import with_arithmetic
 from sweep.commands.display import Display, console, percent, print_table
 from sweep.commands.summary import Failure, conclude, why_unfinished
-from sweep.config import RunConfig
+from sweep.config import Options, RunConfig
 from sweep.manifests import Sweep
 from sweep.search import history
 from sweep.search.latencies import Latencies
@@ -26,6 +25,7 @@ class Campaign:
 
     manifest: Sweep  # without its points
     store: Store
+    options: Options
     space: Space
     searcher: Searcher
     trials: dict[int, Trial]
@@ -35,7 +35,7 @@ class Campaign:
     _elsewhere: set[str] = field(default_factory=set)  # of them, those that other processes are at
     _failed: list[int] = field(default_factory=list)  # points whose runs have failed in this launch
 
-    def next(self, under_way: Collection[str]) -> RunConfig | None:
+    def next(self, under_way: Collection[str]) -> tuple[RunConfig, Options] | None:
         """The next run, given the keys of those that are under way: see sweep.launcher.Source."""
         self._look_after([key for key in self._running if key not in under_way])
         while (job := self.searcher.next(self.trials)) is not None:
@@ -48,10 +48,9 @@ class Campaign:
                 self._elsewhere.add(point.key)  # a run of another sweep
                 continue
             self.write_manifest()
-            config = with_arithmetic(point.config, self.manifest.arithmetic)
-            config = replace(config, stop_epoch=0 if job.epoch == config.train.epochs else job.epoch)
-            self.display.add(replace(point, config=config), self.space.label(job.point))
-            return config
+            self.display.add(point, self.space.label(job.point))
+            stop_epoch = 0 if job.epoch == point.config.train.epochs else job.epoch
+            return point.config, replace(self.options, stop_epoch=stop_epoch)
         return None
 
     def _look_after(self, keys: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fire.errors import InputError
 from sweep import origin
-from sweep.config import RunConfig
+from sweep.config import Options, RunConfig
 from sweep.store import WEIGHTS, Record, Store
 
 
@@ -27,25 +27,25 @@ class Latencies:
         return self.measured.get(record.key) if known is None else known
 
 
-def take(config: RunConfig, records: Sequence[Record]) -> Latencies:
+def take(config: RunConfig, options: Options, records: Sequence[Record]) -> Latencies:
     """The latencies of a launch; networks of finished records from elsewhere are timed."""
     # A process of its own: the launcher does without torch, and its workers' server is not to be started yet.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_take, config, records).result()
+        return pool.submit(_take, config, options, records).result()
 
 
-def _take(config: RunConfig, records: Sequence[Record]) -> Latencies:
+def _take(config: RunConfig, options: Options, records: Sequence[Record]) -> Latencies:
     import torch
 
     from fire.machine.latency import latency
     from fire.machine.process import device_name, prepare_process
     from fire.weights import pretrained
 
-    device = prepare_process(config.device, config.threads)
+    device = prepare_process(options.device, options.threads)
     layout = torch.channels_last if config.train.channels_last else torch.contiguous_format  # as when a run ends
     measured: dict[str, float] = {}
     here = Latencies(threads=torch.get_num_threads(), device=device_name(device), host=origin.host(), measured=measured)
-    store = Store(config.results_dir)
+    store = Store(options.results_dir)
     for record in records:
         if record.status == "finished" and here.of(record) is None:
             try:

@@ -11,8 +11,8 @@ from fire.errors import InputError, require
 from sweep.arithmetic import arithmetic_of, described, with_arithmetic
 from sweep.commands.display import Display, console, damage_lines, print_table
 from sweep.commands.exits import ELSEWHERE, RunsError, runs_begun
-from sweep.compose import refuse_unknown
-from sweep.config import PARTS, RunConfig
+from sweep.compose import names_of, refuse_unknown
+from sweep.config import PARTS, Options, RunConfig
 from sweep.grid import StoreSweeper, manifest
 from sweep.launcher import LocalLauncher
 from sweep.manifests import Sweep
@@ -43,16 +43,16 @@ class SearchSweeper(StoreSweeper):
         assert self.config is not None
         if not isinstance(self.launcher, LocalLauncher):
             raise InputError("hydra/launcher must be local for a search, which asks for one point after another")
-        spec, space = self.planned(arguments)
+        spec, space, options = self.planned(arguments)
         config = space.example.config
-        _check_settings(spec, config)
+        _check_settings(spec, config, options)
         refuse_unread(arguments, [config])
         # The kind is in the name, else a sweep of the same experiment would have the same one.
         launch = manifest(self.config, UNTOLD, (axis.key for axis in space.axes), "search")
-        store = Store(config.results_dir)
-        if config.dry_run:
-            check([space.example])
-            _print_dry_run(_campaign(store, spec, space, launch), spec)
+        store = Store(options.results_dir)
+        if options.dry_run:
+            check([space.example], options)
+            _print_dry_run(_campaign(options, spec, space, launch), spec)
             return
         store.check_writable()
         lock = store.root / "sweeps" / f".{launch.name}.lock"
@@ -60,50 +60,51 @@ class SearchSweeper(StoreSweeper):
             if not held:
                 where = files.holder(lock) or "another process"
                 raise RunsError(f"search {launch.name} is under way elsewhere ({where})", ELSEWHERE)
-            check([space.example])
-            make_ready([space.example], [space.example])
-            campaign = _campaign(store, spec, space, launch)
+            check([space.example], options)
+            make_ready([space.example], [space.example], options)
+            campaign = _campaign(options, spec, space, launch)
             with runs_begun():
                 campaign.write_manifest()
                 with campaign.display:
-                    self.launcher.run(config, min(spec.budget_runs, space.size), campaign.next, campaign.display)
+                    runs = min(spec.budget_runs, space.size)
+                    self.launcher.run(options, runs, campaign.next, campaign.display)
                 campaign.print_summary()
 
-    def planned(self, arguments: list[str]) -> tuple[SearchSpec, Space]:
-        """The settings and the space that the experiment and the command line lead to."""
+    def planned(self, arguments: list[str]) -> tuple[SearchSpec, Space, Options]:
+        """The settings, the space and the options that the experiment and the command line lead to."""
         assert self.planner is not None
         overrides = {override.get_key_element(): override for override in self.overrides(arguments)}
         grid = {key: _choices(override) for key, override in overrides.items() if override.is_sweep_override()}
         others = {key: override.input_line or "" for key, override in overrides.items() if key not in grid}
         node = self.planner.composed([line for key, line in others.items() if key not in self.params]).search
-        refuse_unknown(node, "search.", SearchSpec)
-        refuse_unknown(node.at_most, "search.at_most.", AtMost)
+        refuse_unknown(node, "search.", names_of(SearchSpec))
+        refuse_unknown(node.at_most, "search.at_most.", names_of(AtMost))
         spec = OmegaConf.to_object(node)
         assert isinstance(spec, SearchSpec)
         base = [line for key, line in others.items() if not key.startswith("search.")]
-        return spec, Space(self.planner, base, grid, spec.at_most)
+        return spec, Space(self.planner, base, grid, spec.at_most), self.planner.options(base)
 
 
-def _check_settings(spec: SearchSpec, config: RunConfig) -> None:
+def _check_settings(spec: SearchSpec, config: RunConfig, options: Options) -> None:
     """Raise InputError for settings of runs that a search decides, or that do not go with it."""
     require(not config.is_compressed, "compress", "none in a search", config.compress.method)
-    require(config.stop_epoch == 0, "stop_epoch", "0 in a search, which stops runs itself", config.stop_epoch)
+    require(options.stop_epoch == 0, "stop_epoch", "0 in a search, which stops runs itself", options.stop_epoch)
     before_the_end = spec.first_rung == 0 or spec.first_rung < config.train.epochs
     require(before_the_end, "search.first_rung", f"below train.epochs, {config.train.epochs}", spec.first_rung)
 
 
-def _campaign(store: Store, spec: SearchSpec, space: Space, launch: Sweep) -> Campaign:
+def _campaign(options: Options, spec: SearchSpec, space: Space, launch: Sweep) -> Campaign:
     """The search as the store has it; prints what it starts from."""
-    config = space.example.config
+    config, store = space.example.config, Store(options.results_dir)
     damaged: list[Damage] = []
     former = store.read_sweep(launch.name, damaged.append)
-    arithmetic = arithmetic_of(config, former)
+    arithmetic = arithmetic_of(options, former)
     records = history.records(store, space, damaged.append)
     if spec.retry_failed:
         records = {index: record for index, record in records.items() if record.status != "failed"}
     latencies = None
-    if "latency" in spec.objectives and not config.dry_run:
-        latencies = take(with_arithmetic(config, arithmetic), list(records.values()))
+    if "latency" in spec.objectives and not options.dry_run:
+        latencies = take(config, with_arithmetic(options, arithmetic), list(records.values()))
     trials = history.trials(store, space, records, former, latencies, damaged.append)
     searcher = Searcher(space, spec, config.train.epochs)
     for line in [*damage_lines(damaged), *_start_lines(spec, space, searcher, trials)]:
@@ -115,18 +116,19 @@ def _campaign(store: Store, spec: SearchSpec, space: Space, launch: Sweep) -> Ca
             f"latency of earlier runs: {len(latencies.measured)} measured again, which ran elsewhere or with other "
             f"threads; {unknown} not known, which are tried but compared with none"
         )
-    if not config.dry_run:
+    if not options.dry_run:
         for record in records.values():
             if record.status == "finished":
                 store.tidy(record.key)
-        console().print(f"computed in {described(arithmetic, config)}")
+        console().print(f"computed in {described(arithmetic, options)}")
     return Campaign(
         manifest=replace(launch, search=searcher.told, arithmetic=arithmetic),
         store=store,
+        options=with_arithmetic(options, arithmetic),
         space=space,
         searcher=searcher,
         trials=trials,
-        display=Display([], open_ended=True),
+        display=Display([], options, open_ended=True),
         latencies=latencies,
     )
 
