@@ -216,7 +216,6 @@ def _compress(config: RunConfig, options: Options, folder: Path, report: Report,
     network = decoded.network().to(device)
     scores = evaluation.evaluate(network, Batches(images.test, images, config.train, device), device)
     validation = evaluation.evaluate(network, Batches(images.validation, images, config.train, device), device)
-    sizes = fcn.sizes(path.read_bytes())
     return {
         **_on_test(scores),
         **_last(result.curve),
@@ -227,7 +226,7 @@ def _compress(config: RunConfig, options: Options, folder: Path, report: Report,
         "float_key": start.key,
         "float_top1": start.top1,
         "file_bytes": path.stat().st_size,
-        "overhead_bytes": sizes.overhead,
+        "overhead_bytes": fcn.overhead_bytes(path.read_bytes()),
         "nonzero": sum(int(np.count_nonzero(values(tensor))) for tensor in decoded.tensors.values()),
         "precision": result.precision,
         "kernels": result.kernels,

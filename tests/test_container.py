@@ -7,28 +7,28 @@ import torch
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.errors import InputError
 from fire.weights import header
-from fire.weights.coders import CODERS
-from fire.weights.fcn import FileError, decode, encode, load, load_header, save, sizes
+from fire.weights.fcn import decode, encode, load, load_header, overhead_bytes, save
 from fire.weights.header import Header, Preprocessing
+from fire.weights.integers import CODERS
 from fire.weights.quantised import Compressed, Levels, values
 
 SPEC = SqueezeNetSpec(version="small", base_e=4, incr_e=4, fires=2, conv1=4, classes=3, dropout=0.0)
 PREPROCESSING = Preprocessing(image_size=28, mean=[72.94], scale=[1 / 90.02])
-CODER_NAMES = tuple(CODERS)
 
 
 def compressed(spec=SPEC, kind="grid", density=0.5, seed=0, names=("shirt", "été", "bag")) -> Compressed:
     """Weights of that kind; biases are on a grid, but with kind "plain" as they are."""
     rng = np.random.default_rng(seed)
     tensors = {}
-    for name, shape in header.shapes(Header(header.folded(spec), PREPROCESSING, names)).items():
+    for name, shape in Header(spec, PREPROCESSING, names).shapes.items():
         integers = np.rint(rng.laplace(0, 3, shape) * (rng.random(shape) < density)).astype(np.int32)
         step = np.array(rng.uniform(0.01, 0.02), np.float32)
         if kind == "plain":
             tensors[name] = (integers * step).astype(np.float32)
         elif kind == "codebook" and name.endswith("weight"):
-            book = np.append(np.zeros(1, np.float32), rng.normal(size=17).astype(np.float32))
-            tensors[name] = Levels(integers=np.abs(integers) % 18, values=book)
+            kinds = min(18, integers.size)
+            book = np.append(np.zeros(1, np.float32), rng.normal(size=kinds - 1).astype(np.float32))
+            tensors[name] = Levels(integers=np.abs(integers) % kinds, values=book)
         else:
             tensors[name] = Levels(integers=integers, values=step)
     return Compressed(spec=spec, preprocessing=PREPROCESSING, class_names=names, tensors=tensors)
@@ -42,7 +42,7 @@ def assert_same(a: Compressed, b: Compressed) -> None:
         assert np.array_equal(values(tensor).view(np.int32), values(b.tensors[name]).view(np.int32)), name
 
 
-@pytest.mark.parametrize("coder", CODER_NAMES)
+@pytest.mark.parametrize("coder", CODERS)
 @pytest.mark.parametrize("kind", ["grid", "codebook", "plain"])
 @pytest.mark.parametrize("density", [0.0, 0.05, 1.0])
 def test_round_trip(kind, density, coder):
@@ -52,7 +52,7 @@ def test_round_trip(kind, density, coder):
     assert encode(decode(data), coder) == data
 
 
-@pytest.mark.parametrize("coder", CODER_NAMES)
+@pytest.mark.parametrize("coder", CODERS)
 @pytest.mark.parametrize(
     "spec",
     [
@@ -74,24 +74,22 @@ def test_round_trip_of_the_other_family():
     assert_same(original, decode(encode(original)))
 
 
-def test_integers_and_steps_come_back():
-    original = compressed()
+@pytest.mark.parametrize("kind", ["grid", "codebook"])
+def test_integers_steps_and_codebooks_come_back(kind):
+    original = compressed(kind=kind)
     for name, tensor in decode(encode(original)).tensors.items():
         assert np.array_equal(tensor.integers, original.tensors[name].integers)
-        assert tensor.values == original.tensors[name].values
+        assert np.array_equal(tensor.values.view(np.int32), original.tensors[name].values.view(np.int32))
 
 
-def test_unused_values_of_a_codebook_are_dropped_and_the_others_ordered():
-    original = compressed(kind="codebook")
-    name = "conv1.weight"
-    shape = original.tensors[name].integers.shape
-    book = np.array([0, 5, -1, 2, -0.0, 7], np.float32)
-    integers = np.resize(np.array([0, 1, 2, 4], np.int32), shape)
-    original.tensors[name] = Levels(integers=integers, values=book)
-    found = decode(encode(original)).tensors[name]
-    assert found.values.tolist() == [0.0, -1.0, -0.0, 5.0]
-    assert np.signbit(found.values).tolist() == [False, True, True, False]
-    assert found.integers.reshape(-1)[:4].tolist() == [0, 3, 1, 2]
+@pytest.mark.parametrize("coder", CODERS)
+@pytest.mark.parametrize("largest", [0, 127, 128, 2**15, 2**31 - 1])
+def test_integers_of_any_width_come_back(largest, coder):
+    original = compressed()
+    shape = original.tensors["conv1.weight"].integers.shape
+    for integers in (np.full(shape, largest, np.int32), np.full(shape, -largest, np.int32)):
+        original.tensors["conv1.weight"] = Levels(integers=integers, values=np.array(0.5, np.float32))
+        assert np.array_equal(decode(encode(original, coder)).tensors["conv1.weight"].integers, integers)
 
 
 def test_the_network_computes_with_the_tensors(generator):
@@ -108,19 +106,11 @@ def test_a_specification_with_batch_normalisation_stands_for_the_folded_network(
     assert original.network().state_dict().keys() == decode(encode(original)).network().state_dict().keys()
 
 
-@pytest.mark.parametrize("coder", CODER_NAMES)
+@pytest.mark.parametrize("coder", CODERS)
 def test_files_are_saved_and_loaded(coder, tmp_path):
     save(tmp_path / "network.fcn", compressed(), coder)
     assert_same(compressed(), load(tmp_path / "network.fcn"))
     assert load_header(tmp_path / "network.fcn") == Header(SPEC, PREPROCESSING, compressed().class_names)
-
-
-@pytest.mark.parametrize("coder", CODER_NAMES)
-def test_sizes_add_up_to_the_file(coder):
-    data = encode(compressed(), coder)
-    found = sizes(data)
-    assert found.overhead + found.payload == len(data)
-    assert found.checksums == 3 * 4 + 8, "a CRC-32 for each of three sections, and the digest"
 
 
 def test_the_overhead_is_at_most_3_percent_of_a_file_of_40_kb():
@@ -128,27 +118,27 @@ def test_the_overhead_is_at_most_3_percent_of_a_file_of_40_kb():
     names = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
     data = encode(compressed(spec, names=tuple(names)))
     assert 35_000 < len(data) < 45_000
-    assert sizes(data).overhead <= 0.03 * len(data)
+    assert overhead_bytes(data) <= 0.03 * len(data)
 
 
-@pytest.mark.parametrize("coder", CODER_NAMES)
+@pytest.mark.parametrize("coder", CODERS)
 def test_every_flipped_byte_is_refused(coder):
     data = encode(compressed(density=0.1), coder)
     for place in range(len(data)):
         for pattern in (0x01, 0x10, 0x80, 0xFF):
             broken = bytearray(data)
             broken[place] ^= pattern
-            with pytest.raises(FileError):
+            with pytest.raises(InputError):
                 decode(bytes(broken))
 
 
-@pytest.mark.parametrize("coder", CODER_NAMES)
+@pytest.mark.parametrize("coder", CODERS)
 def test_every_cut_and_whatever_follows_is_refused(coder):
     data = encode(compressed(density=0.1), coder)
     for length in range(len(data)):
-        with pytest.raises(FileError):
+        with pytest.raises(InputError):
             decode(data[:length])
-    with pytest.raises(FileError, match="nothing must follow the digest, got 1 bytes"):
+    with pytest.raises(InputError, match="the checksum must be"):
         decode(data + b"\0")
 
 
@@ -171,7 +161,7 @@ def test_what_is_no_network_of_its_specification_is_not_encoded():
     good = compressed()
     name = "conv1.weight"
     tensor = good.tensors[name]
-    with pytest.raises(InputError, match="coder must be one of huffman, range, got 'zip'"):
+    with pytest.raises(InputError, match="the coder must be one of adaptive, huffman, got 'zip'"):
         encode(good, "zip")
     with pytest.raises(InputError, match=r"tensors must be conv1\.weight, .*, got conv1\.bias"):
         encode(dataclasses.replace(good, tensors={k: v for k, v in good.tensors.items() if k != name}))

@@ -39,22 +39,94 @@ def header_of(**fields) -> Header:
 
 def test_a_header_says_how_images_are_resized_only_where_they_are_squashed():
     content = json.loads(dump(header_of()))
-    assert set(content) == {
-        "family",
-        "arch",
-        "image_size",
-        "mean",
-        "scale",
-        "stored_size",
-    }  # as before there was `resize`
-    assert header_of().preprocessing.content == EXPECTS
-    assert parse(json.dumps(content).encode()).preprocessing.resize == "crop"
-    assert json.loads(dump(header_of(resize="squash"))) == content | {"resize": "squash"}
+    assert content["preprocessing"] == EXPECTS  # as before there was `resize`
+    assert parse(json.dumps(content)).preprocessing.resize == "crop"
+    squashed = content | {"preprocessing": EXPECTS | {"resize": "squash"}}
+    assert json.loads(dump(header_of(resize="squash"))) == squashed
     assert parse(dump(header_of(resize="squash"))) == header_of(resize="squash")
 
 
-@pytest.mark.parametrize("resize", ["stretch", 1, None, ["crop"]])
-def test_other_ways_of_resizing_are_refused(resize):
-    content = json.loads(dump(header_of())) | {"resize": resize}
-    with pytest.raises(InputError, match=r"^resize must be one of crop, squash, got "):
-        parse(json.dumps(content).encode())
+def test_equal_specifications_make_equal_texts():
+    names = tuple(map(str, range(10)))
+    preprocessing = Preprocessing(image_size=28, mean=[72], scale=[1])
+    texts = {
+        dump(Header(SqueezeNetSpec(version="small", classes=10, sr=sr, norm=norm), preprocessing, names))
+        for sr in (1, 1.0)
+        for norm in ("batch", "none")
+    }
+    (text,) = texts
+    assert parse(text).spec.norm == "none"
+
+
+CONTENT = {
+    "format": 1,
+    "arch": {"family": "squeezenet", "classes": 3},
+    "preprocessing": {"image_size": 28, "mean": [1.5], "scale": [0.5]},
+    "class_names": ["0", "1", "2"],
+}
+LARGE = {"family": "alexnet", "version": "small", "fc": 2**16}
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "reason"),
+    [
+        ("arch", {"classes": 10**9}, "classes must be an integer in"),
+        ("arch", {"classes": 10**6}, "class_names must be 1000000, got 3"),
+        ("arch", {"fires": 10**6}, "fires must be an integer in"),
+        ("arch", {"bypass": "simple", "fires": 2**20}, "fires must be an integer in"),
+        ("arch", {"base_e": 2**20}, "parameters must be at most 67,108,864"),
+        ("arch", {"snap": 2**20}, "parameters must be at most"),
+        ("arch", {"conv10_pad": 200_000}, "activations must be at most"),
+        ("arch", LARGE, "parameters must be at most"),
+        ("arch", {"sr": 7.0}, "sr must be in (0, 1], got 7.0"),
+        ("arch", {"sr": 1}, "'sr' must be a field of squeezenet with a value of its type, got 1"),
+        ("arch", {"classes": True}, "'classes' must be a field of squeezenet"),
+        ("arch", {"final_relu": "no"}, "'final_relu' must be a field of squeezenet"),
+        ("arch", {"norm": "batch"}, "norm must not be 'batch'"),
+        ("arch", {"sides": 4}, "'sides' must be a field"),
+        ("arch", {"family": "resnet"}, "family must be one of squeezenet, alexnet"),
+        ("arch", {"family": ["squeezenet"]}, "family must be one of"),
+        ("arch", {"family": None}, "family must be one of"),
+        ("preprocessing", {"image_size": 0}, "image_size must be an integer in"),
+        ("preprocessing", {"image_size": 4}, "the network must suit its images"),
+        ("preprocessing", {"image_size": 10**9}, "image_size must be an integer in"),
+        ("preprocessing", {"image_size": 28.5}, "image_size must be an integer in"),
+        ("preprocessing", {"stored_size": 20}, "stored_size must be at least 28, got 20"),
+        ("preprocessing", {"stored_size": 28.0}, "stored_size must be an integer in"),
+        ("preprocessing", {"scale": [0.0]}, "scale must be of numbers above 0, got 0.0"),
+        ("preprocessing", {"scale": [1e-320]}, "scale must be of numbers above 0"),  # 0 in float32
+        ("preprocessing", {"scale": ["a"]}, "scale must be of finite floats"),
+        ("preprocessing", {"scale": [0.5, 0.5]}, "scale must be of 1 channels, got 2"),
+        ("preprocessing", {"mean": [1e308]}, "mean must be of finite floats"),  # infinite in float32
+        ("preprocessing", {"mean": []}, "mean must be a list of 1 to 64 numbers"),
+        ("preprocessing", {"mean": [1.5] * 65}, "mean must be a list of 1 to 64 numbers"),
+        ("preprocessing", {"mean": [1]}, "mean must be of finite floats"),
+        ("preprocessing", {"mean": [1e999]}, "Infinity is no number"),
+        ("preprocessing", {"side": 20}, "preprocessing must have image_size, mean, resize, scale, stored_size, got"),
+        ("preprocessing", {"resize": "stretch"}, "resize must be one of crop, squash, got 'stretch'"),
+        ("preprocessing", {"resize": ["crop"]}, "resize must be one of crop, squash, got ['crop']"),
+        ("", {"arch": "abc"}, "arch must be a dict, got 'abc'"),
+        ("", {"preprocessing": None}, "preprocessing must be a dict, got None"),
+        ("", {"preprocessing": {"image_size": 28}}, "preprocessing must have"),
+        ("", {"class_names": None}, "class_names must be a list, got None"),
+        ("", {"class_names": "abc"}, "class_names must be a list, got 'abc'"),
+        ("", {"class_names": ["a", "b"]}, "class_names must be 3, got 2"),
+        ("", {"class_names": [1, 2, 3]}, "class_names must be a list of texts"),
+        ("", {"class_names": ["a", "b", "\ud800"]}, "class_names must be a list of texts"),
+        ("", {"format": 99}, "the header must be of format 1, got {'format': 99"),
+    ],
+    ids=str,
+)
+def test_texts_that_are_no_header_within_its_bounds_are_refused(part, changes, reason):
+    assert parse(json.dumps(CONTENT)).class_names == ("0", "1", "2")
+    content = CONTENT | ({part: CONTENT[part] | changes} if part else changes)
+    with pytest.raises(InputError) as caught:
+        parse(json.dumps(content))
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 10**5, "9" * 10**4, '{"arch":NaN}'])
+def test_texts_that_are_no_object_are_refused(text):
+    with pytest.raises(InputError, match="the header must be"):
+        parse(text)

@@ -15,7 +15,6 @@ from fire.weights.header import Preprocessing
 from fire.weights.safetensors import Deployed, save
 
 WHOLE = "a whole .safetensors file of weights"
-PREPROCESSING = {"image_size": 28, "mean": [72.94], "scale": [0.01]}
 SPEC = SqueezeNetSpec(version="small", base_e=8, incr_e=8, conv1=8, classes=3, bypass="complex", norm="batch")
 
 
@@ -131,30 +130,13 @@ def test_what_is_no_whole_file_of_ours_is_refused_with_its_path_and_the_reason(c
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"format": 99}, "its metadata must be of format 1, got {'format': 99"),
-        ({"class_names": None}, "class_names in its metadata must be a list, got None"),
-        ({"preprocessing": None}, "preprocessing in its metadata must be a dict, got None"),
-        ({"preprocessing": PREPROCESSING | {"scale": [0.0]}}, "scale must be of numbers above 0, got 0.0"),
-        ({"preprocessing": PREPROCESSING | {"scale": [1e-320]}}, "scale must be of numbers above 0"),  # 0 in fp32
-        ({"preprocessing": PREPROCESSING | {"mean": [1e308]}}, "mean must be of finite floats"),  # infinite in fp32
-        ({"preprocessing": PREPROCESSING | {"scale": [0.5, 0.5]}}, "scale must be of 1 channels, got 2"),
-        ({"preprocessing": PREPROCESSING | {"scale": ["a"]}}, "scale must be of finite floats"),
-        ({"preprocessing": PREPROCESSING | {"image_size": 28.5}}, "image_size must be an integer"),
-        ({"preprocessing": PREPROCESSING | {"stored_size": 20}}, "stored_size must be at least 28, got 20"),
-        ({"preprocessing": PREPROCESSING | {"side": 20}}, "the header must be an object of"),
+        ({"format": 99}, "the header must be of format 1, got {'format': 99"),
         ({"class_names": ["a", "b"]}, "class_names must be 3, got 2"),
-        ({"class_names": "abc"}, "class_names in its metadata must be a list, got 'abc'"),
-        ({"class_names": [1, 2, 3]}, "class_names must be a list of texts"),
-        ({"arch": "abc"}, "arch in its metadata must be a dict, got 'abc'"),
-        ({"arch": {"family": "resnet"}}, "resnet"),
-        ({"arch": {"family": "squeezenet", "sr": 7.0}}, "sr must be in (0, 1], got 7.0"),
-        ({"arch": {"family": "squeezenet", "final_relu": "no"}}, "'final_relu' must be a field of squeezenet with a"),
         (
             {"arch": {"family": "squeezenet", "classes": 3}},
             "conv1.weight must be of shape (96, 1, 7, 7), got (8, 1, 3, 3)",
         ),
         ({"arch": {"family": "squeezenet", "base_e": 10**6, "classes": 3}}, "parameters must be at most"),
-        ({"arch": {"family": "squeezenet", "conv10_pad": 200_000, "classes": 3}}, "activations must be at most"),
     ],
     ids=str,
 )
@@ -199,7 +181,7 @@ def test_metadata_that_is_no_json_is_refused(path):
     tensors = safetensors.torch.load_file(path)
     for text in ("abc", "[" * 10**5, "[]"):
         safetensors.torch.save_file(tensors, path, {"deployed": text})
-        with pytest.raises(InputError, match="its metadata must be"):
+        with pytest.raises(InputError, match="the header must be"):
             pretrained.read(path)
 
 

@@ -19,7 +19,7 @@ from fire.train.progress import Epoch, Progress
 from fire.train.spec import TrainSpec
 from fire.weights.quantised import Levels
 
-CODER_OF = {"deep_compression": "huffman", "entropy": "range"}  # of each method's files
+CODER_OF = {"deep_compression": "huffman", "entropy": "adaptive"}  # of each method's files
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from fire.arch import SqueezeNetSpec
+from fire.errors import InputError
 from fire.files import reading
-from fire.weights.fcn import FileError
 from fire.weights.header import Header, Preprocessing
-from fire.weights.header import shapes as shapes_of
-from fire.weights.huffman import Sparse, dense
-from fire.weights.quantised import CodeError, Compressed, Floats, Levels
+from fire.weights.integers import Sparse, dense
+from fire.weights.quantised import Compressed, Floats, Levels
 
 CODEBOOK = 256
 SPEC = SqueezeNetSpec(conv10_pad=1)
@@ -38,20 +37,20 @@ def read(path: Path) -> Compressed:
 
 
 def parse(data: bytes) -> Compressed:
-    """The network of the file's content. Raises FileError if it is anything else."""
+    """The network of the file's content. Raises InputError if it is anything else."""
     names = tuple(str(i) for i in range(SPEC.classes))
-    shapes = shapes_of(Header(SPEC, PREPROCESSING, names))
+    shapes = Header(SPEC, PREPROCESSING, names).shapes
     layers = [name.removesuffix(".weight") for name in shapes if name.endswith(".weight")]
     place = 4 * len(layers)
     if len(data) < place:
-        raise FileError(f"it must begin with {len(layers)} counts of 4 bytes, got {len(data)} bytes")
+        raise InputError(f"it must begin with {len(layers)} counts of 4 bytes, got {len(data)} bytes")
     counts = struct.unpack(f"<{len(layers)}I", data[:place])
     expected = place + sum(
         4 * CODEBOOK + 4 * shapes[f"{layer}.bias"][0] + count + (count + 1) // 2
         for layer, count in zip(layers, counts, strict=True)
     )
     if len(data) != expected:
-        raise FileError(f"it must be of {expected} bytes by its counts, got {len(data)}")
+        raise InputError(f"it must be of {expected} bytes by its counts, got {len(data)}")
 
     tensors: dict[str, Levels | Floats] = {}
     for layer, count in zip(layers, counts, strict=True):
@@ -60,19 +59,19 @@ def parse(data: bytes) -> Compressed:
         place += codebook.nbytes
         bias = np.frombuffer(data, "<f4", shape[0], place).astype(np.float32)
         place += bias.nbytes
-        codes = np.frombuffer(data, np.uint8, count, place).astype(np.int64)
+        codes = np.frombuffer(data, np.uint8, count, place).astype(np.int32)
         place += count
         pairs = np.frombuffer(data, np.uint8, (count + 1) // 2, place)
         place += len(pairs)
         gaps = np.stack([pairs & 15, pairs >> 4], axis=1).reshape(-1).astype(np.int64)
         if gaps[count:].any():
-            raise FileError(f"the half byte behind the gaps of {layer} must be 0, got {gaps[count]}")
+            raise InputError(f"the half byte behind the gaps of {layer} must be 0, got {gaps[count]}")
         if not (np.isfinite(codebook).all() and np.isfinite(bias).all()) or codebook[0].view(np.int32) != 0:
-            raise FileError(f"the values of {layer} must be finite and its codebook's first 0.0")
+            raise InputError(f"the values of {layer} must be finite and its codebook's first 0.0")
         try:
             integers = dense(Sparse(codes, gaps[:count]), shape)
-        except CodeError as error:
-            raise FileError(f"{layer}: {error}") from error
+        except InputError as error:
+            raise InputError(f"{layer}: {error}") from error
         if layer == "conv1":
             integers = np.ascontiguousarray(integers[:, ::-1])
         tensors[f"{layer}.weight"] = Levels(integers=integers, values=codebook)

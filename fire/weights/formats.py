@@ -4,11 +4,10 @@ Planning reads no more than this: of this program's files and the authors' witho
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, assert_never
+from typing import Literal, assert_never
 
 import safetensors
 
@@ -29,8 +28,7 @@ SUFFIXES: dict[str, Kind] = {
     ".ckpt": "torch",
     ".pth.tar": "torch",
 }
-FORMAT = 1  # of this program's safetensors files
-KEY = "deployed"  # of their metadata
+KEY = "deployed"  # of the metadata of this program's safetensors files
 # The types of numbers that are read, as safetensors and as torch name them.
 FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
 
@@ -98,23 +96,6 @@ def describe(path: Path) -> WeightsFile:
             assert_never(kind)
 
 
-def parse(metadata: str) -> Header:
-    """The header of this program's safetensors file, from its metadata. Raises InputError if it is no such header."""
-    try:
-        content = json.loads(metadata)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"its metadata must be JSON: {str(error).splitlines()[0]}") from error
-    parts: dict[str, type] = {"arch": dict, "preprocessing": dict, "class_names": list}
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"its metadata must be of format {FORMAT}, got {content!r:.100}")
-    for name, kind in parts.items():
-        if not isinstance(content.get(name), kind):
-            raise InputError(f"{name} in its metadata must be a {kind.__name__}, got {content.get(name)!r:.100}")
-    arch: dict[str, Any] = dict(content["arch"])
-    about = {"family": arch.pop("family", None), "arch": arch, "class_names": content["class_names"]}
-    return header.checked(about | content["preprocessing"])
-
-
 def require_fit(about: WeightsFile, spec: ArchSpec, channels: int, inputs: str) -> None:
     """Raise InputError unless a network of the specification can start from these weights.
 
@@ -163,7 +144,7 @@ def difference(held: Shapes, needed: Shapes) -> str:
 
 
 def _of_header(path: Path, kind: Kind, about: Header) -> WeightsFile:
-    shapes = header.shapes(about)
+    shapes = about.shapes
     return WeightsFile(path=path, kind=kind, **about._asdict(), shapes=shapes, names={name: name for name in shapes})
 
 
@@ -181,8 +162,8 @@ def _of_safetensors(path: Path) -> WeightsFile:
             return _of_state(path, "safetensors", held, types)
         except InputError as error:
             raise InputError(f"{error} (nor is there {KEY!r} in its metadata, as in this program's files)") from error
-    about = parse(metadata[KEY])
-    if wrong := difference(held, header.shapes(about)):
+    about = header.parse(metadata[KEY])
+    if wrong := difference(held, about.shapes):
         raise InputError(wrong)
     return dataclasses.replace(_of_header(path, "safetensors", about), types=_required_types(types))
 

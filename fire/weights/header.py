@@ -30,6 +30,7 @@ MOST_ACTIVATIONS = 2**31  # of an image
 LARGEST_FIELD = 2**20
 MOST_CHANNELS = 64
 LARGEST_IMAGE = 2**14
+FORMAT = 1  # of the JSON text
 
 Shapes = dict[str, tuple[int, ...]]  # of tensors, by name
 
@@ -55,11 +56,16 @@ class Preprocessing:
 
 
 class Header(NamedTuple):
-    """All but the tensors."""
+    """What goes with the tensors of a network, in files of either format."""
 
     spec: ArchSpec
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
+
+    @property
+    def shapes(self) -> Shapes:
+        """Names and shapes of the tensors, in the order of the file."""
+        return tensor_shapes(self.spec, len(self.preprocessing.mean))
 
 
 def folded(spec: ArchSpec) -> ArchSpec:
@@ -67,69 +73,45 @@ def folded(spec: ArchSpec) -> ArchSpec:
     return dataclasses.replace(spec, norm="none") if spec.norm == "batch" else spec
 
 
-def dump(header: Header) -> bytes:
-    """Compact JSON; what is as by default is left out. Raises InputError if `parse` would refuse it."""
+def dump(header: Header) -> str:
+    """JSON text, with the specification of the folded network. Raises InputError if `parse` would refuse it."""
     spec = folded(header.spec)
     family = next(name for name, cls in FAMILIES.items() if isinstance(spec, cls))
-    defaults = _defaults(family)
     # sr=1 is sr=1.0, so that equal specifications make equal bytes.
-    arch = {name: type(defaults[name])(value) for name, value in dataclasses.asdict(spec).items()}
-    arch = {name: value for name, value in arch.items() if value != defaults[name]}
-    content: dict[str, Any] = {
-        "family": family,
-        "arch": arch,
-        "image_size": int(header.preprocessing.image_size),
-        "mean": [float(mean) for mean in header.preprocessing.mean],
-        "scale": [float(scale) for scale in header.preprocessing.scale],
-        "stored_size": int(header.preprocessing.stored_size),
-        "class_names": list(header.class_names),
+    arch = {name: type(default)(getattr(spec, name)) for name, default in _defaults(family).items()}
+    preprocessing = dataclasses.replace(
+        header.preprocessing,
+        mean=[float(mean) for mean in header.preprocessing.mean],
+        scale=[float(scale) for scale in header.preprocessing.scale],
+    )
+    content = {
+        "format": FORMAT,
+        "arch": {"family": family, **arch},
+        "preprocessing": preprocessing.content,
+        "class_names": header.class_names,
     }
-    if not header.preprocessing.stored_size:
-        del content["stored_size"]
-    if header.preprocessing.resize != "crop":
-        content["resize"] = header.preprocessing.resize
-    if header.class_names == _numbers(spec.classes):
-        del content["class_names"]
-    data = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
-    parse(data)
-    return data
+    text = json.dumps(content)
+    parse(text)
+    return text
 
 
-def parse(data: bytes) -> Header:
-    """What `dump` wrote. Raises InputError if it is not that, or is out of bounds."""
+def parse(text: str) -> Header:
+    """The header of a text that `dump` wrote. Raises InputError if it is no such text, or is out of bounds."""
     try:
-        content = json.loads(data.decode(errors="surrogatepass"), parse_constant=_no_constant)
+        content = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise InputError(f"the header must be JSON: {str(error).splitlines()[0]}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"the header must be an object, got {content!r:.100}")
-    return checked(content)
-
-
-def checked(content: Mapping[str, Any]) -> Header:
-    """The header of these values as JSON has them. Raises InputError if they are not of a header, or out of bounds."""
-    optional = {"stored_size", "resize", "class_names"}
-    keys = {"family", "arch", "image_size", "mean", "scale"} | optional
-    if not keys - optional <= content.keys() <= keys:
-        raise InputError(f"the header must be an object of {', '.join(sorted(keys))}, got {', '.join(content):.200}")
-    spec = _spec(content["family"], content["arch"])
-    preprocessing = Preprocessing(
-        image_size=_integer("image_size", content["image_size"], 1, LARGEST_IMAGE),
-        mean=_floats("mean", content["mean"]),
-        scale=_floats("scale", content["scale"]),
-        stored_size=_integer("stored_size", content.get("stored_size", 0), 0, LARGEST_IMAGE),
-        resize=content.get("resize", "crop"),
-    )
-    if preprocessing.resize not in RESIZES:
-        raise InputError(f"resize must be one of {', '.join(RESIZES)}, got {preprocessing.resize!r:.100}")
-    if min(map(np.float32, preprocessing.scale)) <= 0:
-        raise InputError(f"scale must be of numbers above 0, got {min(preprocessing.scale)}")
-    if 0 < preprocessing.stored_size < preprocessing.image_size:
-        raise InputError(f"stored_size must be at least {preprocessing.image_size}, got {preprocessing.stored_size}")
-    if len(preprocessing.mean) != len(preprocessing.scale):
-        raise InputError(f"scale must be of {len(preprocessing.mean)} channels, got {len(preprocessing.scale)}")
-    names = content.get("class_names", _numbers(spec.classes))
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) and _is_unicode(name) for name in names):
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"the header must be of format {FORMAT}, got {content!r:.100}")
+    parts: dict[str, type] = {"arch": dict, "preprocessing": dict, "class_names": list}
+    for name, kind in parts.items():
+        if not isinstance(content.get(name), kind):
+            raise InputError(f"{name} must be a {kind.__name__}, got {content.get(name)!r:.100}")
+    arch = dict(content["arch"])
+    spec = _spec(arch.pop("family", None), arch)
+    preprocessing = _preprocessing(content["preprocessing"])
+    names = content["class_names"]
+    if not all(isinstance(name, str) and _is_unicode(name) for name in names):
         raise InputError("class_names must be a list of texts")
     if len(names) != spec.classes:
         raise InputError(f"class_names must be {spec.classes}, got {len(names)}")
@@ -142,11 +124,6 @@ def checked(content: Mapping[str, Any]) -> Header:
     if cost.activations > MOST_ACTIVATIONS:
         raise InputError(f"activations must be at most {MOST_ACTIVATIONS:,} an image, got {cost.activations:,}")
     return Header(spec, preprocessing, tuple(names))
-
-
-def shapes(header: Header) -> Shapes:
-    """The tensors of the file, in its order."""
-    return tensor_shapes(header.spec, len(header.preprocessing.mean))
 
 
 def tensor_shapes(spec: ArchSpec, channels: int) -> Shapes:
@@ -178,11 +155,6 @@ def tensor_shapes(spec: ArchSpec, channels: int) -> Shapes:
     return found
 
 
-def _numbers(classes: int) -> tuple[str, ...]:
-    """The names of classes that have none."""
-    return tuple(str(i) for i in range(classes))
-
-
 def _defaults(family: str) -> dict[str, Any]:
     return {field.name: field.default for field in dataclasses.fields(FAMILIES[family])}
 
@@ -200,9 +172,9 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
-def _spec(family: Any, fields: Any) -> ArchSpec:
-    if not isinstance(family, str) or family not in FAMILIES or not isinstance(fields, dict):
-        raise InputError(f"the family must be one of {', '.join(FAMILIES)}, with its fields, got {family!r:.100}")
+def _spec(family: Any, fields: Mapping[str, Any]) -> ArchSpec:
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise InputError(f"the family must be one of {', '.join(FAMILIES)}, got {family!r:.100}")
     defaults = _defaults(family)
     for name, value in fields.items():
         if name not in defaults or type(value) is not type(defaults[name]):
@@ -213,6 +185,28 @@ def _spec(family: Any, fields: Any) -> ArchSpec:
     if spec.norm == "batch":
         raise InputError("norm must not be 'batch': batch normalisation is folded")
     return spec
+
+
+def _preprocessing(content: Mapping[str, Any]) -> Preprocessing:
+    known = {field.name for field in dataclasses.fields(Preprocessing)}
+    if not known - {"stored_size", "resize"} <= content.keys() <= known:
+        raise InputError(f"preprocessing must have {', '.join(sorted(known))}, got {', '.join(content):.200}")
+    found = Preprocessing(
+        image_size=_integer("image_size", content["image_size"], 1, LARGEST_IMAGE),
+        mean=_floats("mean", content["mean"]),
+        scale=_floats("scale", content["scale"]),
+        stored_size=_integer("stored_size", content.get("stored_size", 0), 0, LARGEST_IMAGE),
+        resize=content.get("resize", "crop"),
+    )
+    if found.resize not in RESIZES:
+        raise InputError(f"resize must be one of {', '.join(RESIZES)}, got {found.resize!r:.100}")
+    if min(map(np.float32, found.scale)) <= 0:
+        raise InputError(f"scale must be of numbers above 0, got {min(found.scale)}")
+    if 0 < found.stored_size < found.image_size:
+        raise InputError(f"stored_size must be at least {found.image_size}, got {found.stored_size}")
+    if len(found.mean) != len(found.scale):
+        raise InputError(f"scale must be of {len(found.mean)} channels, got {len(found.scale)}")
+    return found
 
 
 def _integer(name: str, value: Any, least: int, most: int) -> int:

@@ -18,10 +18,6 @@ Floats = NDArray[np.float32]
 LARGEST = 2**31 - 1  # of the magnitude of an integer
 
 
-class CodeError(ValueError):
-    """Coded bytes cannot be what their coder wrote."""
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Levels:
     """A tensor as integers of its shape, and the values they stand for.

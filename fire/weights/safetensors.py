@@ -4,8 +4,6 @@ Our file holds the folded network in fp32 under the paper's layer names (fire2.s
 that is needed to use it: the specification, the channels, what is done to the input, the names of the classes.
 """
 
-import dataclasses
-import json
 import re
 import warnings
 import zipfile
@@ -18,12 +16,12 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from fire.arch import FAMILIES, ArchSpec
+from fire.arch import ArchSpec
 from fire.errors import InputError
 from fire.files import reading, write
 from fire.weights import header
-from fire.weights.formats import FORMAT, KEY
-from fire.weights.header import Preprocessing
+from fire.weights.formats import KEY
+from fire.weights.header import Header, Preprocessing
 
 # Under which keys a training script's checkpoint has the network's tensors.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
@@ -41,14 +39,8 @@ class Deployed:
 
 def save(path: Path, deployed: Deployed) -> None:
     """Write the file, whole or not at all. The network must be folded (fire.model.fold)."""
-    family = next(name for name, cls in FAMILIES.items() if isinstance(deployed.spec, cls))
-    content = {
-        "format": FORMAT,
-        "arch": {"family": family, **dataclasses.asdict(header.folded(deployed.spec))},
-        "preprocessing": deployed.preprocessing.content,
-        "class_names": deployed.class_names,
-    }
-    metadata = {KEY: json.dumps(content)}  # one entry: safetensors writes several in any order
+    about = Header(deployed.spec, deployed.preprocessing, deployed.class_names)
+    metadata = {KEY: header.dump(about)}  # one entry: safetensors writes several in any order
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in deployed.network.state_dict().items()}
     write(path, safetensors.torch.save(tensors, metadata))
 
