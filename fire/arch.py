@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fire.errors import SpecError, require
+from fire.errors import SpecError, require, unknown
 
 BYPASSES = ("none", "simple", "complex")
 NORMS = ("none", "batch")
@@ -155,10 +155,10 @@ class SqueezeNetSpec:
         require(self.conv10_pad >= 0, "conv10_pad", "at least 0", self.conv10_pad)
         _require_head(self.classes, self.dropout)
         require(self.norm in NORMS, "norm", "one of " + ", ".join(NORMS), self.norm)
-        if self.bypass == "simple" and all(fire.bypass == "none" for fire in self._fires()):
+        if self.bypass != "none" and all(fire.bypass == "none" for fire in self._fires()):
             # Silently the same network as bypass=none would put one network into a comparison twice.
             raise SpecError(
-                "bypass must not be 'simple' where no Fire module has as many inputs as outputs: "
+                f"bypass must not be {self.bypass!r} where no Fire module has as many inputs as outputs: "
                 f"got freq={self.freq}, incr_e={self.incr_e}, fires={self.fires}"
             )
 
@@ -177,18 +177,14 @@ class SqueezeNetSpec:
         for i in range(self.fires):
             e = max(1, round((self.base_e + self.incr_e * (i // self.freq)) / self.snap)) * self.snap
             e3x3 = round(self.pct_3x3 * e / self.snap) * self.snap
-            if self.bypass != "none" and inputs == e:
-                bypass = "identity"
-            else:
-                bypass = "conv" if self.bypass == "complex" else "none"
             yield Fire(
                 name=f"fire{i + 2}",
                 inputs=inputs,
                 s1x1=max(1, round(self.sr * e / self.snap)) * self.snap,
                 e1x1=e - e3x3,
                 e3x3=e3x3,
-                bypass=bypass,
-                norm=self.norm == "batch",
+                bypass=_bypass(self.bypass, inputs, e),
+                norm=_is_batch_normalised(self.norm),
             )
             inputs = e
 
@@ -203,7 +199,7 @@ class SqueezeNetSpec:
                 kernel=macro.kernel,
                 stride=macro.stride,
                 pad=macro.pad,
-                norm=self.norm == "batch",
+                norm=_is_batch_normalised(self.norm),
             )
         ]
         if 0 in macro.pools:
@@ -271,8 +267,8 @@ class AlexNetSpec:
     def plan(self, channels: int = 3) -> Plan:
         """The layers, first to last, for images with this number of channels."""
         macro = ALEXNETS[self.version]
-        batch = self.norm == "batch"
         response = self.norm == "response"
+        batch = not response and _is_batch_normalised(self.norm)
         blocks: list[Block] = [
             Conv(
                 name="conv1",
@@ -309,6 +305,29 @@ class AlexNetSpec:
 
 ArchSpec = SqueezeNetSpec | AlexNetSpec
 FAMILIES: dict[str, type[SqueezeNetSpec] | type[AlexNetSpec]] = {"squeezenet": SqueezeNetSpec, "alexnet": AlexNetSpec}
+
+
+def _bypass(name: str, inputs: int, outputs: int) -> str:
+    """The bypass of a Fire module, as Fire.bypass has it; Iandola et al. 2016, section 6."""
+    match name:
+        case "none":
+            return "none"
+        case "simple":
+            return "identity" if inputs == outputs else "none"
+        case "complex":
+            return "identity" if inputs == outputs else "conv"
+        case _:
+            raise unknown("bypass", name)
+
+
+def _is_batch_normalised(norm: str) -> bool:
+    match norm:
+        case "none":
+            return False
+        case "batch":
+            return True
+        case _:
+            raise unknown("norm", norm)
 
 
 def _require_head(classes: int, dropout: float) -> None:

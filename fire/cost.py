@@ -5,13 +5,13 @@ form of SqueezeNet on NumPy arrays, at more than a million points a second. Coun
 batch normalisation folded into its convolutions.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fire.arch import SQUEEZENETS, ArchSpec, AveragePool, Conv, Fire, Linear, MaxPool
-from fire.errors import SpecError
+from fire.arch import SQUEEZENETS, ArchSpec, AveragePool, Conv, Dropout, Fire, Linear, LocalResponseNorm, MaxPool
+from fire.errors import SpecError, unknown
 
 BYTES_PER_PARAMETER = 4  # fp32
 MIB = 2**20
@@ -86,8 +86,13 @@ def count(spec: ArchSpec, image_size: int = 224, channels: int = 3) -> Cost:
                 add(block.inputs, block.s1x1)
                 add(block.s1x1, block.e1x1)
                 add(block.s1x1, block.e3x3, kernel=3)
-                if block.bypass == "conv":
-                    add(block.inputs, block.outputs)
+                match block.bypass:
+                    case "none" | "identity":
+                        pass
+                    case "conv":
+                        add(block.inputs, block.outputs)
+                    case other:
+                        raise unknown("bypass", other)
             case MaxPool():
                 side = pool_side(side, block.kernel, block.stride)
             case AveragePool():
@@ -95,8 +100,10 @@ def count(spec: ArchSpec, image_size: int = 224, channels: int = 3) -> Cost:
             case Linear():
                 side = 1
                 add(block.inputs, block.outputs)
+            case Dropout() | LocalResponseNorm():
+                pass
             case _:
-                pass  # dropout and response normalisation hold no weights
+                assert_never(block)
         if side < 1:
             raise SpecError(
                 f"image_size must be large enough to leave a map after {block.name} "
@@ -124,11 +131,15 @@ def count_grid(
 ) -> Costs:
     """Costs of many SqueezeNets at once; the arguments are SqueezeNetSpec's, arrays broadcast against each other.
 
-    Values are not checked: an invalid point has a meaningless cost (SqueezeNetSpec refuses it).
+    Values are not checked: an invalid point has a meaningless cost (SqueezeNetSpec refuses it);
+    only an unknown bypass raises SpecError.
     """
-    simple = np.asarray(bypass) == "simple"
-    complex_ = np.asarray(bypass) == "complex"
-    arrays = np.broadcast_arrays(base_e, incr_e, freq, pct_3x3, sr, fires, conv1, simple, complex_)
+    names = np.asarray(bypass)
+    convolved = names == "complex"  # where a module has not as many inputs as outputs
+    others = names[~(convolved | (names == "none") | (names == "simple"))]
+    if others.size:
+        raise unknown("bypass", str(others[0]))
+    arrays = np.broadcast_arrays(base_e, incr_e, freq, pct_3x3, sr, fires, conv1, convolved)
     shape = arrays[0].shape
     flat = [array.ravel() for array in arrays]
     totals = np.empty((3, flat[0].size), np.int64)
@@ -155,8 +166,7 @@ def _closed_form(
     sr: NDArray[np.float64],
     fires: Integers,
     conv1: Integers,
-    simple: NDArray[np.bool_],
-    complex_: NDArray[np.bool_],
+    convolved: NDArray[np.bool_],
     *,
     snap: int,
     version: str,
@@ -183,9 +193,9 @@ def _closed_form(
             e = np.maximum(1, np.rint(e / snap).astype(np.int64)) * snap
         e3x3 = np.rint(pct_3x3 * e / snap).astype(np.int64) * snap
         s1x1 = np.maximum(1, np.rint(sr * e / snap).astype(np.int64)) * snap
-        convolved = complex_ & (inputs != e)
-        weights = s1x1 * (inputs + e + 8 * e3x3) + convolved * (inputs * e)
-        biases = s1x1 + e + convolved * e
+        bypass = convolved & (inputs != e)
+        weights = s1x1 * (inputs + e + 8 * e3x3) + bypass * (inputs * e)
+        biases = s1x1 + e + bypass * e
         if i >= fewest:  # here some of the networks have ended
             present = i < fires
             weights, biases = weights * present, biases * present

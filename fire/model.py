@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fire import arch
 from fire.arch import ArchSpec
-from fire.errors import InputError, SpecError
+from fire.errors import InputError, SpecError, unknown
 
 
 class NormedConv2d(nn.Conv2d):
@@ -92,7 +92,7 @@ def build(spec: ArchSpec, channels: int = 3, init: str = "he", seed: int = 0) ->
                 limit = math.sqrt(3 / fan_in)
                 nn.init.uniform_(layer.weight, -limit, limit, generator=generator)
             case _:
-                raise SpecError(f"init must be he or xavier, got {init!r}")
+                raise unknown("train.init", init)
     nn.init.normal_(layers[-1].weight, 0.0, 0.01, generator=generator)
     for layer in layers:
         if layer.bias is not None:

@@ -123,9 +123,9 @@ def test_a_network_that_was_changed_computes_what_it_computes(change, using):
 
 def test_names_without_a_meaning_are_refused():
     network = network_of(NORMED)
-    with pytest.raises(ValueError, match="using must be compiled or torch, got 'cuda'"):
+    with pytest.raises(ValueError, match=r"train.kernels must be .*, got 'cuda'"):
         accelerate(network, "cuda")
-    with pytest.raises(SpecError, match="init must be he or xavier, got 'zero'"):
+    with pytest.raises(SpecError, match=r"train.init must be .*, got 'zero'"):
         build(SqueezeNetSpec(), init="zero")
     plan = NORMED.plan(1)
     with pytest.raises(SpecError, match="bypass must be none, identity or conv in a Fire module, got 'scaled'"):

@@ -1,11 +1,12 @@
 """Batches of images, cut and augmented as whole tensors of uint8: no worker processes, no Python per image."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from fire.data.dataset import DataSet, ImageSet
+from fire.errors import unknown
 from fire.train.spec import TrainSpec
 
 
@@ -30,7 +31,7 @@ class Batches:
             self._labels = self._labels[self._rows].to(device)
             self._rows = torch.arange(len(self._rows))
         self.mean = list(data.mean)
-        self.scale = [1 / std if spec.inputs == "standard" else 1.0 for std in data.std]
+        self.scale = _scale(spec.inputs, data.std)
         self._mean = torch.tensor(self.mean, device=device).view(1, -1, 1, 1)
         self._scale = torch.tensor(self.scale, device=device).view(1, -1, 1, 1)
 
@@ -69,6 +70,16 @@ class Batches:
         # Not contiguous(): images of one channel are contiguous either way, and would leave the layout to the weights.
         normalised = torch.empty(images.shape, device=images.device, memory_format=layout)
         return torch.mul(images.float() - self._mean, self._scale, out=normalised)
+
+
+def _scale(inputs: str, std: Sequence[float]) -> list[float]:
+    match inputs:
+        case "standard":
+            return [1 / each for each in std]
+        case "mean":
+            return [1.0 for _ in std]
+        case other:
+            raise unknown("train.inputs", other)
 
 
 def random_crop(images: Tensor, size: int, shift: int, generator: torch.Generator) -> Tensor:

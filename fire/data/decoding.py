@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 from fire.data.arrays import allocate
 from fire.data.folders import ImageFile, formats, shown
 from fire.data.spec import DataSpec
-from fire.errors import DataError
+from fire.errors import DataError, unknown
 from fire.machine import hardware
 
 BILINEAR = Image.Resampling.BILINEAR
@@ -67,12 +67,17 @@ def decode(files: Sequence[ImageFile], path: Path, spec: DataSpec) -> list[int]:
     kept = [position for position, complaint in enumerate(complaints) if not complaint]
     unreadable = [complaint for complaint in complaints if complaint]
     if unreadable:
-        if spec.on_corrupt != "skip":
-            more = f" and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
-            raise DataError(
-                f"images must be readable, got {len(unreadable)} unreadable of {len(files)}: "
-                f"{', '.join(unreadable[:3])}{more}; data.on_corrupt=skip leaves them out"
-            )
+        match spec.on_corrupt:
+            case "skip":
+                pass
+            case "error":
+                more = f" and {len(unreadable) - 3} more" if len(unreadable) > 3 else ""
+                raise DataError(
+                    f"images must be readable, got {len(unreadable)} unreadable of {len(files)}: "
+                    f"{', '.join(unreadable[:3])}{more}; data.on_corrupt=skip leaves them out"
+                )
+            case other:
+                raise unknown("data.on_corrupt", other)
         _require_each_class(files, kept, complaints)
         _compact(images, kept, path)
     else:
@@ -182,7 +187,8 @@ def _square(image: Image.Image, size: int, resize: str) -> Image.Image:
             if high > _longest(size) * wide:  # Pillow makes it `size` wide first, which could take gigabytes
                 image = image.resize((wide, size), BILINEAR)
             return image.resize((size, size), BILINEAR)
-    raise ValueError(f"resize must be crop or squash, got {resize!r}")
+        case _:
+            raise unknown("data.resize", resize)
 
 
 def _one_line(error: Exception) -> str:

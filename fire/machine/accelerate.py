@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fire.errors import unknown
 from fire.machine import kernels, native
 from fire.model import Fire, NormedConv2d
 
@@ -33,7 +34,7 @@ def accelerate(network: nn.Module, using: str) -> nn.Module:
         case "torch":
             pass
         case _:
-            raise ValueError(f"using must be compiled or torch, got {using!r}")
+            raise unknown("train.kernels", using)
     if type(network) is not nn.Sequential:
         return network
     modules = _faster(list(network), compiled=using == "compiled")

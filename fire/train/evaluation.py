@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fire.data.batches import Batches
+from fire.errors import unknown
 from fire.machine.accelerate import accelerate
 
 BATCH = 250
@@ -58,4 +59,4 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
         case "bf16":
             return torch.autocast(device.type, torch.bfloat16)
         case _:
-            raise ValueError(f"precision must be fp32 or bf16, got {precision!r}")
+            raise unknown("train.precision", precision)
