@@ -10,19 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from fire.arch import FAMILIES
-from fire.compress.spec import CompressSpec
 from fire.cost import MIB
-from fire.data.spec import DataSpec
 from fire.errors import InputError, require
 from fire.train.progress import Epoch
-from fire.train.spec import TrainSpec
 from sweep.manifests import Sweep
 from sweep.store import Damage, Record, Store
 
-NESTED = ("arch", "data", "train", "compress")
 PLACES = ("root", "weights")  # where files lie; fingerprints stand for their contents
-COLUMNS = [field.name for field in dataclasses.fields(Record) if field.name not in NESTED]
+COLUMNS = [field.name for field in dataclasses.fields(Record) if field.name not in ("config", "unknown")]
 FRACTIONS = ("top1", "top5", "validation_top1", "float_top1")
 POSITIVE = ("parameters", "macs", "activations", "size_bytes", "file_bytes", "latency_seconds")
 
@@ -84,7 +79,7 @@ def _completed(sweep: Sweep) -> Sweep:
 
 
 def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*COLUMNS, "data", "compress"])
+    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*COLUMNS, "seed", "data", "compress"])
     top1 = frame.set_index("key")["top1"]
     # Records that are older than this field tell only whose network they compressed.
     float_top1 = frame["float_top1"].fillna(frame["float_key"].map(top1[top1.index.notna()])).astype(float)
@@ -93,12 +88,12 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def _row(record: Record) -> dict[str, Any]:
     """The record flat. Raises InputError if it is none that this version can have written: stores may be merged."""
-    family = record.arch.get("family")
-    require(family in FAMILIES, "family", "one of " + ", ".join(FAMILIES), family)
-    arch = _settings(FAMILIES[str(family)], {name: value for name, value in record.arch.items() if name != "family"})
-    data, train = _settings(DataSpec, record.data), _settings(TrainSpec, record.train)
-    settings = _settings(CompressSpec, record.compress)
-    used = CompressSpec(**settings).used
+    config = record.config
+    if config is None:
+        raise InputError(record.unknown)
+    parts = {part: _columns(settings) for part, settings in config.parts.items()}
+    data, train, compress = parts["data"], parts["train"], parts["compress"]
+    used = config.compress.used
     for name in FRACTIONS:
         value = getattr(record, name)
         require(value is None or 0 <= value <= 1, name, "in [0, 1]", value)
@@ -109,24 +104,19 @@ def _row(record: Record) -> dict[str, Any]:
         require(getattr(record, name) is not None, name, "known of a finished run", None)
     return {
         **{name: getattr(record, name) for name in COLUMNS},  # dataclasses.asdict copies deeply, 8 times slower
-        "family": family,
-        **arch,
+        "seed": config.seed,
+        **parts["arch"],
         "data": data.pop("name"),
         **{f"data.{name}": value for name, value in data.items()},
         **{f"train.{name}": value for name, value in train.items()},
-        "compress": settings.pop("method"),
-        **{f"compress.{name}": value for name, value in settings.items() if name in used},
+        "compress": compress.pop("method", "none"),
+        **{f"compress.{name}": value for name, value in compress.items() if name in used},
     }
 
 
-def _settings(spec: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with the defaults of fields that are younger than the record: what was done before.
-
-    Raises InputError for fields that this version does not know, and for values out of their range.
-    """
-    known = [field.name for field in dataclasses.fields(spec)]
-    for name, value in values.items():
-        require(name in known, name, "a setting of this version", value)
-        printable = name in PLACES or not isinstance(value, str) or value.isprintable()
-        require(printable, name, "printable", value)
-    return {name: value for name, value in vars(spec(**values)).items() if name not in PLACES}
+def _columns(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings but for where files lie. Raises InputError for text that tables could not show."""
+    found = {name: value for name, value in settings.items() if name not in PLACES}
+    for name, value in found.items():
+        require(not isinstance(value, str) or value.isprintable(), name, "printable", value)
+    return found

@@ -59,8 +59,8 @@ def rows(results_dir: Path) -> list[Row]:
 def _row(record: Record, peer: int) -> Row:
     assert record.file_bytes is not None
     return Row(
-        what=f"file of {record.arch['family']}, {record.parameters:,} parameters, {record.compress['method']}, "
-        f"seed {record.seed}",
+        what=f"file of {record.config.family}, {record.parameters:,} parameters, {record.config.compress.method}, "
+        f"seed {record.config.seed}",
         peer="ONNX, int8",
         goal="4x smaller",
         measured=f"{peer / record.file_bytes:.2f}",

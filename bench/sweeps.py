@@ -81,7 +81,7 @@ class Peak(threading.Thread):
 
 def our_scores(folder: str) -> list[float]:
     """In the order of the squeeze ratios."""
-    records = sorted(Store(f"{folder}/results").records(), key=lambda record: float(record.arch["sr"]))
+    records = sorted(Store(f"{folder}/results").records(), key=lambda record: record.config.arch.sr)
     return [record.top1 for record in records if record.top1 is not None]
 
 

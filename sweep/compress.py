@@ -13,7 +13,7 @@ from typing import NoReturn
 from fire.errors import InputError
 from sweep.commands import command
 from sweep.compose import load, options_of
-from sweep.config import Options, RunConfig, of_record
+from sweep.config import Options, RunConfig
 from sweep.points import BY_GROUP, Point, refuse, refuse_unread
 from sweep.store import WEIGHTS, Damage, Store
 
@@ -68,16 +68,15 @@ def _trained(folder: Path) -> RunConfig:
         runs = sum(1 for _ in folder.glob("*/record.json"))
         known = f"it holds {runs} runs, of which one must be chosen" if runs else "it holds no record.json"
         refuse_folder(str(damaged[0]) if damaged else known)
-    if record.compress:
+    if record.config is not None and record.config.is_compressed:
         refuse_folder("it is compressed already")
     if record.status != "finished":
         refuse_folder(f"it is {record.status}")
     if not (folder / WEIGHTS).is_file():
         refuse_folder(f"it has no {WEIGHTS}")
-    trained = of_record(record)
-    if trained is None or trained.key != record.key:
+    if record.config is None or record.config.key != record.key:
         refuse_folder("this version of the program knows no such run")
-    return trained
+    return record.config
 
 
 if __name__ == "__main__":

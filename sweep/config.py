@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,9 +15,8 @@ from fire.arch import FAMILIES, ArchSpec
 from fire.compress.spec import CompressSpec
 from fire.cost import Cost, count
 from fire.data.spec import DataSpec
-from fire.errors import InputError, SpecError, require
+from fire.errors import SpecError, require
 from fire.train.spec import TrainSpec
-from sweep.store import Record
 
 MOST_MACS = 2**63
 DIGITS = 12  # of a number, that count
@@ -98,6 +97,40 @@ class RunConfig:
         return replace(self, compress=CompressSpec()) if self.is_compressed else self
 
     @property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """Every setting by its part, as record.json and config.yaml have them; the seed is beside them."""
+        return {
+            "arch": {"family": self.family, **vars(self.arch)},
+            "data": vars(self.data),
+            "train": vars(self.train),
+            "compress": vars(self.compress) if self.is_compressed else {},
+        }
+
+    @classmethod
+    def of_parts(
+        cls,
+        *,
+        arch: Mapping[str, Any],
+        data: Mapping[str, Any],
+        train: Mapping[str, Any],
+        compress: Mapping[str, Any],
+        seed: int,
+    ) -> "RunConfig":
+        """The configuration with these settings; what they lack is as it was before there was such a setting.
+
+        Raises InputError for what this version does not know, and for values out of their range.
+        """
+        family = arch.get("family")
+        require(family in FAMILIES, "family", "one of " + ", ".join(FAMILIES), family)
+        return cls(
+            arch=_settings(FAMILIES[str(family)], {name: value for name, value in arch.items() if name != "family"}),
+            data=_settings(DataSpec, data),
+            train=_settings(TrainSpec, train),
+            compress=_settings(CompressSpec, compress),
+            seed=seed,
+        )
+
+    @property
     def identity(self) -> dict[str, Any]:
         """Family, metaparameters, data, recipe, compression, seed; not where files lie.
 
@@ -142,11 +175,12 @@ def _canonical(spec: Any) -> Any:
     range(0.1,1,0.1) makes the first of them; without this it would be another key, and trained once more.
     """
     numbers = {
-        field.name: float(f"{getattr(spec, field.name):.{DIGITS}g}")
+        field.name: float(f"{value:.{DIGITS}g}")
         for field in dataclasses.fields(spec)
-        if isinstance(field.default, float) or isinstance(getattr(spec, field.name), float)
+        if isinstance(value := getattr(spec, field.name), float) or isinstance(field.default, float)
     }
-    return replace(spec, **numbers)
+    changed = any(repr(value) != repr(getattr(spec, name)) for name, value in numbers.items())
+    return replace(spec, **numbers) if changed else spec
 
 
 def in_home(path: str) -> str:
@@ -154,19 +188,10 @@ def in_home(path: str) -> str:
     return os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser raises for ~name of an unknown user)
 
 
-def of_record(record: Record) -> RunConfig | None:
-    """The configuration of a record; None if this version of the program knows no such run."""
-    try:
-        arch = {name: value for name, value in record.arch.items() if name != "family"}
-        return RunConfig(
-            arch=FAMILIES[record.arch["family"]](**arch),
-            data=DataSpec(**record.data),
-            train=TrainSpec(**record.train),
-            compress=CompressSpec(**record.compress),
-            seed=record.seed,
-        )
-    except (InputError, KeyError, TypeError):
-        return None
+def _settings(spec: Any, values: Mapping[str, Any]) -> Any:
+    for name, value in values.items():
+        require(name in spec.__dataclass_fields__, name, "a setting of this version", value)
+    return spec(**values)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def run(config: RunConfig, options: Options, report: Report = lambda news: None,
         if record is not None and record.status == "finished":
             store.tidy(key)
             return record
-        write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(_content(config) | {"seed": config.seed})))
+        write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create({**config.parts, "seed": config.seed})))
         record = _attempt(config, options, folder, report)
         store.write(record)
         if record.status == "finished":  # a run that was stopped goes on from its checkpoint
@@ -78,8 +78,7 @@ def _attempt(config: RunConfig, options: Options, folder: Path, report: Report) 
     cost = config.cost
     base: dict[str, Any] = {
         "key": config.key,
-        **_content(config),
-        "seed": config.seed,
+        "config": config,
         "parameters": cost.parameters,
         "macs": cost.macs,
         "activations": cost.activations,
@@ -278,12 +277,3 @@ def _recipe(spec: TrainSpec, options: Options) -> TrainSpec:
     if spec.kernels == "auto" and options.auto_kernels:
         spec = replace(spec, kernels=options.auto_kernels)
     return spec
-
-
-def _content(config: RunConfig) -> dict[str, Any]:
-    return {
-        "arch": {"family": config.family, **dataclasses.asdict(config.arch)},
-        "data": dataclasses.asdict(config.data),
-        "train": dataclasses.asdict(config.train),
-        "compress": dataclasses.asdict(config.compress) if config.is_compressed else {},
-    }

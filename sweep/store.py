@@ -23,6 +23,7 @@ from fire.files import holder, locked, read, write
 from fire.train.progress import Epoch
 from fire.train.spec import TrainSpec
 from sweep import curves, manifests, typed
+from sweep.config import RunConfig
 from sweep.manifests import Sweep
 
 FORMAT = 1
@@ -67,15 +68,11 @@ class Record:
 
     key: str
     status: Status
-    arch: dict[str, Any]  # every metaparameter, and the family: squeezenet | alexnet
-    data: dict[str, Any]
-    train: dict[str, Any]
-    seed: int
+    config: RunConfig | None  # None: this version knows no such run, and `unknown` says why
     parameters: int
     macs: int  # per image
     activations: int  # per image
     size_bytes: int
-    compress: dict[str, Any] = field(default_factory=dict)  # method and its settings; empty: not compressed
     error: str | None = None
     traceback: str | None = None
     warning: str | None = None  # of a run that did not fail, but whose accuracy may mislead
@@ -108,6 +105,7 @@ class Record:
     start: str | None = None  # ISO 8601, UTC
     end: str | None = None
     format: int = FORMAT
+    unknown: str | None = None
 
 
 class Store:
@@ -140,8 +138,7 @@ class Store:
         """Make the record the run's: after this it is done, was stopped, or has failed."""
         folder = self.folder(record.key)
         folder.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False)
-        write(folder / "record.json", content + "\n")
+        write(folder / "record.json", dump(record))
 
     def read(self, key: str, on_damage: OnDamage = ignore) -> Record | None:
         """The run's record; None if it has none, or one that cannot be read: then the run counts as not done."""
@@ -221,13 +218,49 @@ def _load(path: Path, parse: Callable[[bytes], T], on_damage: OnDamage) -> T | N
     return None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What a record's file has in place of a configuration."""
+
+    arch: dict[str, Any]  # every metaparameter, and the family: squeezenet | alexnet
+    data: dict[str, Any]
+    train: dict[str, Any]
+    seed: int
+    compress: dict[str, Any] = field(default_factory=dict)  # method and its settings; empty: not compressed
+
+
+RUN = [each.name for each in dataclasses.fields(_Run)]
+
+
+def dump(record: Record) -> str:
+    """The record as JSON. Raises ValueError if a number is not finite."""
+    assert record.config is not None, "a record of another version is read, never written"
+    values = {name: value for name, value in vars(record).items() if name not in ("config", "unknown")}
+    parts = record.config.parts
+    content = {
+        **{name: values.pop(name) for name in ("key", "status")},
+        **{name: parts[name] for name in ("arch", "data", "train")},
+        "seed": record.config.seed,
+        **{name: values.pop(name) for name in ("parameters", "macs", "activations", "size_bytes")},
+        "compress": parts["compress"],
+        **values,
+    }
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
 def _record(content: bytes, key: str) -> Record:
     """The record of JSON. Raises ValueError unless it is this run's and has the types that all readers rely on."""
-    record = typed.build(Record, typed.parse(content))
+    values = typed.parse(content)
+    parts = {name: values.pop(name) for name in RUN if name in values} if type(values) is dict else {}
+    record = typed.build(Record, values | {"config": None} if type(values) is dict else values)
     if (record.key, record.format) != (key, FORMAT):
         raise ValueError(f"key and format must be {key} and {FORMAT}, got {record.key} and {record.format}")
-    family = record.arch.get("family")
+    run = typed.build(_Run, parts)
+    family = run.arch.get("family")
     arch = FAMILIES.get(family) if isinstance(family, str) else None
     for name, spec in (("arch", arch), ("data", DataSpec), ("train", TrainSpec), ("compress", CompressSpec)):
-        typed.check(spec, getattr(record, name), f"{name}.")
-    return record
+        typed.check(spec, getattr(run, name), f"{name}.")
+    try:
+        return dataclasses.replace(record, config=RunConfig.of_parts(**vars(run)))
+    except InputError as error:
+        return dataclasses.replace(record, unknown=str(error))

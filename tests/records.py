@@ -20,11 +20,7 @@ def record_of(config: RunConfig, top1: float | None = 0.5, **fields: Any) -> Rec
     known: dict[str, Any] = {
         "key": config.key,
         "status": "finished",
-        "arch": {"family": config.family, **vars(config.arch)},
-        "data": vars(config.data),
-        "train": vars(config.train),
-        "compress": vars(config.compress) if config.is_compressed else {},
-        "seed": config.seed,
+        "config": config,
         **config.cost._asdict(),
         "size_bytes": config.cost.size_bytes,
         "top1": top1,

@@ -388,7 +388,7 @@ def test_an_experiment_needs_no_flag(sweep, tmp_path):
     assert manifest.varied == ("arch.bypass",)
     assert manifest.experiment == "bypass"
     assert set(manifest.overrides) == {*TINY} - {"threads=1"}, "threads change no result"
-    records = {record.arch["bypass"]: record for record in Store(tmp_path / "results").records()}
+    records = {record.config.arch.bypass: record for record in Store(tmp_path / "results").records()}
     assert {record.status for record in records.values()} == {"finished"}
     assert records["none"].parameters == records["simple"].parameters < records["complex"].parameters
     # hydra/launcher=basic etc. are Hydra's; ours leaves no files of Hydra's beside the runs

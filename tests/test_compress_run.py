@@ -49,9 +49,9 @@ def test_the_network_is_trained_first_as_a_run_of_its_own(finished):
     assert record.status == "finished", record.error
     start = made.store.read(made.uncompressed.config.key)
     assert start is not None
-    assert (start.status, start.compress, start.file_bytes) == ("finished", {}, None)
+    assert (start.status, start.config.is_compressed, start.file_bytes) == ("finished", False, None)
     assert record.float_key == start.key
-    assert record.compress["method"] == "deep_compression"
+    assert record.config == made.config
     assert (record.parameters, record.size_bytes) == (start.parameters, start.size_bytes)
 
 
@@ -92,7 +92,7 @@ def test_a_sweep_trains_once_and_compresses_each(finished, tmp_path):
     code, out, err = command("-m", *arguments, f"data_dir={made.options.data_dir}", f"results_dir={tmp_path}")
     assert (code, err) == (0, "")
     records = list(Store(tmp_path).records())
-    assert sorted(record.compress.get("method", "") for record in records) == ["", "deep_compression", "entropy"]
+    assert sorted(record.config.compress.method for record in records) == ["deep_compression", "entropy", "none"]
     assert len({record.float_key for record in records} - {None}) == 1
     assert "file, bytes" in out
 

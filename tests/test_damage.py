@@ -10,7 +10,7 @@ import pytest
 
 from sweep.manifests import Sweep
 from sweep.search.__main__ import answer
-from sweep.store import Damage, Record, Store
+from sweep.store import Damage, Record, Store, dump
 from tests.records import record_of
 from tests.sweeping import ROOT, command, point, write_curve
 from tests.test_store import RECORD
@@ -103,7 +103,7 @@ def test_a_curve_that_cannot_be_read_is_named(store, damage):
     assert store.validation_curve(RECORD.key, found.append) == (0.5, 0.6)
 
 
-RIGHT = json.loads(json.dumps(record_of(point("data=digits").config, 0.5).__dict__)) | {"key": KEY}
+RIGHT = json.loads(dump(record_of(point("data=digits").config, 0.5, key=KEY)))
 WRONG_RECORDS = [
     ("seed", "x", "seed must be a whole number, got 'x'"),
     ("seed", True, "seed must be a whole number, got True"),

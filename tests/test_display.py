@@ -40,7 +40,7 @@ def points(monkeypatch):
 
 
 def record_of(point, **fields) -> Record:
-    known = {"arch": {}, "data": {}, "train": {}, "seed": 0, **point.cost._asdict(), "size_bytes": 4}
+    known = {"config": point.config, **point.cost._asdict(), "size_bytes": 4}
     return Record(key=point.key, **known, **fields)
 
 

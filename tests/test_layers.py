@@ -70,7 +70,7 @@ def test_every_part_has_its_specification():
 
 @pytest.mark.parametrize("name", STANDARD_LIBRARY_ONLY)
 def test_standard_library_only(name):
-    ours = ("fire.", "sweep.curves", "sweep.manifests", "sweep.store", "sweep.typed")
+    ours = ("fire.", "sweep.config", "sweep.curves", "sweep.manifests", "sweep.typed")
     for module in imported(ROOT / f"{name}.py"):
         assert module.partition(".")[0] in sys.stdlib_module_names or module.startswith(ours), module
 

@@ -1,6 +1,7 @@
 """One run in this process: what its record says, and what a failure or an interruption leaves behind."""
 
 import csv
+import json
 import math
 import subprocess
 import sys
@@ -226,8 +227,10 @@ def test_a_device_that_is_not_there_is_named(elsewhere):
 def test_every_metaparameter_is_in_the_record(finished):
     whole, record, _ = finished
     config = whole.config
-    assert record.arch == {"family": "squeezenet", **asdict(config.arch)}
-    assert {"sr", "pct_3x3", "base_e", "incr_e", "freq", "bypass"} <= set(record.arch)
+    written = json.loads((whole.folder / "record.json").read_text())["arch"]
+    assert record.config == config
+    assert written == {"family": "squeezenet", **asdict(config.arch)}
+    assert {"sr", "pct_3x3", "base_e", "incr_e", "freq", "bypass"} <= set(written)
 
 
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(finished, elsewhere, tmp_path):

@@ -3,23 +3,27 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from fire.arch import SqueezeNetSpec
+from fire.data.spec import DataSpec
 from fire.errors import InputError
 from fire.train.progress import Epoch
+from fire.train.spec import TrainSpec
 from sweep import curves
+from sweep.config import RunConfig
 from sweep.manifests import Sweep
-from sweep.store import Damage, Record, Store, StoreError
+from sweep.store import Damage, Record, Store, StoreError, dump
 
 RECORD = Record(
     key="0123456789abcdef",
     status="finished",
-    arch={"family": "squeezenet", "sr": 0.1, "bypass": "none"},
-    data={"name": "digits", "root": None},
-    train={"lr": 1e-3},
-    seed=7,
+    config=RunConfig(
+        arch=SqueezeNetSpec(sr=0.1, classes=10), data=DataSpec(name="digits"), train=TrainSpec(lr=1e-3), seed=7
+    ),
     parameters=1_248_424,
     macs=1,
     activations=2,
@@ -78,6 +82,40 @@ def test_no_run_is_neither_done_nor_damaged(store):
     assert damage(store, "fedcba9876543210") == []
     assert list(store.keys()) == list(store.records()) == list(store.sweeps()) == []
     assert not store.root.exists(), "asking makes no folders"
+
+
+COMMITTED = Path(__file__).parents[1] / "docs/results"
+PARTS = ("arch", "data", "train", "compress")
+
+
+@pytest.mark.parametrize("key", ["62b729812c885841", "0f6be2e30a316f02"], ids=["plain", "compressed"])
+def test_a_record_is_the_text_that_it_was(key):
+    path = COMMITTED / key / "record.json"
+    record = Store(COMMITTED).read(key)
+    written, before = json.loads(dump(record)), json.loads(path.read_text())
+    assert dump(record) == json.dumps(written, indent=1) + "\n"
+    assert [name for name in written if name in before] == list(before), "in the same order"
+    assert {name: written[name] for name in before} == before | {part: written[part] for part in PARTS}
+    for part in PARTS:
+        assert {name: written[part][name] for name in before[part]} == before[part]
+        assert [name for name in written[part] if name in before[part]] == list(before[part])
+
+
+def test_every_committed_record_has_its_key():
+    records = list(Store(COMMITTED).records())
+    assert len(records) == len(list(COMMITTED.glob("*/record.json"))) > 50
+    assert [record.config.key for record in records] == [record.key for record in records]
+
+
+def test_a_record_of_another_version_is_read_and_says_what_is_unknown(store):
+    store.write(RECORD)
+    content = json.loads(record_json(store).read_text())
+    content["train"]["later"] = 0.0
+    record_json(store).write_text(json.dumps(content))
+    record = store.read(RECORD.key)
+    assert (record.config, record.unknown) == (None, "later must be a setting of this version, got 0.0")
+    assert dataclasses.replace(record, config=RECORD.config, unknown=None) == RECORD
+    assert store.is_done(RECORD.key), "it is not trained again"
 
 
 @pytest.mark.parametrize("part", [0, 0.5, 0.99])

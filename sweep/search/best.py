@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import hydra
@@ -16,7 +16,7 @@ from fire.errors import InputError
 from fire.stats import Interval, mean_interval
 from sweep.commands.display import percent
 from sweep.compose import CONF, load, presets
-from sweep.config import RunConfig, of_record
+from sweep.config import RunConfig
 from sweep.search.spec import AtMost
 from sweep.store import Record
 
@@ -36,6 +36,11 @@ class Candidate:
         return json.dumps(self.config.identity["data"], sort_keys=True)
 
     @property
+    def seeds(self) -> list[int]:
+        """Those of the records."""
+        return [record.config.seed for record in self.records if record.config is not None]
+
+    @property
     def validation_top1(self) -> float:
         """The mean over seeds, which networks are chosen by."""
         return float(np.mean([record.validation_top1 for record in self.records]))
@@ -49,21 +54,23 @@ class Candidate:
 def candidates(records: Iterable[Record], at_most: AtMost) -> list[Candidate]:
     """The finished networks without compression that keep the bounds, the best on the validation set first."""
     groups: dict[str, list[tuple[RunConfig, Record]]] = {}
-    for record in sorted(records, key=lambda record: record.seed):
-        if record.status != "finished" or record.compress or record.validation_top1 is None or record.top1 is None:
+    for record in records:
+        config = record.config
+        if record.status != "finished" or record.validation_top1 is None or record.top1 is None or config is None:
             continue
-        config = of_record(record)
-        if config is not None and not at_most.broken_by(record):
-            network = {name: value for name, value in config.identity.items() if name != "seed"}
-            groups.setdefault(json.dumps(network, sort_keys=True), []).append((config, record))
-    found = [Candidate(config=group[0][0], records=tuple(record for _, record in group)) for group in groups.values()]
+        if not config.is_compressed and not at_most.broken_by(record):
+            groups.setdefault(replace(config, seed=0).key, []).append((config, record))
+    found = []
+    for group in groups.values():
+        group.sort(key=lambda pair: pair[0].seed)
+        found.append(Candidate(config=group[0][0], records=tuple(record for _, record in group)))
     return sorted(found, key=lambda candidate: -candidate.validation_top1)
 
 
 def lines(candidate: Candidate) -> list[str]:
     """The candidate for people."""
     record = candidate.records[0]
-    seeds = ",".join(str(record.seed) for record in candidate.records)
+    seeds = ",".join(map(str, candidate.seeds))
     mean, low, high, seeds_run = candidate.test_top1
     size = f"{record.size_bytes:,} bytes, {record.size_bytes / MIB:.3f} MiB, {record.parameters:,} parameters"
     spread = f"{percent(low)} to {percent(high)}, 95 % interval over {seeds_run} seeds"

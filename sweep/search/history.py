@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 
 from fire.errors import InputError
-from sweep.config import of_record
 from sweep.manifests import Sweep
 from sweep.search.latencies import Latencies
 from sweep.search.searcher import Trial
@@ -15,8 +14,7 @@ def records(store: Store, space: Space, on_damage: OnDamage = ignore) -> dict[in
     """The records of the space's points."""
     found = {}
     for record in store.records(on_damage):
-        config = of_record(record)
-        place = None if config is None else space.of_config(config)
+        place = None if record.config is None else space.of_config(record.config)
         if place is not None:
             found[place[0]] = record
     return found
