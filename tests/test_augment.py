@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from fire.data.batches import Batches, central_crop, random_crop, random_erase, random_mirror
+from fire.data.batches import Batches, central_crop, mix, random_crop, random_erase, random_mirror
+from fire.model import build
+from fire.train.loop import Loop
 from fire.train.spec import TrainSpec
 
 
@@ -169,3 +172,27 @@ def test_mean_inputs_keep_the_scale_of_0_to_255(digits, cpu):
     assert abs(images.mean()) < 2
     assert images.max() - images.min() == 255
     assert (batches.mean, batches.scale) == ([digits.mean[0]], [1.0])
+
+
+def test_mixed_images_are_blended_as_their_labels_are(data_set_of, cpu, narrow, generator):
+    # Images of class k have the value 20 k everywhere, so a blended image says of which classes it is, and by how much.
+    labels = np.arange(60) % 10
+    data = data_set_of((20 * labels).astype(np.uint8)[:, None, None, None] * np.ones((1, 1, 4, 4), np.uint8), labels)
+    spec = TrainSpec(mixup=1.0, inputs="mean", batch_size=30, label_smoothing=0.1)
+    loop = Loop(build(narrow, channels=1), data, spec, epochs=1, seed=0, device=cpu)
+    for images, targets in loop.batches.shuffled(30, generator):
+        parts, classes = targets.topk(2)  # an image may be blended with one of its own class
+        torch.testing.assert_close(parts.sum(1), torch.ones(30))
+        expected = (20 * classes * parts).sum(1)
+        torch.testing.assert_close(images, expected[:, None, None, None].expand(30, 1, 4, 4))
+        logits = torch.randn(30, 10, generator=generator)
+        losses = [F.cross_entropy(logits, classes[:, i], reduction="none", label_smoothing=0.1) for i in (0, 1)]
+        by_hand = (parts[:, 0] * losses[0] + parts[:, 1] * losses[1]).mean()
+        torch.testing.assert_close(loop.cross_entropy(logits, images, targets), by_hand)
+
+
+def test_parts_of_mixed_images_have_a_beta_distribution(generator):
+    # A row of the identity matrix keeps 1 - part of its 1 on the diagonal, unless it is blended with itself.
+    drawn = [float(mix(torch.eye(20), torch.eye(20), 0.4, generator)[0].diagonal().min()) for _ in range(2000)]
+    assert np.mean(drawn) == pytest.approx(0.5, abs=0.03)
+    assert np.var(drawn) == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)  # of Beta(a, a): 1 / (4 (2 a + 1))

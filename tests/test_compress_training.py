@@ -292,6 +292,23 @@ def test_killed_compression_goes_on_to_the_same_levels(spec, epochs, trained, sh
         assert [getattr(row, field) for row in whole.curve] == [getattr(row, field) for row in resumed.curve]
 
 
+def test_fine_tuning_blends_images_too_and_resumes_to_the_same_levels(trained, shrink, tmp_path):
+    spec, blended = replace(DEEP, epochs=2, final_epochs=0), replace(TRAIN, mixup=0.4)
+
+    def kill(progress: Progress) -> None:
+        if progress.epochs_done == len(progress.curve) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        shrink(trained, spec, blended, checkpoint=tmp_path / "checkpoint", report=kill)
+    resumed = shrink(trained, spec, blended, checkpoint=tmp_path / "checkpoint")
+    whole, plain = shrink(trained, spec, blended), shrink(trained, spec)
+    for name, level in whole.levels.items():
+        assert np.array_equal(level.integers, resumed.levels[name].integers), name
+        assert np.array_equal(level.values, resumed.levels[name].values), name
+    assert whole.curve[-1].train_loss == resumed.curve[-1].train_loss > plain.curve[-1].train_loss
+
+
 def test_a_checkpoint_of_another_compression_is_refused(trained, shrink, tmp_path):
     path = tmp_path / "checkpoint"
 

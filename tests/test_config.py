@@ -65,6 +65,7 @@ TRAIN = {
     "mirror": False,
     "shift": 2,
     "erase": 0.5,
+    "mixup": 0.2,
     "precision": "bf16",
     "kernels": "torch",
     "channels_last": False,
@@ -186,12 +187,12 @@ def test_families_differ_even_where_their_metaparameters_do_not():
 def test_a_later_field_leaves_old_keys_as_they_are():
     @dataclass(frozen=True, kw_only=True)
     class LaterSpec(TrainSpec):
-        mixup: float = 0.0
+        cutmix: float = 0.0
 
     recipe = TrainSpec(lr=0.3)
     before = replace(PLAIN, train=recipe).key
     assert replace(PLAIN, train=LaterSpec(**dataclasses.asdict(recipe))).key == before
-    assert replace(PLAIN, train=LaterSpec(**dataclasses.asdict(recipe), mixup=0.2)).key != before
+    assert replace(PLAIN, train=LaterSpec(**dataclasses.asdict(recipe), cutmix=0.2)).key != before
 
 
 def test_the_identity_is_what_was_asked_for():

@@ -119,7 +119,7 @@ def test_every_epoch_sees_the_images_in_another_order(narrow, digits, cpu):
 
 @pytest.mark.parametrize(
     ("changes", "epochs"),
-    [({}, 1), ({"ema": 0.9, "erase": 0.3, "clip": 1.0}, 2), ({"optimizer": "muon"}, 1)],
+    [({}, 1), ({"ema": 0.9, "erase": 0.3, "clip": 1.0, "mixup": 0.4}, 2), ({"optimizer": "muon"}, 1)],
     ids=["plain", "ema", "muon"],
 )
 def test_killed_run_goes_on_to_the_same_bits(changes, epochs, run, narrow, tmp_path):

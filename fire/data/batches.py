@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fire.data.dataset import DataSet, ImageSet
@@ -23,7 +25,7 @@ class Batches:
         self._labels = torch.from_numpy(images.labels)
         self._rows = torch.from_numpy(images.rows)
         self._spec = spec
-        self._size = data.spec.image_size
+        self._size, self._classes = data.spec.image_size, data.spec.classes
         self._mirror = spec.mirror and data.spec.mirror
         self._device = device
         if device.type != "cpu":
@@ -43,7 +45,10 @@ class Batches:
         return max(1, len(self) // batch_size)
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch of augmented batches in random order; images left over from the last whole batch are left out."""
+        """One epoch of augmented batches in random order; images left over from the last whole batch are left out.
+
+        With MixUp the labels are probabilities (N, classes).
+        """
         order = torch.randperm(len(self), generator=generator)
         for step in range(self.steps(batch_size)):
             rows = self._rows[order[step * batch_size : (step + 1) * batch_size]]
@@ -53,7 +58,10 @@ class Batches:
                 images = random_mirror(images, generator)
             if self._spec.erase:
                 images = random_erase(images, round(self._spec.erase * self._size), self._mean, generator)
-            yield self._normalise(images), labels
+            images = self._normalise(images)
+            if self._spec.mixup:
+                images, labels = mix(images, F.one_hot(labels, self._classes).float(), self._spec.mixup, generator)
+            yield images, labels
 
     def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images once, the central crop of each."""
@@ -92,7 +100,7 @@ def random_crop(images: Tensor, size: int, shift: int, generator: torch.Generato
     if places == 1:
         return images
     top, left = torch.randint(places, (2, count), generator=generator).to(images.device)
-    padded = torch.nn.functional.pad(images, (shift,) * 4)
+    padded = F.pad(images, (shift,) * 4)
     windows = padded.unfold(2, size, 1).unfold(3, size, 1)  # a view: (N, C, places, places, size, size)
     return windows[torch.arange(count, device=images.device), :, top, left]
 
@@ -118,3 +126,11 @@ def random_erase(images: Tensor, side: int, fill: Tensor, generator: torch.Gener
     columns = (pixels >= left[:, None]) & (pixels < left[:, None] + side)
     erased = (rows[:, :, None] & columns[:, None, :])[:, None]
     return torch.where(erased, fill.round().to(images.dtype), images)
+
+
+def mix(images: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Blend each image, and its target, with another one's; Zhang et al. 2018, with one Beta(alpha, alpha) a batch."""
+    seed = int(torch.randint(2**62, (), generator=generator))  # torch's own Beta takes no generator
+    part = np.random.default_rng(seed).beta(alpha, alpha)
+    order = torch.randperm(len(images), generator=generator).to(images.device)
+    return images.lerp_(images[order], part), targets.lerp(targets[order], part)

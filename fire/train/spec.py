@@ -34,6 +34,7 @@ class TrainSpec:
     mirror: bool = True  # mirror half of the images, where the data set allows it
     shift: int = 0  # random shifts of up to so many pixels, the border filled with zeros
     erase: float = 0.0  # a random square of the image with this part of its side is erased; 0: none
+    mixup: float = 0.0  # alpha of MixUp (Zhang et al. 2018), 0.2 for instance; 0: none
     precision: str = "auto"  # auto: bf16 where the hardware has it, else fp32 | fp32 | bf16
     kernels: str = "auto"  # of norm and pools on a processor: auto, the faster | compiled | torch
     channels_last: bool = True
@@ -60,5 +61,6 @@ class TrainSpec:
         require(self.inputs in ("standard", "mean"), "train.inputs", "one of standard, mean", self.inputs)
         require(self.shift >= 0, "train.shift", "at least 0", self.shift)
         require(0 <= self.erase < 1, "train.erase", "in [0, 1)", self.erase)
+        require(0 <= self.mixup < float("inf"), "train.mixup", "at least 0 and finite", self.mixup)
         require(self.precision in PRECISIONS, "train.precision", "one of " + ", ".join(PRECISIONS), self.precision)
         require(self.kernels in KERNELS, "train.kernels", "one of " + ", ".join(KERNELS), self.kernels)
