@@ -1,13 +1,15 @@
 """The sweeps that a notebook shows: the user's newest ones, or the committed ones where there are none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from analysis import compression, tables
+from analysis import compression, sections
 from analysis.results import Results, read
+from analysis.view import View
 from fire.errors import InputError
 from sweep.manifests import Sweep
 
@@ -23,23 +25,22 @@ class Choice:
     others: tuple[str, ...]
 
     @property
-    def runs(self) -> pd.DataFrame:
-        """Its runs: see Results.of."""
-        return self.results.of(self.sweep)
-
-    @property
-    def along(self) -> list[str]:
-        """The columns that tell its networks apart."""
-        return tables.along(self.runs, self.sweep)
+    def view(self) -> View:
+        """Its runs, for tables and figures."""
+        return sections.view_of(self.results, self.sweep)
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row a network, over its seeds."""
-        return compression.summary(self.runs, self.along)
+        """A row for each network, means over seeds."""
+        return compression.summary(self.view)
+
+    @property
+    def figures(self) -> Iterator[Figure]:
+        """The figures of its section of the report."""
+        return (shown.figure for shown in sections.figures_of_sweep(self.view, self.sweep.name))
 
     def __str__(self) -> str:
-        runs, folder = self.runs, self.results.folder
-        finished = int((runs["status"] == "finished").sum())
+        folder, finished = self.results.folder, len(self.view.finished)
         when = f", launched {self.sweep.launched}" if self.sweep.launched else ""
         lines = [f"sweep {self.sweep.name} in {folder}{when}: {finished} of {len(self.sweep.keys)} runs finished"]
         lines += [f"overrides: {' '.join(self.sweep.overrides)}"] if self.sweep.overrides else []
@@ -50,11 +51,11 @@ class Choice:
 def choose(
     *experiments: str, folder: Path | str | None = None, sweep: str | None = None, checkout: Path | str = ".."
 ) -> tuple[Choice, ...]:
-    """The sweep of each experiment that was launched last and has a finished run, with whatever overrides.
+    """Choose the newest sweep of each experiment that has a finished run, whatever its overrides.
 
-    All from one folder: the given one, or the first of <checkout>/results and <checkout>/docs/results that has one. Of
-    the committed ones, the sweep without overrides comes first. Experiments without a sweep are left out.
-    sweep: the name of the one to take, alone, instead of the newest. Raises InputError if there is none.
+    All come from one folder: the given one, or the first of <checkout>/results and <checkout>/docs/results that has
+    one. Committed sweeps without overrides precede newer ones. Experiments without a sweep are left out. sweep: the
+    name of a sweep to choose instead. Raises InputError if there is none.
     """
     own, committed = Path(checkout) / OWN, Path(checkout) / COMMITTED
     folders = [Path(folder)] if folder is not None else [each for each in (own, committed) if each.is_dir()]

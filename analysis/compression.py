@@ -1,25 +1,24 @@
-"""Compressed networks: their bytes, what they lost against the networks they were made from, the paper's table 2."""
+"""Compressed networks: their bytes, their loss of accuracy by compression, the paper's table 2."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis import paper, tables
-from analysis.stats import mean_interval
+from analysis.view import View
 from sweep.manifests import Sweep
 
 FAMILY_NAMES = {"alexnet": "AlexNet", "squeezenet": "SqueezeNet"}
-EXPERIMENTS = ("results", "results_alexnet")  # whose networks are those of the paper's tables 2 and 3
-METHOD_NAMES = {"none": "fp32", "deep_compression": "Deep Compression", "entropy": "entropy"}
+EXPERIMENTS = ("results", "results_alexnet")  # their networks are those of the paper's tables 2 and 3
 
 
 def with_bytes(runs: pd.DataFrame) -> pd.DataFrame:
-    """The finished runs with two columns more: bytes and drop.
+    """The finished runs with two more columns, bytes and drop.
 
-    bytes: of the compressed file, or of the parameters in fp32. drop: test top-1 that compression cost against the run
-    it started from, a fraction of 1; missing where there was no compression.
+    bytes: of the compressed file, or of the parameters in fp32. drop: the test top-1 of the run that was compressed
+    less that of the compressed network, a fraction of 1; missing where there was no compression.
     """
     finished = runs[runs["status"] == "finished"]
     return finished.assign(
@@ -29,27 +28,20 @@ def with_bytes(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_network(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Finished runs that agree in the columns `by`, together, over their seeds: a row a group, the largest first.
+    """Means over seeds of finished runs that agree in the columns `by`: a row a group, the largest first.
 
-    Columns: by, bytes (the mean), n, top1 with its 95 % interval, drop with its own (paired with the runs they started
-    from; missing if one of these is not known).
+    Columns: by, bytes, n, top1 and drop with their 95 % intervals; drop is missing if it is unknown of a seed.
     """
     rows: list[dict[str, Any]] = []
     for values, group in with_bytes(runs).groupby(by, sort=False, dropna=False):
-        top1 = mean_interval(group["top1"].to_numpy(dtype=float))
         drops = group["drop"].to_numpy(dtype=float)
-        drop = mean_interval(drops if np.isfinite(drops).all() else [])
         rows.append(
             {
                 **dict(zip(by, values, strict=True)),
                 "bytes": round(float(group["bytes"].mean())),
-                "n": top1.n,
-                "top1": top1.mean,
-                "top1_low": top1.low,
-                "top1_high": top1.high,
-                "drop": drop.mean,
-                "drop_low": drop.low,
-                "drop_high": drop.high,
+                "n": int(group["top1"].notna().sum()),
+                **tables.interval("top1", group["top1"].to_numpy(dtype=float)),
+                **tables.interval("drop", drops if np.isfinite(drops).all() else []),
             }
         )
     numbers = ["bytes", "n", "top1", "top1_low", "top1_high", "drop", "drop_low", "drop_high"]
@@ -57,19 +49,17 @@ def by_network(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return frame.sort_values("bytes", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def summary(runs: pd.DataFrame, along: Sequence[str]) -> pd.DataFrame:
-    """Finished runs over their seeds, a row for each value of the columns: with bytes and drop if some are compressed.
-
-    Without columns, a row for each network.
-    """
-    names = [name for name in tables.network_columns(runs) if runs[name].map(repr).nunique() > 1]
-    by = list(along) or list(dict.fromkeys([*(name for name in tables.OVERVIEW[1:] if name in runs), *names]))
-    return by_network(runs, by) if (runs["compress"] != "none").any() else tables.over_seeds(runs, by)
+def summary(view: View) -> pd.DataFrame:
+    """A row for each network, means over seeds; with bytes and drop if some networks are compressed."""
+    runs = view.runs
+    overview = [name for name in tables.OVERVIEW[1:] if name in runs]
+    by = list(view.along) or list(dict.fromkeys([*overview, *tables.differing(runs, tables.network_columns(runs))]))
+    return by_network(runs, by) if view.is_compressed else tables.over_seeds(runs, by)
 
 
 def paper_parts(runs: pd.DataFrame, sweeps: Iterable[Sweep]) -> list[tuple[str, pd.DataFrame]]:
-    """The finished runs of those sweeps that belong into the paper's tables 2 and 3, apart by what else accuracies
-    depend on, data and recipe, each behind its name."""
+    """The finished runs of these sweeps that belong into the paper's tables 2 and 3, in parts that share their data and
+    their training, each with its name."""
     keys = {key for sweep in sweeps if sweep.experiment in EXPERIMENTS and sweep.search is None for key in sweep.keys}
     chosen = runs[runs["key"].isin(keys) & (runs["status"] == "finished")]
     return [
@@ -80,11 +70,11 @@ def paper_parts(runs: pd.DataFrame, sweeps: Iterable[Sweep]) -> list[tuple[str, 
 
 
 def table_2(runs: pd.DataFrame) -> pd.DataFrame:
-    """The paper's tables 2 and 3 with our networks beside the published ones; missing is NaN. Runs of one setting.
+    """The paper's tables 2 and 3 with our networks beside the published ones; missing is NaN.
 
-    Columns: network (with what tells it from others of its kind), compression, those of `by_network`, reduction (of
-    bytes, against our AlexNet in fp32 if there is one among the runs), paper_mb, paper_reduction, paper_top1 (of
-    ImageNet).
+    The runs share their data and their training. Columns: network (with the settings in which it differs from others of
+    its kind), compression, those of `by_network`, reduction (of bytes, against our AlexNet in fp32 if it is among the
+    runs), paper_mb, paper_reduction, paper_top1 (on ImageNet).
     """
     kind = ["family", "bypass", "compress"]
     runs = runs.assign(bypass=runs.get("bypass"))  # which AlexNet has not
@@ -95,15 +85,13 @@ def table_2(runs: pd.DataFrame) -> pd.DataFrame:
     groups = by_network(runs, [*kind, *varied])
     alexnet = groups[(groups["family"] == "alexnet") & (groups["compress"] == "none")]["bytes"]
     rows = []
-    for _, ours in groups.iterrows():
+    for (_, ours), name in zip(groups.iterrows(), tables.names(groups, varied), strict=True):
         bypass = ours["bypass"] if isinstance(ours["bypass"], str) else "none"
-        told = [setting(name, ours[name]) for name in varied if pd.notna(ours[name])]
+        words = (FAMILY_NAMES[ours["family"]], "" if bypass == "none" else f"{bypass} bypass", name)
         rows.append(
             {
-                "network": ", ".join(
-                    [FAMILY_NAMES[ours["family"]], *([] if bypass == "none" else [f"{bypass} bypass"]), *told]
-                ),
-                "compression": METHOD_NAMES[ours["compress"]],
+                "network": ", ".join(filter(None, words)),
+                "compression": tables.METHOD_NAMES[ours["compress"]],
                 "bytes": ours["bytes"],
                 "reduction": alexnet.iloc[0] / ours["bytes"] if len(alexnet) == 1 else np.nan,
                 **ours.drop([*kind, *varied, "bytes"]),
@@ -123,10 +111,3 @@ def _published(family: str, bypass: str, method: str) -> dict[str, float]:
         if (kind.bypass, "squeezenet", "none") == (bypass, family, method) and bypass != "none":
             mb, top1 = kind.printed_mb, kind.top1
     return {"paper_mb": mb, "paper_reduction": reduction, "paper_top1": top1}
-
-
-def setting(column: str, value: Any) -> str:
-    """A setting for people; empty where there is none, as of density in a network that is not compressed."""
-    if pd.isna(value):
-        return ""
-    return METHOD_NAMES[value] if column == "compress" else tables.setting(column, value)

@@ -5,44 +5,42 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from analysis.stats import pareto_front
+from fire.stats import pareto_front
 
 
-class Cost(NamedTuple):
-    """What accuracy is shown over: a column, its name for people, and by what it is multiplied for them."""
+class CostAxis(NamedTuple):
+    """A column of costs as an axis: its name for people, and the factor to that name's unit."""
 
     column: str
     name: str
     scale: float = 1.0
 
 
-SIZE = Cost("size_mib", "size of the fp32 parameters, MiB")
-
-# Objectives that are costs, by their names.
-COSTS = {
-    "size_bytes": SIZE,
-    "macs": Cost("macs", "multiply-accumulates of an image, millions", 1e-6),
-    "latency": Cost("latency_seconds", "latency of one image, ms", 1e3),
-}
+SIZE = CostAxis("size_mib", "size of the fp32 parameters, MiB")
+MACS = CostAxis("macs", "multiply-accumulates of an image, millions", 1e-6)
+LATENCY = CostAxis("latency_seconds", "latency of one image, ms", 1e3)
+AXES = {"size_bytes": SIZE, "macs": MACS, "latency": LATENCY}  # by the names of a search's objectives
 
 
-def cost_of(objectives: Sequence[str], finished: pd.DataFrame) -> Cost:
-    """The first of the search's objectives that is a cost and known of a finished run; else size."""
-    costs = (COSTS[name] for name in objectives if name in COSTS)
-    return next((cost for cost in costs if finished[cost.column].notna().any()), SIZE)
+def axis_of(objectives: Sequence[str], finished: pd.DataFrame) -> CostAxis:
+    """The first of the search's objectives that is a cost and known of a finished run; otherwise size."""
+    axes = (AXES[name] for name in objectives if name in AXES)
+    return next((axis for axis in axes if finished[axis.column].notna().any()), SIZE)
 
 
 def with_comparable_latencies(runs: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """The runs with latencies of one machine, device and number of threads only, that of most finished runs; and how
-    many finished runs are without theirs for that."""
+    """Keep the latencies of one machine, device and number of threads: those of most finished runs.
+
+    Returns the runs, and the number of finished runs whose latency was left out.
+    """
     place = runs.groupby(["host", "device", "threads"], dropna=False, sort=False).ngroup()
     timed = (runs["status"] == "finished") & runs["latency_seconds"].notna()
     here = place.isin(place[timed].mode().head(1))
     return runs.assign(latency_seconds=runs["latency_seconds"].where(here)), int((timed & ~here).sum())
 
 
-def front(finished: pd.DataFrame, cost: Cost = SIZE) -> NDArray[np.bool_]:
-    """Which finished runs no other beats in cost and validation accuracy."""
-    return pareto_front(finished[cost.column], finished["validation_top1"])
+def front(costs: ArrayLike, accuracies: ArrayLike) -> NDArray[np.bool_]:
+    """Which networks no other beats in cost and accuracy."""
+    return pareto_front(np.column_stack([costs, -np.asarray(accuracies, np.float64)]))

@@ -1,15 +1,63 @@
-"""The report's sections: what is said and shown of sweeps, searches, the paper's tables, all networks."""
+"""The report's sections, and the lists of their figures: sweeps, searches, the paper's tables, all networks."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import compression, costs, tables
-from analysis.figures import bypass, curve, distribution, file_size, hypervolume, importance, parallel, pareto, training
+from analysis.figures import (
+    bypass,
+    curve,
+    distribution,
+    file_size,
+    hypervolume,
+    importance,
+    latency,
+    parallel,
+    pareto,
+    training,
+)
 from analysis.results import Results
+from analysis.view import View
 from sweep.manifests import Sweep
+
+
+class Kind(NamedTuple):
+    """A kind of figure: a text for those who do not see it, its function, and the end of its file's name.
+
+    apart: whether each data set has a figure of its own.
+    """
+
+    text: str
+    figure: Callable[[View], Figure | None]
+    ending: str = ""
+    apart: bool = False
+
+
+# The figures of each section. Of those with the same ending the first that suits is shown.
+TRAINING = Kind("Training curves", training.figure, "training")
+OF_SWEEPS = (
+    Kind("Accuracy over the size of the file", file_size.figure),
+    Kind("Accuracy along one setting", curve.figure),
+    Kind("Accuracy of the kinds of bypass", bypass.figure),
+    Kind("Accuracy over size", pareto.figure, apart=True),
+    Kind("Accuracy over latency", latency.figure, "latency", apart=True),
+    TRAINING,
+)
+OF_SEARCHES = (
+    Kind("Accuracy over cost", pareto.figure, "front"),
+    Kind("Hypervolume over cost", hypervolume.figure, "volume"),
+    Kind("Importance of the metaparameters", importance.figure, "importance"),
+    Kind("Networks as lines along the axes", parallel.figure, "parallel"),
+    Kind("Accuracy at matched size", distribution.figure, "distribution"),
+)
+OF_NETWORKS = (
+    Kind("All networks and the Pareto front", pareto.figure),
+    Kind("All networks: accuracy over latency", latency.figure, "latency"),
+)
 
 # Experiments in the order of the paper. Others follow by name.
 TITLES = {
@@ -62,53 +110,51 @@ def of_sweeps(results: Results) -> Iterator[Section]:
 
 
 def _sweep(results: Results, runs: pd.DataFrame, sweep: Sweep) -> Section:
-    along = tables.along(runs, sweep)
+    view = view_of(results, sweep)
     finished = int((runs["status"] == "finished").sum())
-    figures = figures_of(runs, along, sweep.name)
-    curves = training.figure(tables.labels(runs, along or ["seed"]), results.curves)
-    if curves is not None:
-        figures.append(Shown(name=f"{sweep.name}-training", text="Training curves", figure=curves))
     note = (
         f"Sweep {sweep.name}: {finished} of {len(sweep.keys)} runs finished. "
         "Means over seeds have their 95 % interval (Student's t)."
     )
     return Section(
-        title=title(sweep, along),
-        figures=tuple(figures),
-        tables=((sweep.name, compression.summary(runs, along)),),
+        title=title(sweep, view.along),
+        figures=tuple(figures_of_sweep(view, sweep.name)),
+        tables=((sweep.name, compression.summary(view)),),
         notes=_notes(note, tables.differences(runs)),
     )
 
 
-def figures_of(runs: pd.DataFrame, along: Sequence[str], name: str) -> list[Shown]:
-    """Accuracy of a sweep's finished runs along these columns: the figures that suit them, with files' names.
+def view_of(results: Results, sweep: Sweep) -> View:
+    """The runs of a sweep, compared along the columns that it varies."""
+    runs = results.of(sweep)
+    along = tables.along(runs, sweep)
+    group = next((column for column in along if not column.startswith("data")), along[0] if along else None)
+    return View(runs=runs, along=along, group=group, curves=results.curves)
 
-    None for a single network. Several for several data sets, whose accuracies have no front in common.
-    """
-    finished = runs[runs["status"] == "finished"]
-    if not along or len(compression.summary(runs, along)) < 2:
-        return []
-    if (finished["compress"] != "none").any():
-        return [Shown(name=name, text="Accuracy over the size of the file", figure=file_size.figure(runs, along))]
-    if len(along) == 1 and pd.api.types.is_numeric_dtype(finished[along[0]]):
-        text = f"Accuracy along {curve.NAMES.get(along[0], along[0])}"
-        return [Shown(name=name, text=text, figure=curve.figure(runs, along[0]))]
-    if list(along) == ["bypass"] and finished["bypass"].notna().all():
-        return [Shown(name=name, text="Accuracy of the kinds of bypass", figure=bypass.figure(runs))]
-    group = next((column for column in along if not column.startswith("data")), along[0])
-    parts = tables.apart(finished, ("data",))
-    return [
-        Shown(
-            name=_numbered(name, number, len(parts)),
-            text="Accuracy over size",
-            figure=pareto.figure(part, along, group),
-        )
-        for number, (_, part) in enumerate(parts, 1)
-    ]
+
+def figures_of_sweep(view: View, name: str) -> Iterator[Shown]:
+    """The figures of a sweep that suit what it varies; only training curves where there are not two networks."""
+    several = view.along and len(compression.summary(view)) > 1
+    return figures_of(view, OF_SWEEPS if several else (TRAINING,), name)
+
+
+def figures_of(view: View, kinds: Iterable[Kind], name: str) -> Iterator[Shown]:
+    """The figures of these kinds that suit the view; their files' names begin with `name`."""
+    endings = set()
+    for kind in kinds:
+        if kind.ending in endings:
+            continue
+        views = view.of_each_data_set() if kind.apart else [view]
+        for number, part in enumerate(views, 1):
+            drawn = kind.figure(part)
+            if drawn is not None:
+                endings.add(kind.ending)
+                words = (_numbered(name, number, len(views)), kind.ending)
+                yield Shown(name="-".join(filter(None, words)), text=kind.text, figure=drawn)
 
 
 def title(sweep: Sweep, along: Sequence[str] = ()) -> str:
-    """The experiment, or what is varied, and the overrides that tell the sweep from others of its kind."""
+    """The experiment, or the setting that is varied, and the overrides of this sweep."""
     experiment = sweep.experiment
     if experiment is None:
         experiment = along[0] if len(along) == 1 else ""
@@ -128,63 +174,46 @@ def _notes(*notes: str) -> tuple[str, ...]:
 
 
 def _search(runs: pd.DataFrame, sweep: Sweep) -> Section:
-    """What a search found. Only runs that were trained to the end are compared."""
+    """The networks that a search found. Only runs that were trained to the end are compared."""
     runs, elsewhere = costs.with_comparable_latencies(runs)
+    columns = tables.columns_of(runs, sweep)
     finished = runs[runs["status"] == "finished"]
-    varied = [name for name in tables.columns_of(runs, sweep) if finished[name].nunique() > 1]
+    varied = [name for name in columns if finished[name].nunique() > 1]
     settings = sweep.search or {}
     objectives = list(settings.get("objectives", ()))
-    cost = costs.cost_of(objectives, finished)
-    drawn = _search_figures(runs, varied or tables.columns_of(runs, sweep), cost)
-    stopped = int((runs["status"] == "stopped").sum())
-    best = finished[costs.front(finished, cost)].sort_values(cost.column)
+    cost = costs.axis_of(objectives, finished)
+    along = tuple(varied or columns)
+    group = "bypass" if "bypass" in along else next(iter(along), None)
+    view = View(runs=runs, along=along, group=group, cost=cost, judged_by="validation_top1")
+    best = finished[costs.front(finished[cost.column], finished["validation_top1"])].sort_values(cost.column)
     shown_costs = ("parameters", "size_mib", "macs", *(["latency_seconds"] if "latency" in objectives else []))
+    stopped = int((runs["status"] == "stopped").sum())
     note = (
-        f"Search {sweep.name}: {len(runs)} networks tried, {len(finished)} trained to the end, {stopped} stopped "
-        f"early, which are in no figure but as cost. Objectives: {', '.join(objectives)}; constraints: "
-        f"{', '.join(settings.get('constraints', ())) or 'none'}. Networks were chosen on the validation set, and "
-        "those marked and in the table are the ones that no other beats in validation top-1 and "
-        f"{cost.name}, whatever else the objectives are. A search looks where it expects much: distributions over its "
-        "networks are not those of the space, unless search.sampler=random and search.reduction=1."
+        f"Search {sweep.name}: {len(runs)} networks tried, {len(finished)} trained to the end, {stopped} stopped early "
+        f"(these count as cost alone). Objectives: {', '.join(objectives)}; constraints: "
+        f"{', '.join(settings.get('constraints', ())) or 'none'}. Networks were chosen on the validation set. Those "
+        f"marked and in the table are the ones that no other beats in validation top-1 and {cost.name}, whatever the "
+        "other objectives are. A search samples good networks more often: distributions over its networks are those of "
+        "the space only with search.sampler=random and search.reduction=1."
     )
     if elsewhere and "latency" in objectives:
         note += (
-            f" Latencies left out: {elsewhere}, taken on another machine or device or with another number of threads "
-            "than the others."
+            f" Latencies left out: {elsewhere}, measured on another machine or device, or with another number of "
+            "threads, than the others."
         )
     return Section(
         title=title(sweep),
-        figures=tuple(
-            Shown(name=f"{sweep.name}-{name}", text=text, figure=figure)
-            for name, text, figure in drawn
-            if figure is not None
-        ),
+        figures=tuple(figures_of(view, OF_SEARCHES, sweep.name)),
         tables=((sweep.name, best[[*varied, *shown_costs, "validation_top1", "top1", "key"]]),),
         notes=_notes(note, tables.differences(runs)),
     )
 
 
-def _search_figures(
-    runs: pd.DataFrame, varied: Sequence[str], cost: costs.Cost
-) -> list[tuple[str, str, Figure | None]]:
-    group = "bypass" if "bypass" in varied else next(iter(varied), None)
-    drawn: list[tuple[str, str, Figure | None]] = [
-        ("volume", "Hypervolume over cost", hypervolume.figure(runs, cost)),
-        ("importance", "Importance of the metaparameters", importance.figure(runs, varied)),
-        ("parallel", "Networks as lines along the axes", parallel.figure(runs, varied, cost)),
-    ]
-    if group is not None:
-        front = pareto.figure(runs, ["key"], group, cost, "validation_top1")
-        drawn.insert(0, ("front", "Accuracy over cost", front))
-        drawn.append(("distribution", "Accuracy at matched size", distribution.figure(runs, group)))
-    return drawn
-
-
 def of_paper_tables(results: Results) -> Iterator[Section]:
     """Tables 2 and 3 of the paper with our networks: a section for each data set and recipe."""
     note = (
-        "Bytes are of the file on disk, of the parameters for fp32; accuracies are of the decoded file. Intervals "
-        "are of 95 % over seeds, drops paired with the fp32 network that was compressed."
+        "Bytes: the size of the file, or of the parameters in fp32. Accuracies are those of the decoded file, with "
+        "95 % intervals over seeds. A drop compares a network with the fp32 network that was compressed."
     )
     parts = compression.paper_parts(results.runs, results.sweeps)
     for number, (name, runs) in enumerate(parts, 1):
@@ -196,30 +225,31 @@ def of_paper_tables(results: Results) -> Iterator[Section]:
 
 
 def of_networks(results: Results) -> Iterator[Section]:
-    """For each data set all networks without compression, the Pareto front, and the table of all their runs."""
+    """For each data set all networks without compression, their Pareto fronts, and the table of their runs."""
     runs = results.runs[(results.runs["compress"] == "none") & (results.runs["status"] == "finished")]
     for data, of_name in runs.groupby("data"):
         parts = tables.apart(of_name, ("data.",))
         for number, (setting, part) in enumerate(parts, 1):
             name = ", ".join(filter(None, (tables.data_of(part), setting)))
-            figure = _numbered(f"pareto-{data}", number, len(parts))
-            text = "All networks and the Pareto front"
+            group = "bypass" if part.get("bypass", pd.Series(dtype=object)).notna().all() else "family"
+            view = View(runs=part, along=tables.network_columns(part), group=group)
+            figures = figures_of(view, OF_NETWORKS, _numbered(f"pareto-{data}", number, len(parts)))
             yield Section(
                 title=f"All networks: {name}",
-                figures=(Shown(name=figure, text=text, figure=pareto.networks(part)),),
+                figures=tuple(figures),
                 tables=((_numbered(f"runs-{data}", number, len(parts)), tables.networks(part)),),
                 notes=_notes(tables.differences(part)),
             )
 
 
 def of_warnings(results: Results) -> Iterator[Section]:
-    """The finished runs whose accuracy may mislead, or that left out images, and why."""
+    """The finished runs whose accuracy may mislead or that left out images, with the reasons."""
     finished = results.runs[results.runs["status"] == "finished"]
     columns = ["warning", "images_skipped", "left_out"]
     warned = finished[finished["warning"].notna() | (finished["images_skipped"] > 0) | finished["left_out"].notna()]
     if len(warned):
         frame = warned[["key", *(name for name in columns if warned[name].notna().any())]]
-        note = "images_skipped could not be read; left_out is what else the image folder held."
+        note = "images_skipped: images that could not be read. left_out: other files in the image folder."
         yield Section(title="Warnings", tables=(("warnings", frame),), notes=_notes(note))
 
 
@@ -233,7 +263,7 @@ def of_failed(results: Results) -> Iterator[Section]:
 def of_unreadable(results: Results) -> Iterator[Section]:
     """The files that cannot be read, and why."""
     if results.unreadable:
-        note = "Damaged, or of another version of this program: they are in no figure and no other table."
+        note = "Damaged, or written by another version of this program. No figure and no other table includes them."
         rows = [(str(damage.path), damage.reason) for damage in results.unreadable]
         frame = pd.DataFrame(rows, columns=["file", "reason"])
         yield Section(title="Files that cannot be read", tables=(("unreadable", frame),), notes=(note,))

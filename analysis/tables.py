@@ -1,6 +1,7 @@
-"""Runs in groups: what they differ in, what they are called, means over seeds."""
+"""Groups of runs: the settings in which they differ, their names, means over seeds."""
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.stats import mean_interval
-from fire.arch import FAMILIES
+from fire.arch import BYPASSES, FAMILIES
+from fire.stats import mean_interval
+from sweep.labels import short_names
 from sweep.manifests import Sweep
 
 OVERVIEW = ("key", "family", "sr", "pct_3x3", "bypass")
+COSTS = ("parameters", "size_mib", "macs", "activations")
 RESULTS = ("top1", "size_mib", "parameters", "macs", "top5", "validation_top1", "train_seconds")
 METAPARAMETERS = {
     "family",
@@ -20,12 +23,13 @@ METAPARAMETERS = {
 }
 # Spellings that do not follow from the name; other data sets are shown by their names, with spaces.
 DATA_NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-# What changes a result's last bits, and at times more, beside configuration and seed.
+METHOD_NAMES = {"none": "fp32", "deep_compression": "Deep Compression", "entropy": "entropy"}
+# Columns that change a result's last bits, and at times more, although configuration and seed are the same.
 COMPUTED_WITH = ("precision", "kernels", "threads", "device", "torch")
 
 
 def columns_of(runs: pd.DataFrame, sweep: Sweep) -> list[str]:
-    """The columns of what a sweep varies: arch.sr -> sr, train.lr -> train.lr; of a preset, where its runs differ."""
+    """The columns that a sweep varies: arch.sr -> sr, train.lr -> train.lr; for presets, those in which runs differ."""
     found: list[str] = []
     for override in sweep.varied:
         name = override.removeprefix("arch.").removesuffix(".name").removesuffix(".method")
@@ -36,45 +40,65 @@ def columns_of(runs: pd.DataFrame, sweep: Sweep) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def along(runs: pd.DataFrame, sweep: Sweep) -> list[str]:
-    """The columns that tell a sweep's networks apart: what it varies but seeds; if that is nothing, the compression."""
-    varied = [name for name in columns_of(runs, sweep) if name != "seed"]
-    return varied or (["compress"] if (runs["compress"] != "none").any() else [])
+def along(runs: pd.DataFrame, sweep: Sweep) -> tuple[str, ...]:
+    """The columns in which a sweep's networks differ: all that it varies but seeds; failing that, the compression."""
+    varied = tuple(name for name in columns_of(runs, sweep) if name != "seed")
+    return varied or (("compress",) if (runs["compress"] != "none").any() else ())
 
 
-def labels(runs: pd.DataFrame, columns: list[str]) -> dict[str, str]:
-    """A short name for each finished run's key from the columns that tell the runs apart: "sr 0.5, seed 1"."""
-    return {
-        str(run["key"]): ", ".join(setting(name, run[name]) for name in columns if pd.notna(run[name])) or run["key"]
-        for _, run in runs[runs["status"] == "finished"].iterrows()
-    }
+def names(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:
+    """A short name for each row, made of its settings in these columns: "Deep Compression, density 0.2".
+
+    Settings that a row lacks, such as the density of a network that is not compressed, are left out.
+    """
+    rows = [{name: plain(row[name]) for name in columns if pd.notna(row[name])} for _, row in frame.iterrows()]
+    methods = [METHOD_NAMES.get(row.pop("compress", ""), "") for row in rows]
+    settings = short_names(rows, equals=" ", comma=", ")
+    return [", ".join(filter(None, parts)) for parts in zip(methods, settings, strict=True)]
 
 
-def network_columns(runs: pd.DataFrame) -> list[str]:
-    """The columns that tell networks, recipes and data apart: runs that agree in them differ by their seeds alone."""
-    names = map(str, runs.columns)
-    return [name for name in names if name in METAPARAMETERS or name.startswith(("data", "train.", "compress"))]
+def labels(runs: pd.DataFrame, columns: Iterable[str]) -> dict[str, str]:
+    """A short name for the key of each finished run, made of its settings in these columns: "sr 0.5, seed 1"."""
+    finished = runs[runs["status"] == "finished"]
+    keys = finished["key"].astype(str)
+    return {key: name or key for key, name in zip(keys, names(finished, columns), strict=True)}
+
+
+def network_columns(runs: pd.DataFrame) -> tuple[str, ...]:
+    """The settings of networks, training and data: runs that agree in these columns differ by their seeds alone."""
+    columns = map(str, runs.columns)
+    return tuple(each for each in columns if each in METAPARAMETERS or each.startswith(("data", "train.", "compress")))
+
+
+def differing(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:
+    """The columns in which rows differ; missing is a value, too."""
+    return [name for name in columns if frame[name].map(repr).nunique() > 1]
 
 
 def apart(runs: pd.DataFrame, groups: tuple[str, ...]) -> list[tuple[str, pd.DataFrame]]:
-    """The runs in parts that agree in all columns whose names begin so, each behind what tells it from the others."""
+    """The runs in parts that agree in all columns that begin with one of `groups`, each with its name."""
     columns = [name for name in map(str, runs.columns) if name.startswith(groups)]
     shown = runs[columns].map(repr)
-    differing = [name for name in columns if shown[name].nunique() > 1]
     parts = [part for _, part in runs.groupby([shown[name] for name in columns], sort=False)]
-    return [(", ".join(setting(name, part[name].iloc[0]) for name in differing), part) for part in parts]
+    firsts = pd.concat([part.head(1) for part in parts]) if parts else runs
+    return list(zip(names(firsts, differing(runs, columns)), parts, strict=True))
 
 
 def networks(runs: pd.DataFrame) -> pd.DataFrame:
-    """The finished runs, the smallest first: keys, the metaparameters, whatever else differs, and results."""
+    """The finished runs, the smallest first: keys, the metaparameters, all other settings that differ, and results."""
     finished = runs[runs["status"] == "finished"].sort_values(["size_mib", "seed"], kind="stable")
-    differing = [name for name in network_columns(runs) if finished[name].map(repr).nunique() > 1]
-    columns = dict.fromkeys([*OVERVIEW, *differing, "seed", *RESULTS])
+    columns = dict.fromkeys([*OVERVIEW, *differing(finished, network_columns(runs)), "seed", *RESULTS])
     return finished[[name for name in columns if name in runs]]
 
 
+def interval(name: str, values: Any) -> dict[str, float]:
+    """The mean of a metric, and the ends of its 95 % interval, under the names of their columns."""
+    found = mean_interval(values)
+    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
 def over_seeds(runs: pd.DataFrame, by: list[str], metric: str = "top1") -> pd.DataFrame:
-    """Finished runs that agree in the columns `by`, together: a row a group, in the order of their sizes.
+    """Means of finished runs that agree in the columns `by`: a row a group, the smallest networks first.
 
     Columns: by, parameters, size_mib, macs, activations, the metric's mean, <metric>_low and <metric>_high (the ends of
     its 95 % interval, missing for one seed), n, train_seconds (mean).
@@ -82,43 +106,38 @@ def over_seeds(runs: pd.DataFrame, by: list[str], metric: str = "top1") -> pd.Da
     finished = runs[runs["status"] == "finished"]
     rows: list[dict[str, Any]] = []
     for values, group in finished.groupby(by, sort=False, dropna=False):
-        interval = mean_interval(group[metric].to_numpy(dtype=float))
-        first = group.iloc[0]
         rows.append(
             {
                 **dict(zip(by, values, strict=True)),
-                **{name: first[name] for name in ("parameters", "size_mib", "macs", "activations")},
-                metric: interval.mean,
-                f"{metric}_low": interval.low,
-                f"{metric}_high": interval.high,
-                "n": interval.n,
+                **group.iloc[0][list(COSTS)],
+                **interval(metric, group[metric].to_numpy(dtype=float)),
+                "n": int(group[metric].notna().sum()),
                 "train_seconds": float(group["train_seconds"].mean()),
             }
         )
-    costs = ("parameters", "size_mib", "macs", "activations")
-    columns = (*by, *costs, metric, f"{metric}_low", f"{metric}_high", "n", "train_seconds")
+    columns = (*by, *COSTS, metric, f"{metric}_low", f"{metric}_high", "n", "train_seconds")
     frame = pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
     return frame.sort_values(["size_mib", *by], kind="stable").reset_index(drop=True)
 
 
 def plain(value: Any) -> str:
-    """A setting's value for people: numbers without zeros that say nothing."""
+    """A setting's value for people: 0.5, not 0.50000."""
     return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def setting(column: str, value: Any) -> str:
-    """A setting for people: compress.conv_bits as "conv_bits 5"."""
-    return f"{column.rpartition('.')[2]} {plain(value)}"
-
-
 def in_order(values: Iterable[Any]) -> list[Any]:
-    """Settings in the order in which they are shown: numbers, kinds of bypass from none to complex, other texts."""
-    order = {"none": 0, "simple": 1, "complex": 2}
-    return sorted(values, key=lambda v: (0, v, "") if isinstance(v, int | float) else (1, order.get(str(v), 3), str(v)))
+    """Settings in the order in which they are shown: numbers, kinds of bypass as in fire.arch, other texts."""
+
+    def place(value: Any) -> tuple[int, float, str]:
+        if isinstance(value, int | float):
+            return (0, value, "")
+        return (1, BYPASSES.index(value) if value in BYPASSES else math.inf, str(value))
+
+    return sorted(values, key=place)
 
 
 def setting_of(runs: pd.DataFrame) -> str:
-    """What the runs were trained on, and for how long: "digits, 3 epochs"."""
+    """The data set of the runs, and the length of their training: "digits, 3 epochs"."""
     return f"{data_of(runs)}, {epochs_of(runs)}"
 
 
@@ -139,7 +158,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def differences(runs: pd.DataFrame) -> str:
-    """A sentence on what the finished runs were computed with, where they differ in it; empty where they do not."""
+    """A sentence on how finished runs differ in precision, kernels, threads, device or torch; empty if they do not."""
     finished = runs[runs["status"] == "finished"]
     parts = []
     for name in COMPUTED_WITH:
@@ -152,7 +171,7 @@ def differences(runs: pd.DataFrame) -> str:
 
 
 def gains(runs: pd.DataFrame, along: Sequence[str], metaparameter: str) -> pd.DataFrame:
-    """What a parameter buys along a metaparameter: test accuracy gained from each value to the next larger network.
+    """The test accuracy that each step along a metaparameter gains, from each value to the next larger network.
 
     A row a network, with the columns along and points_per_mib, percentage points per MiB of fp32 parameters; missing
     for the smallest, and for networks of the same size.

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from analysis import compression, export, report, style
 from analysis.figures import file_size
 from analysis.results import read
+from analysis.view import View
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.compress.spec import CompressSpec
 from fire.cost import count
@@ -87,7 +88,7 @@ def test_a_store_of_alexnet_alone_has_its_table(store):
 
 
 def test_points_without_a_setting_are_labelled_without_it(store):
-    info = file_size.info(read(store.root).runs, ["compress", "compress.density"])
+    info = file_size.info(View(runs=read(store.root).runs, along=("compress", "compress.density")))
     assert not any("nan" in text for text in (*info.lines, *(point for line in info.points for point in line)))
     assert "fp32" in info.lines
 
@@ -129,14 +130,14 @@ def test_what_a_method_does_not_read_is_no_setting_of_it(store):
 
 def test_the_figure_has_a_point_a_method(store):
     runs = read(store.root).runs
-    info = file_size.info(runs[runs["family"] == "squeezenet"], ["compress"])
+    info = file_size.info(View(runs=runs[runs["family"] == "squeezenet"], along=("compress",)))
     (points,) = info.points
     assert points == ("fp32", "Deep Compression", "entropy")
     assert info.kilobytes[0][1:] == (105.0, 50.0)
     assert info.accuracy[0] == pytest.approx((92.5, 92.25, 92.1))
     assert not info.in_order
     with style.style():
-        FigureCanvasAgg(file_size.figure(runs, ["compress"])).draw()
+        FigureCanvasAgg(file_size.figure(View(runs=runs, along=("compress",)))).draw()
 
 
 def test_lines_go_along_the_last_setting(tmp_path):
@@ -145,7 +146,7 @@ def test_lines_go_along_the_last_setting(tmp_path):
     for number, (density, bits) in enumerate(grid):
         compress = CompressSpec(method="deep_compression", density=density, conv_bits=bits)
         store.write(network(f"{number}", "squeezenet", 0.9, file_bytes=1000 * (number + 1), compress=compress))
-    info = file_size.info(read(tmp_path).runs, ["compress.density", "compress.conv_bits"])
+    info = file_size.info(View(runs=read(tmp_path).runs, along=("compress.density", "compress.conv_bits")))
     assert info.lines == ("density 0.1", "density 0.2")
     assert info.points == (("conv_bits 6", "conv_bits 4"),) * 2
     assert info.kilobytes == ((2.0, 1.0), (4.0, 3.0))

@@ -2,7 +2,9 @@
 
 import dataclasses
 import html
+import importlib
 import json
+import pkgutil
 import random
 import shutil
 from pathlib import Path
@@ -10,9 +12,8 @@ from unittest import mock
 
 import pytest
 
-from analysis import export, report, sections
+from analysis import export, figures, report, sections
 from analysis.__main__ import write
-from analysis.figures import bypass, curve, distribution, file_size, hypervolume, importance, parallel, pareto, training
 from analysis.results import read
 from fire.arch import AlexNetSpec
 from fire.compress.spec import CompressSpec
@@ -21,7 +22,7 @@ from sweep import curves
 from sweep.store import Record, Store
 from tests.records import failed, record, sweep
 
-FIGURES = (bypass, curve, distribution, file_size, hypervolume, importance, parallel, pareto, training)
+FIGURES = [importlib.import_module(f"analysis.figures.{each.name}") for each in pkgutil.iter_modules(figures.__path__)]
 VALUES = (
     None, True, -1, 0, 2, 10**30, 0.25, -0.5, 1e300, float("nan"), float("inf"),
     "", "x", "a/b", "$x^{$", "=1+1", "<b>", "\ud800", "a\nb", "x" * 300, "failed", "stopped", "simple", "2026-01-01",

@@ -111,3 +111,9 @@ def test_its_benchmarks_are_those_that_were_measured():
     table = [line for line in (ROOT / "docs/bench/table.md").read_text().splitlines() if line.startswith("|")]
     assert len(table) > 10
     assert "\n".join(table) in BENCH
+
+
+def test_the_readme_reads_records_as_it_says(capsys):
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(program.replace('"results"', f'"{ROOT}/docs/results"'), {})
+    assert "top1" in capsys.readouterr().out

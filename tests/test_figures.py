@@ -10,8 +10,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis import paper, report, style
-from analysis.figures import bypass, curve, pareto, training
+from analysis.figures import bypass, curve, latency, pareto, training
 from analysis.results import read
+from analysis.view import View
 from fire.arch import SqueezeNetSpec
 from fire.cost import count
 from fire.errors import InputError
@@ -30,7 +31,7 @@ def test_the_paper_s_sizes_are_those_of_its_networks(metaparameter):
 
 
 def test_curve_info_is_the_mean_over_seeds_in_percent(store):
-    info = curve.info(read(store.root).runs, "sr")
+    info = curve.info(View(runs=read(store.root).runs, along=("sr",)))
     assert info.values == (0.25, 0.5)
     assert info.accuracy == pytest.approx((70, 85))
     assert info.seeds == 2
@@ -45,6 +46,7 @@ def test_bypass_info_has_the_paper_s_order():
             "bypass": ["complex", "none", "simple"],
             "top1": [0.3, 0.1, 0.2],
             "status": "finished",
+            "compress": "none",
             "data": "digits",
             "train.epochs": 1,
             "size_mib": [2.0, 1.0, 1.0],
@@ -54,7 +56,7 @@ def test_bypass_info_has_the_paper_s_order():
             "train_seconds": 1.0,
         }
     )
-    info = bypass.info(runs)
+    info = bypass.info(View(runs=runs, along=("bypass",)))
     assert info.kinds == ("none", "simple", "complex")
     assert info.accuracy == pytest.approx((10, 20, 30))
     assert bypass.paper_info().size_mib[2] == pytest.approx(6.06, abs=0.005)
@@ -62,7 +64,7 @@ def test_bypass_info_has_the_paper_s_order():
 
 def test_pareto_info_marks_the_front(store):
     store.write(record("f", sr=0.75, top1=0.5))
-    info = pareto.info(read(store.root).runs, ["sr"])
+    info = pareto.info(View(runs=read(store.root).runs, along=("sr",), group="bypass"))
     assert info.front == (True, True, False)
 
 
@@ -74,7 +76,7 @@ def drawn(figure) -> list[str]:
 
 def test_the_curve_shows_values_along_the_top_and_the_paper_in_its_own_panel(store):
     with style.style():
-        figure = curve.figure(read(store.root).runs, "sr")
+        figure = curve.figure(View(runs=read(store.root).runs, along=("sr",)))
         texts = drawn(figure)
     assert len(figure.axes) == 2
     assert {"0.25", "0.5", "0.125", "1", "ImageNet, as published (figure 3)"} <= set(texts)
@@ -84,7 +86,7 @@ def test_what_does_not_change_the_size_is_itself_the_axis(store):
     for key, lr in (("a", 0.01), ("b", 0.1), ("c", 1.0)):
         store.write(record(key, train=dataclasses.replace(TRAIN, lr=lr)))
     with style.style():
-        figure = curve.figure(read(store.root).runs, "train.lr")
+        figure = curve.figure(View(runs=read(store.root).runs, along=("train.lr",)))
         texts = drawn(figure)
     (ax,) = figure.axes
     assert [line.get_xdata().tolist() for line in ax.get_lines()] == [[0.01, 0.1, 1.0]]
@@ -92,10 +94,16 @@ def test_what_does_not_change_the_size_is_itself_the_axis(store):
     assert {"0.01", "0.1", "1"} <= set(texts)
 
 
-def test_one_epoch_is_one_tick():
+def one_epoch(key: str) -> View:
+    """A run of one epoch; without settings, its label is its key."""
     row = Epoch(epoch=1, lr=1, train_loss=1, validation_loss=1, validation_top1=0.5, train_seconds=1, seconds=1)
+    runs = pd.DataFrame({"key": [key], "status": ["finished"], "seed": [None]})
+    return View(runs=runs, curves={key: (row,)})
+
+
+def test_one_epoch_is_one_tick():
     with style.style():
-        figure = training.figure({"a": "sr 1"}, {"a": (row,)})
+        figure = training.figure(one_epoch("a"))
         drawn(figure)
     for ax in figure.axes:
         assert [
@@ -106,10 +114,10 @@ def test_one_epoch_is_one_tick():
 
 
 def test_nothing_is_cut_off(store):
-    runs = read(store.root).runs
+    runs = read(store.root).runs.assign(latency_seconds=[0.5, 0.25, 0.125, None])
     with style.style():
-        for figure in (curve.figure(runs, "sr"), bypass.figure(runs), pareto.figure(runs, ["sr"], "bypass")):
-            canvas = FigureCanvasAgg(figure)
+        for module, along in ((curve, "sr"), (bypass, "bypass"), (pareto, "sr"), (latency, "sr")):
+            canvas = FigureCanvasAgg(module.figure(View(runs=runs, along=(along,), group="bypass")))
             canvas.draw()
             pixels = np.asarray(canvas.buffer_rgba())
             assert (pixels < 255).any()
@@ -119,9 +127,8 @@ def test_nothing_is_cut_off(store):
 
 @pytest.mark.parametrize("text", ["$x^{$", "$\\frac{$", "$", "a$b$c"])
 def test_a_dollar_sign_in_results_is_no_formula(text):
-    row = Epoch(epoch=1, lr=1, train_loss=1, validation_loss=1, validation_top1=0.5, train_seconds=1, seconds=1)
     with style.style():
-        assert text in drawn(training.figure({"a": text}, {"a": (row,)}))
+        assert text in drawn(training.figure(one_epoch(text)))
 
 
 def test_the_report_links_only_to_files_that_exist(store, tmp_path):

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from analysis import costs, report, style, tables
 from analysis.figures import distribution, hypervolume, importance, parallel, pareto
 from analysis.results import read
+from analysis.view import View
 from fire.arch import SqueezeNetSpec
 from sweep.manifests import Sweep
 from sweep.store import Record, Store
@@ -32,6 +33,11 @@ def frame(**columns: list) -> pd.DataFrame:
     return runs.assign(size_mib=runs["size_bytes"] / 2**20)
 
 
+def view(runs: pd.DataFrame, *along: str) -> View:
+    """As the report views a search: by the accuracy on the validation set."""
+    return View(runs=runs, along=along, group=next(iter(along), None), judged_by="validation_top1")
+
+
 def test_hypervolume_over_cost_by_hand():
     # Over log10(size) to 4 and down to 0.5: (2, 0.7) gives 2 x 0.2, (3, 0.9) adds 1 x 0.2, the reference nothing.
     runs = frame(
@@ -40,7 +46,7 @@ def test_hypervolume_over_cost_by_hand():
         status=["finished", "finished", "stopped", "finished"],
         epochs=[3, 3, 1, 3],
     ).sample(frac=1, random_state=0)
-    info = hypervolume.info(runs)
+    info = hypervolume.info(view(runs))
     assert info.cost == (3, 6, 7, 10)
     assert info.volume == pytest.approx((0, 0.4 / 0.6, 0.4 / 0.6, 1))
     assert (info.finished, info.stopped) == (3, 1)
@@ -53,7 +59,7 @@ def test_importance_of_what_matters_alone_and_of_what_does_not():
     )
     runs["freq"] = random.choice([1, 2], 200)
     runs["validation_top1"] = runs["sr"] + 0.4 * (runs["bypass"] == "simple")
-    info = importance.info(runs, ["freq", "bypass", "sr"])
+    info = importance.info(view(runs, "freq", "bypass", "sr"))
     # Variances on the grid: sr 0.0972 (of 0.25, 0.5, 1), bypass 0.04; nothing else, and no interaction.
     variances = np.array([np.var([0.25, 0.5, 1.0]), 0.4**2 / 4])
     assert info.names == ("sr", "bypass", "freq")
@@ -65,13 +71,13 @@ def test_importance_of_what_matters_alone_and_of_what_does_not():
 def test_interactions_are_of_no_axis():
     runs = frame(a=[0, 0, 1, 1] * 20, b=[0, 1, 0, 1] * 20)
     runs["validation_top1"] = (runs["a"] ^ runs["b"]).astype(float)
-    info = importance.info(runs, ["a", "b"])
+    info = importance.info(view(runs, "a", "b"))
     assert max(info.shares) < 0.15
 
 
 def test_few_runs_tell_nothing_of_importance():
     runs = frame(sr=[0.25, 0.5] * 4, validation_top1=[0.5] * 8, status=["finished"] * 7 + ["stopped"])
-    assert importance.info(runs, ["sr"]) is None
+    assert importance.info(view(runs, "sr")) is None
 
 
 def test_distributions_at_matched_size_by_hand():
@@ -82,24 +88,26 @@ def test_distributions_at_matched_size_by_hand():
         validation_top1=[0.1, 0.2, 0.3, 0.9, 0.2, 0.8, 0.99, 0.99],
         status=["finished"] * 6 + ["stopped", "failed"],
     )
-    info = distribution.info(runs, "bypass")
+    info = distribution.info(view(runs, "bypass"))
     assert info.names == ("none", "simple")
     assert info.accuracy == (pytest.approx((10, 20, 30, 90)), pytest.approx((20, 80)))
     assert info.part == (pytest.approx((1 / 6, 2 / 6, 3 / 6, 1)), pytest.approx((0.5, 1))), "a half for each size"
     assert info.counts == (4, 2)
-    assert distribution.info(runs[runs["bypass"] == "none"], "bypass") is None
+    assert distribution.info(view(runs[runs["bypass"] == "none"], "bypass")) is None
 
 
 def test_lines_are_of_finished_runs():
     runs = frame(
         sr=[0.5, 0.25, 0.5],
+        freq=[1, 2, 2],
         fires=[4, 4, 8],
         validation_top1=[0.9, 0.8, 0.99],
         status=["finished", "finished", "stopped"],
     )
-    info = parallel.info(runs, ["sr", "fires"])
-    assert (info.axes, info.values, info.places) == (("sr",), (("0.25", "0.5"),), ((0,), (1,)))
-    assert info.accuracy == pytest.approx((80, 90))
+    info = parallel.info(view(runs, "sr", "fires", "freq"))
+    assert (info.axes, info.values) == (("sr", "freq"), (("0.25", "0.5"), ("1", "2")))
+    assert (info.places, info.accuracy) == (((0, 1), (1, 0)), pytest.approx((80, 90)))
+    assert parallel.info(view(runs, "sr", "fires")) is None, "one axis is no line"
 
 
 @pytest.fixture
@@ -150,8 +158,8 @@ def test_the_front_of_a_search_is_that_of_the_validation_set(tmp_path):
     store.write(finished("small", sr=0.25, top1=0.5, validation_top1=0.9))
     store.write(finished("large", sr=0.5, top1=0.9, validation_top1=0.8))
     runs = read(tmp_path).runs
-    assert pareto.info(runs, ["key"]).front == (True, True)
-    info = pareto.info(runs, ["key"], judged_by="validation_top1")
+    assert pareto.info(View(runs=runs, group="sr")).front == (True, True)
+    info = pareto.info(view(runs, "sr"))
     assert (info.front, info.accuracy) == ((True, False), pytest.approx((50, 90)))
     store.write_sweep(
         Sweep(
@@ -164,15 +172,21 @@ def test_the_front_of_a_search_is_that_of_the_validation_set(tmp_path):
 
 def test_a_search_is_shown_over_its_own_cost(tmp_path):
     # Fewer operations, more parameters: the second is on the front of MACs, the first on that of size.
-    Store(tmp_path).write(finished("small", validation_top1=0.8, size_bytes=1000, macs=9_000_000))
-    Store(tmp_path).write(finished("quick", validation_top1=0.7, size_bytes=2000, macs=3_000_000))
+    Store(tmp_path).write(finished("small", top1=0.8, size_bytes=1000, macs=9_000_000))
+    Store(tmp_path).write(finished("quick", top1=0.7, size_bytes=2000, macs=3_000_000))
     runs = read(tmp_path).runs
-    assert costs.cost_of(["top1", "size_bytes", "macs"], runs) == costs.cost_of(["top1"], runs) == costs.SIZE
-    cost = costs.cost_of(["top1", "latency", "macs"], runs)
-    assert cost == costs.COSTS["macs"], "no run has a latency"
-    assert pareto.info(runs, ["key"], cost=cost).cost == (9, 3)
-    assert dict(zip(runs["key"], costs.front(runs, cost), strict=True)) == {"small": True, "quick": True}
-    assert dict(zip(runs["key"], costs.front(runs), strict=True)) == {"small": True, "quick": False}
+    assert costs.axis_of(["top1", "size_bytes", "macs"], runs) == costs.axis_of(["top1"], runs) == costs.SIZE
+    cost = costs.axis_of(["top1", "latency", "macs"], runs)
+    assert cost == costs.MACS, "no run has a latency"
+    assert pareto.info(View(runs=runs, group="bypass", cost=cost)).cost == (9, 3)
+    assert dict(zip(runs["key"], costs.front(runs[cost.column], runs["top1"]), strict=True)) == {
+        "small": True,
+        "quick": True,
+    }
+    assert dict(zip(runs["key"], costs.front(runs["size_mib"], runs["top1"]), strict=True)) == {
+        "small": True,
+        "quick": False,
+    }
 
 
 @pytest.mark.parametrize("other", [{"host": "b"}, {"device": "GPU"}, {"threads": 2}], ids=str)
@@ -228,5 +242,5 @@ def test_more_groups_than_colours_are_all_drawn():
     assert len(ax.get_legend().get_texts()) == 8
     ax = Figure().add_subplot()
     sizes = tuple(float(i + 1) for i in range(8))
-    pareto.draw(pareto.Info("", "top1", "size", sizes, sizes, names, (True,) * 8), ax, "fires")
+    pareto.draw(pareto.Info("", "fires", "top1", "size", sizes, sizes, names, (True,) * 8), ax)
     assert len(ax.get_legend().get_texts()) == 9, "and the front"

@@ -8,6 +8,7 @@ import pytest
 from analysis import export, report, sections, tables
 from analysis.figures import file_size
 from analysis.results import read
+from analysis.view import View
 from fire.arch import SqueezeNetSpec
 from sweep.manifests import Sweep
 from tests.records import record
@@ -106,9 +107,10 @@ def test_what_is_varied_decides_the_figure(store):
     runs = read(store.root).runs
 
     def texts(*along: str) -> list[str]:
-        return [shown.text for shown in sections.figures_of(runs, along, "name")]
+        view = View(runs=runs, along=along, group=next(iter(along), None))
+        return [shown.text for shown in sections.figures_of_sweep(view, "name")]
 
-    assert texts("sr") == ["Accuracy along squeeze ratio (SR)"]
+    assert texts("sr") == ["Accuracy along one setting"]
     assert texts("bypass") == ["Accuracy of the kinds of bypass"]
     assert texts("sr", "bypass") == ["Accuracy over size"]
     assert texts() == texts("fires") == [], "a single network"

@@ -1,15 +1,17 @@
 """The kinds of bypass compared, as in the paper's table 3."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import paper, tables
 from analysis.style import CYCLE, panels, set_accuracy_limits
-from fire.cost import MIB
+from analysis.view import View
+from fire.arch import BYPASSES, SqueezeNetSpec
+from fire.cost import count
 
 
 class Info(NamedTuple):
@@ -24,13 +26,14 @@ class Info(NamedTuple):
     high: tuple[float, ...]
 
 
-def info(runs: pd.DataFrame) -> Info:
-    """Test accuracy of a sweep's finished runs for each kind of bypass there is, none first."""
-    order = [row.bypass for row in paper.TABLE_3]
-    groups = tables.over_seeds(runs, ["bypass"]).sort_values("bypass", key=lambda kinds: kinds.map(order.index))
-    seeds = int(groups["n"].max()) if len(groups) else 0
+def info(view: View) -> Info | None:
+    """Mean test accuracy of each kind of bypass, none first; None unless the networks differ in their bypass alone."""
+    if view.is_compressed or list(view.along) != ["bypass"] or view.finished["bypass"].isna().any():
+        return None
+    groups = tables.over_seeds(view.runs, ["bypass"])
+    groups = groups.sort_values("bypass", key=lambda kinds: kinds.map(BYPASSES.index))
     return Info(
-        title=f"{tables.setting_of(runs)}, {tables.counted(seeds, 'seed')}",
+        title=f"{tables.setting_of(view.runs)}, {tables.counted(groups['n'].max(), 'seed')}",
         metric="test top-1",
         kinds=tuple(groups["bypass"]),
         size_mib=tuple(groups["size_mib"]),
@@ -41,14 +44,14 @@ def info(runs: pd.DataFrame) -> Info:
 
 
 def paper_info() -> Info:
-    """The same of the paper's table 3; the complex bypass at the size of its weights, 6.06 MiB, not the printed 7.7."""
-    parameters = {"none": 1_248_424, "simple": 1_248_424, "complex": 1_589_672}
+    """The paper's table 3; the complex bypass at the size of its weights, 6.06 MiB, not the printed 7.7."""
+    sizes = [count(SqueezeNetSpec(bypass=row.bypass)).size_mib for row in paper.TABLE_3]
     none = (float("nan"),) * len(paper.TABLE_3)
     return Info(
         title="ImageNet, as published (table 3)",
         metric="top-1",
         kinds=tuple(row.bypass for row in paper.TABLE_3),
-        size_mib=tuple(4 * parameters[row.bypass] / MIB for row in paper.TABLE_3),
+        size_mib=tuple(sizes),
         accuracy=tuple(100 * row.top1 for row in paper.TABLE_3),
         low=none,
         high=none,
@@ -57,7 +60,7 @@ def paper_info() -> Info:
 
 def draw(info: Info, ax: Axes) -> None:
     """A point with its interval for each kind of bypass."""
-    colors = dict(zip(("none", "simple", "complex"), CYCLE, strict=False))
+    colors = dict(zip(BYPASSES, itertools.cycle(CYCLE), strict=False))
     for place, kind in enumerate(info.kinds):
         accuracy = info.accuracy[place]
         if np.isfinite(info.low[place]):
@@ -73,9 +76,12 @@ def draw(info: Info, ax: Axes) -> None:
     ax.grid(visible=False, axis="x")
 
 
-def figure(runs: pd.DataFrame) -> Figure:
-    """The kinds of bypass in a sweep; in a panel of its own the paper's table 3."""
+def figure(view: View) -> Figure | None:
+    """The kinds of bypass in a sweep, beside the paper's table 3."""
+    shown = info(view)
+    if shown is None:
+        return None
     whole, axes = panels(columns=2, width=4.6, height=3.6)
-    draw(info(runs), axes[0])
+    draw(shown, axes[0])
     draw(paper_info(), axes[1])
     return whole

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis import paper, tables
 from analysis.style import BLUE, ORANGE, panels, set_accuracy_limits
+from analysis.view import View
 
 NAMES = {"sr": "squeeze ratio (SR)", "pct_3x3": "percentage of 3x3 filters"}
 
@@ -27,12 +28,15 @@ class Info(NamedTuple):
     seeds: int
 
 
-def info(runs: pd.DataFrame, metaparameter: str) -> Info:
-    """Test accuracy of a sweep's finished runs over fp32 size, with the mean over seeds and its 95 % interval."""
-    groups = tables.over_seeds(runs, [metaparameter])
-    seeds = int(groups["n"].max()) if len(groups) else 0
+def info(view: View) -> Info | None:
+    """Mean test accuracy over seeds, with its 95 % interval, over fp32 size; None unless one number is varied."""
+    if view.is_compressed or len(view.along) != 1 or not pd.api.types.is_numeric_dtype(view.finished[view.along[0]]):
+        return None
+    (metaparameter,) = view.along
+    groups = tables.over_seeds(view.runs, [metaparameter])
+    seeds = int(groups["n"].max())
     return Info(
-        title=f"{tables.setting_of(runs)}, {tables.counted(seeds, 'seed')}",
+        title=f"{tables.setting_of(view.runs)}, {tables.counted(seeds, 'seed')}",
         metaparameter=metaparameter,
         metric="test top-1",
         values=tuple(groups[metaparameter].astype(float)),
@@ -45,7 +49,7 @@ def info(runs: pd.DataFrame, metaparameter: str) -> Info:
 
 
 def paper_info(metaparameter: str) -> Info:
-    """The same of the paper's figure 3."""
+    """The paper's figure 3."""
     points = paper.FIGURE_3[metaparameter]
     none = (float("nan"),) * len(points)
     return Info(
@@ -94,13 +98,16 @@ def draw(info: Info, ax: Axes, color: str = BLUE) -> None:
     ax.grid(visible=False, axis="x")
 
 
-def figure(runs: pd.DataFrame, metaparameter: str) -> Figure:
-    """Size versus accuracy of a sweep; in a panel of its own what the paper published, where it has the curve."""
-    published = metaparameter in paper.FIGURE_3
+def figure(view: View) -> Figure | None:
+    """Accuracy over size in a sweep, beside the paper's curve where there is one."""
+    shown = info(view)
+    if shown is None:
+        return None
+    published = shown.metaparameter in paper.FIGURE_3
     whole, axes = panels(columns=2 if published else 1, width=5.2, height=4.0)
-    draw(info(runs, metaparameter), axes[0])
+    draw(shown, axes[0])
     if published:
-        draw(paper_info(metaparameter), axes[1], color=ORANGE)
+        draw(paper_info(shown.metaparameter), axes[1], color=ORANGE)
     return whole
 
 

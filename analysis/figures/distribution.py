@@ -4,18 +4,18 @@ import itertools
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import tables
 from analysis.style import CYCLE, panels
+from analysis.view import View
 
-BINS = 4  # of size, in which sub-spaces are compared
+BINS = 4  # of size, within which sub-spaces are compared
 
 
 class Info(NamedTuple):
-    """For each sub-space the accuracies of its runs in percent, ascending, and what part has at most each.
+    """For each sub-space the accuracies of its runs in percent, ascending, and which part of them is no better.
 
     matched: the bins of size, in MiB, that hold runs of all sub-spaces, and in which each sub-space weighs the same.
     """
@@ -28,19 +28,21 @@ class Info(NamedTuple):
     matched: tuple[tuple[float, float], ...]
 
 
-def info(runs: pd.DataFrame, group: str, metric: str = "validation_top1") -> Info | None:
+def info(view: View) -> Info | None:
     """Empirical distributions of accuracy at matched size: Radosavovic et al. 2019, "On Network Design Spaces".
 
-    Runs are binned by the logarithm of their size, and weighed so that each bin counts alike in all sub-spaces.
-    None if there are not two sub-spaces with a bin in common.
+    Runs are binned by their size, and weighed so that each bin counts alike in all sub-spaces. None if there are not
+    two sub-spaces with a bin in common.
     """
-    finished = runs[runs["status"] == "finished"]
+    if view.group is None:
+        return None
+    finished, group = view.finished, view.group
     names = [str(name) for name in tables.in_order(finished[group].dropna().unique().tolist())]
     if len(names) < 2:
         return None
     size = finished["size_mib"].to_numpy(np.float64)
     of = finished[group].astype(str).to_numpy()
-    quality = 100 * finished[metric].to_numpy(np.float64)
+    quality = 100 * finished[view.judged_by].to_numpy(np.float64)
     edges = np.unique(np.quantile(size, np.linspace(0, 1, BINS + 1)))
     bins = np.clip(np.searchsorted(edges, size, side="right") - 1, 0, max(0, len(edges) - 2))
     common = [b for b in range(len(edges) - 1) if all(((bins == b) & (of == name)).any() for name in names)]
@@ -74,9 +76,9 @@ def draw(info: Info, ax: Axes) -> None:
     ax.legend(loc="upper left")
 
 
-def figure(runs: pd.DataFrame, group: str) -> Figure | None:
+def figure(view: View) -> Figure | None:
     """Sub-spaces compared at matched size; None if there are not two with sizes in common."""
-    shown = info(runs, group)
+    shown = info(view)
     if shown is None:
         return None
     whole, (ax,) = panels(columns=1, width=5.6, height=3.8)

@@ -1,7 +1,6 @@
 """Accuracy over the size of the file, of compressed networks."""
 
 import itertools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import tables
-from analysis.compression import by_network, setting
+from analysis.compression import by_network
 from analysis.style import CYCLE, log_axis, panels
+from analysis.view import View
 
 
 class Info(NamedTuple):
@@ -27,11 +27,13 @@ class Info(NamedTuple):
     in_order: bool  # whether that setting is a number, so that lines mean something
 
 
-def info(runs: pd.DataFrame, along: Sequence[str]) -> Info:
-    """The finished runs of a sweep along these columns: a line moves along the last of them that is not the method."""
-    groups = by_network(runs, list(along))
-    *others, last = sorted(along, key=lambda column: column != "compress") if len(along) > 1 else along
-    names = [", ".join(filter(None, (setting(name, row[name]) for name in others))) for _, row in groups.iterrows()]
+def info(view: View) -> Info | None:
+    """The networks of a sweep, in lines along its last setting; None if none is compressed."""
+    if not view.is_compressed or not view.along:
+        return None
+    groups = by_network(view.runs, list(view.along))
+    *others, last = sorted(view.along, key=lambda column: column != "compress")
+    names = tables.names(groups, others)
     parts = [groups[[name == line for name in names]] for line in dict.fromkeys(sorted(names))]
     counts = sorted({int(groups["n"].min()), int(groups["n"].max())})
     seeds = f"{' to '.join(map(str, counts))} seed{'' if counts == [1] else 's'}"
@@ -40,9 +42,9 @@ def info(runs: pd.DataFrame, along: Sequence[str]) -> Info:
         return tuple(tuple(factor * part[column].astype(float)) for part in parts)
 
     return Info(
-        title=f"{tables.data_of(runs)}, {seeds}",
+        title=f"{tables.data_of(view.runs)}, {seeds}",
         lines=tuple(dict.fromkeys(sorted(names))),
-        points=tuple(tuple(setting(last, value) for value in part[last]) for part in parts),
+        points=tuple(tuple(tables.names(part, [last])) for part in parts),
         kilobytes=of("bytes", 1e-3),
         accuracy=of("top1", 100),
         low=of("top1_low", 100),
@@ -81,8 +83,11 @@ def draw(info: Info, ax: Axes) -> None:
         ax.legend(bbox_to_anchor=(1.02, 1), loc="upper left", borderaxespad=0, fontsize=9)
 
 
-def figure(runs: pd.DataFrame, along: Sequence[str]) -> Figure:
-    """Size of the file versus accuracy of the compressed networks of a sweep."""
+def figure(view: View) -> Figure | None:
+    """Accuracy over the size of the file in a sweep; None if none of its networks is compressed."""
+    shown = info(view)
+    if shown is None:
+        return None
     whole, (ax,) = panels(columns=1, width=8.5, height=4.2)
-    draw(info(runs, along), ax)
+    draw(shown, ax)
     return whole

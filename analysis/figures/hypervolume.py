@@ -3,21 +3,20 @@
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.costs import SIZE, Cost
-from analysis.stats import hypervolume
 from analysis.style import BLUE, panels
+from analysis.view import View
+from fire.stats import hypervolume
 
 
 class Info(NamedTuple):
-    """After each run of a search: what it cost so far in epochs x GMACs an image, and the hypervolume, 1 in the end.
+    """After each run of a search: the cost so far in epochs x GMACs an image, and the hypervolume, 1 in the end.
 
-    The hypervolume is over the logarithm of the objective that is a cost, up to the largest and down to the worst that
-    were trained to the end. A run that was stopped and went on stands at its last end, with all of its
-    epochs; failed runs, of which no record says how far they came, cost nothing here.
+    The hypervolume is the area that finished runs dominate, over the logarithm of their cost, up to the most costly and
+    down to the worst of them. A run that was stopped and resumed counts once, at its last end, with all of its epochs;
+    failed runs count as free, because no record says how far they trained.
     """
 
     cost: tuple[float, ...]
@@ -26,12 +25,12 @@ class Info(NamedTuple):
     stopped: int
 
 
-def info(runs: pd.DataFrame, objective: Cost = SIZE, metric: str = "validation_top1") -> Info:
+def info(view: View) -> Info:
     """The runs of a search in the order in which they ended; those stopped early cost the epochs that they trained."""
-    runs = runs.sort_values(["end", "key"], kind="stable")
-    finished = ((runs["status"] == "finished") & runs[objective.column].notna()).to_numpy()
-    size = np.log10(runs[objective.column].to_numpy(np.float64))
-    quality = runs[metric].to_numpy(np.float64)
+    runs = view.runs.sort_values(["end", "key"], kind="stable")
+    finished = ((runs["status"] == "finished") & runs[view.cost.column].notna()).to_numpy()
+    size = np.log10(runs[view.cost.column].to_numpy(np.float64))
+    quality = runs[view.judged_by].to_numpy(np.float64)
     cost = np.cumsum(runs["epochs"].fillna(0).to_numpy(np.float64) * runs["macs"].to_numpy(np.float64)) / 1e9
     reference = (float(size[finished].max()), float(quality[finished].min()))
     volumes = [
@@ -48,7 +47,7 @@ def info(runs: pd.DataFrame, objective: Cost = SIZE, metric: str = "validation_t
 
 
 def draw(info: Info, ax: Axes) -> None:
-    """A staircase that rises to 1."""
+    """Draw a staircase that rises to 1."""
     ax.step((0, *info.cost), (0, *info.volume), where="post", color=BLUE, linewidth=1.8)
     ax.set_ylim(0, 1.05)
     ax.set_xlim(0, None)
@@ -57,8 +56,8 @@ def draw(info: Info, ax: Axes) -> None:
     ax.set_title(f"{info.finished} runs to the end, {info.stopped} stopped early")
 
 
-def figure(runs: pd.DataFrame, cost: Cost) -> Figure:
-    """The hypervolume of a search's runs over what they cost."""
+def figure(view: View) -> Figure:
+    """The hypervolume of a search's runs over their cost of training."""
     whole, (ax,) = panels(columns=1, width=5.2, height=3.6)
-    draw(info(runs, cost), ax)
+    draw(info(view), ax)
     return whole

@@ -5,23 +5,23 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
 from analysis.style import BLUE, GREY, panels
+from analysis.view import View
 
-GRID_ROWS = 20_000  # of a space, over which the forest's variance is taken
-FEWEST = 8  # finished runs, below which a forest says nothing
+GRID_ROWS = 20_000  # points of the space over which the forest's variance is computed, at most
+FEWEST = 8  # finished runs; a forest of fewer says nothing
 
 
 class Info(NamedTuple):
-    """For each metaparameter, the largest first, the part of the accuracy's variance that it explains by itself.
+    """For each metaparameter, the largest first, the share of the accuracy's variance that it explains by itself.
 
-    shares are means over the trees of a forest, spreads their standard deviations; what is missing to 1 is of
-    interactions. r2: how much of the runs' variance the forest explains on runs that it has not seen.
+    shares are means over the trees of a forest, spreads their standard deviations; the rest to 1 belongs to
+    interactions. r2: the share of the runs' variance that the forest explains on runs that it has not seen.
     """
 
     names: tuple[str, ...]
@@ -30,13 +30,13 @@ class Info(NamedTuple):
     r2: float
 
 
-def info(runs: pd.DataFrame, columns: Sequence[str], metric: str = "validation_top1") -> Info | None:
+def info(view: View) -> Info | None:
     """fANOVA (Hutter et al. 2014): main effects of a random forest over the whole grid of the values that occur.
 
     None for fewer than 8 finished runs, or if all are equally good.
     """
-    finished = runs[runs["status"] == "finished"]
-    varied = [name for name in columns if finished[name].nunique() > 1]
+    finished = view.finished
+    varied = [name for name in view.along if finished[name].nunique() > 1]
     if len(finished) < FEWEST or not varied:
         return None
     levels = [sorted(finished[name].unique(), key=str) for name in varied]
@@ -44,7 +44,7 @@ def info(runs: pd.DataFrame, columns: Sequence[str], metric: str = "validation_t
     places = np.array([[values.index(value) for values, value in zip(levels, row, strict=True)]
                        for row in finished[varied].itertuples(index=False)])  # fmt: skip
     forest = RandomForestRegressor(n_estimators=64, random_state=0, oob_score=True, n_jobs=1)
-    forest.fit(_features(places, encoded), finished[metric].to_numpy(np.float64))
+    forest.fit(_features(places, encoded), finished[view.judged_by].to_numpy(np.float64))
     grid = _grid([len(values) for values in levels])
     features = _features(grid, encoded)
     shares = []
@@ -77,9 +77,9 @@ def draw(info: Info, ax: Axes) -> None:
     ax.grid(visible=False, axis="y")
 
 
-def figure(runs: pd.DataFrame, columns: Sequence[str]) -> Figure | None:
+def figure(view: View) -> Figure | None:
     """Which metaparameters matter; None if there are too few finished runs."""
-    shown = info(runs, columns)
+    shown = info(view)
     if shown is None:
         return None
     whole, (ax,) = panels(columns=1, width=5.6, height=1.4 + 0.3 * len(shown.names))
@@ -88,7 +88,7 @@ def figure(runs: pd.DataFrame, columns: Sequence[str]) -> Figure | None:
 
 
 def _encoded(values: Sequence[object]) -> NDArray[np.float64]:
-    """Numbers as they are, others a column each."""
+    """Features of a metaparameter's values: numbers as they are, other values one column each."""
     if all(isinstance(value, int | float | np.number) for value in values):
         return np.array(values, np.float64)[:, None]
     return np.eye(len(values))
@@ -99,7 +99,7 @@ def _features(places: NDArray[np.intp], encoded: Sequence[NDArray[np.float64]]) 
 
 
 def _grid(counts: Sequence[int]) -> NDArray[np.intp]:
-    """All points of the grid, or as many drawn at random as are enough."""
+    """All points of the grid, or GRID_ROWS of them, drawn at random."""
     if np.prod(counts, dtype=float) <= GRID_ROWS:
         return np.array(list(itertools.product(*map(range, counts))), np.intp)
     random = np.random.default_rng(0)

@@ -1,17 +1,15 @@
 """The networks of a search as lines along its axes."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import tables
-from analysis.costs import SIZE, Cost, front
+from analysis import costs, tables
 from analysis.style import GREY, panels
+from analysis.view import View
 
 
 class Info(NamedTuple):
@@ -24,10 +22,12 @@ class Info(NamedTuple):
     front: tuple[bool, ...]
 
 
-def info(runs: pd.DataFrame, columns: Sequence[str], cost: Cost = SIZE, metric: str = "validation_top1") -> Info:
-    """Along the columns that vary."""
-    finished = runs[runs["status"] == "finished"].sort_values(metric, kind="stable")
-    varied = [name for name in columns if finished[name].nunique() > 1]
+def info(view: View) -> Info | None:
+    """The finished runs along the columns that vary; None if fewer than two of these do."""
+    finished = view.finished.sort_values(view.judged_by, kind="stable")
+    varied = [name for name in view.along if finished[name].nunique() > 1]
+    if len(varied) < 2:
+        return None
     levels = [tables.in_order(finished[name].unique().tolist()) for name in varied]
     return Info(
         axes=tuple(varied),
@@ -36,8 +36,8 @@ def info(runs: pd.DataFrame, columns: Sequence[str], cost: Cost = SIZE, metric: 
             tuple(values.index(value) for values, value in zip(levels, row, strict=True))
             for row in finished[varied].itertuples(index=False)
         ),
-        accuracy=tuple(100 * finished[metric].astype(float)),
-        front=tuple(bool(is_best) for is_best in front(finished, cost)),
+        accuracy=tuple(100 * finished[view.judged_by].astype(float)),
+        front=tuple(costs.front(finished[view.cost.column], finished[view.judged_by]).tolist()),
     )
 
 
@@ -73,10 +73,10 @@ def draw(info: Info, ax: Axes) -> None:
         ax.figure.colorbar(scale, ax=ax, label="validation top-1, %", pad=0.01)
 
 
-def figure(runs: pd.DataFrame, columns: Sequence[str], cost: Cost) -> Figure | None:
-    """The finished runs along the columns; None if fewer than two of these vary."""
-    shown = info(runs, columns, cost)
-    if len(shown.axes) < 2:
+def figure(view: View) -> Figure | None:
+    """The networks of a search as lines; None if fewer than two columns vary."""
+    shown = info(view)
+    if shown is None:
         return None
     whole, (ax,) = panels(columns=1, width=2.5 + 1.3 * len(shown.axes), height=4.2)
     draw(shown, ax)

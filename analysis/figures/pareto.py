@@ -1,24 +1,22 @@
 """All networks of one data set over their cost, with the Pareto front."""
 
 import itertools
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import tables
-from analysis.costs import SIZE, Cost
-from analysis.stats import pareto_front
+from analysis import costs, tables
 from analysis.style import CYCLE, GREY, log_axis, panels
+from analysis.view import View
 
 
 class Info(NamedTuple):
     """Networks of one data set, means over seeds: cost, test accuracy in percent, group, and which lie on the front."""
 
     title: str
+    grouped_by: str
     judged_by: str
     cost_name: str
     cost: tuple[float, ...]
@@ -27,29 +25,28 @@ class Info(NamedTuple):
     front: tuple[bool, ...]
 
 
-def info(
-    runs: pd.DataFrame, by: Sequence[str], group: str = "bypass", cost: Cost = SIZE, judged_by: str = "top1"
-) -> Info:
-    """All finished runs of one data set; runs that agree in the columns `by` are one network, trained with seeds.
-
-    judged_by: the accuracy whose front it is; for networks that were chosen, that which they were chosen by.
-    """
-    columns = list(dict.fromkeys([*by, group]))
-    means = {name: tables.over_seeds(runs, columns, name) for name in ("top1", judged_by, cost.column)}
+def info(view: View) -> Info | None:
+    """All finished runs of one data set, means over seeds; None where no column tells groups of networks apart."""
+    if view.group is None:
+        return None
+    metrics = ("top1", view.judged_by, view.cost.column)
+    means = {name: tables.over_seeds(view.runs, view.by, name) for name in metrics}
     groups = means["top1"]
-    costs = cost.scale * means[cost.column][cost.column]
+    cost = view.cost.scale * means[view.cost.column][view.cost.column]
+    count, epochs = tables.counted(len(groups), "trained network"), tables.epochs_of(view.runs)
     return Info(
-        title=f"{tables.data_of(runs)}, {tables.counted(len(groups), 'trained network')}, {tables.epochs_of(runs)}",
-        judged_by=judged_by,
-        cost_name=cost.name,
-        cost=tuple(costs),
+        title=f"{tables.data_of(view.runs)}, {count}, {epochs}",
+        grouped_by=view.group,
+        judged_by=view.judged_by,
+        cost_name=view.cost.name,
+        cost=tuple(cost),
         accuracy=tuple(100 * groups["top1"]),
-        group=tuple(str(value) for value in groups[group]),
-        front=tuple(bool(is_best) for is_best in pareto_front(costs, means[judged_by][judged_by])),
+        group=tuple(str(value) for value in groups[view.group]),
+        front=tuple(costs.front(cost, means[view.judged_by][view.judged_by]).tolist()),
     )
 
 
-def draw(info: Info, ax: Axes, group: str = "bypass") -> None:
+def draw(info: Info, ax: Axes) -> None:
     """All networks, and a staircase through those on the front."""
     size, accuracy, front = np.array(info.cost), np.array(info.accuracy), np.array(info.front)
     label = "Pareto front" if info.judged_by == "top1" else "front of validation accuracy"
@@ -68,7 +65,7 @@ def draw(info: Info, ax: Axes, group: str = "bypass") -> None:
             s=42,
             zorder=2,
         )
-        ax.scatter([], [], color=color, marker=marker, s=42, label=f"{group} {name}")
+        ax.scatter([], [], color=color, marker=marker, s=42, label=f"{info.grouped_by} {name}")
     log_axis(ax, info.cost)
     ax.set_xlabel(f"{info.cost_name} (log scale)")
     ax.set_ylabel("test top-1 accuracy, %")
@@ -76,14 +73,11 @@ def draw(info: Info, ax: Axes, group: str = "bypass") -> None:
     ax.legend(loc="best")
 
 
-def figure(runs: pd.DataFrame, by: Sequence[str], group: str, cost: Cost = SIZE, judged_by: str = "top1") -> Figure:
+def figure(view: View) -> Figure | None:
     """Accuracy of all networks of one data set over their cost, with the front of the accuracy they are judged by."""
+    shown = info(view)
+    if shown is None:
+        return None
     whole, (ax,) = panels(columns=1, width=6.5, height=4.2)
-    draw(info(runs, by, group, cost, judged_by), ax, group)
+    draw(shown, ax)
     return whole
-
-
-def networks(runs: pd.DataFrame) -> Figure:
-    """All networks of one data set and the front, apart by their bypass, or by family where some can have none."""
-    group = "bypass" if runs.get("bypass", pd.Series(dtype=object)).notna().all() else "family"
-    return figure(runs, tables.network_columns(runs), group)

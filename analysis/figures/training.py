@@ -1,6 +1,5 @@
 """Training curves: validation accuracy and training loss over epochs."""
 
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -8,8 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis import tables
 from analysis.style import panels
-from fire.train.progress import Epoch
+from analysis.view import View
 
 
 class Info(NamedTuple):
@@ -21,9 +21,12 @@ class Info(NamedTuple):
     train_loss: tuple[tuple[float, ...], ...]
 
 
-def info(labels: Mapping[str, str], curves: Mapping[str, Sequence[Epoch]]) -> Info:
-    """The training curves of runs, by the labels of their keys, in the labels' order; runs without one are left out."""
+def info(view: View) -> Info | None:
+    """The training curves of the finished runs that have one, in their order; None if none has."""
+    labels, curves = tables.labels(view.runs, list(view.along) or ["seed"]), view.curves
     shown = [key for key in labels if key in curves]
+    if not shown:
+        return None
     return Info(
         labels=tuple(labels[key] for key in shown),
         epochs=tuple(tuple(row.epoch for row in curves[key]) for key in shown),
@@ -49,10 +52,10 @@ def draw(info: Info, accuracy_ax: Axes, loss_ax: Axes) -> None:
     loss_ax.legend(bbox_to_anchor=(1.02, 1), loc="upper left", borderaxespad=0, fontsize=9)
 
 
-def figure(labels: Mapping[str, str], curves: Mapping[str, Sequence[Epoch]]) -> Figure | None:
+def figure(view: View) -> Figure | None:
     """Validation accuracy and training loss of runs over epochs; None if none of them has a curve."""
-    shown = info(labels, curves)
-    if not shown.labels:
+    shown = info(view)
+    if shown is None:
         return None
     whole, axes = panels(columns=2, width=4.8, height=3.6)
     draw(shown, *axes)

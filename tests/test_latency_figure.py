@@ -1,0 +1,55 @@
+"""Accuracy over latency: only networks that were timed on one machine."""
+
+import numpy as np
+import pytest
+
+from analysis import sections
+from analysis.figures import latency
+from analysis.results import read
+from analysis.view import View
+from tests.records import record
+
+HERE = {"host": "a machine", "device": "cpu", "threads": 1}
+
+
+def view(store, *along: str) -> View:
+    return View(runs=read(store.root).runs, along=along, group=along[0])
+
+
+@pytest.fixture
+def timed(store):
+    """Two seeds of sr=0.5 and one run of 0.25, timed here; 0.75 timed elsewhere; 1.0 not timed."""
+    for key, seconds, sr, top1, seed in (
+        ("a", 0.004, 0.5, 0.80, 0),
+        ("b", 0.002, 0.5, 0.90, 1),
+        ("c", 0.005, 0.25, 0.70, 0),
+    ):
+        store.write(record(key, sr=sr, top1=top1, seed=seed, latency_seconds=seconds, **HERE))
+    store.write(record("e", sr=0.75, latency_seconds=0.001, **HERE | {"threads": 2}))
+    store.write(record("f", sr=1.0))
+    return store
+
+
+def test_latency_and_accuracy_are_means_over_seeds(timed):
+    info = latency.info(view(timed, "sr"))
+    assert info.networks.group == ("0.25", "0.5")
+    assert info.networks.cost == pytest.approx((5, 3)), "milliseconds"
+    assert info.networks.accuracy == pytest.approx((70, 85))
+    assert info.networks.front == (False, True), "the slower one is worse"
+    # Student's t with 1 degree of freedom: 12.7062; standard deviation of 80 and 90: 7.07107
+    assert info.high[1] - 85 == pytest.approx(12.7062 * 7.07107 / np.sqrt(2), rel=1e-5)
+    assert np.isnan(info.low[0])
+    assert info.place == "a machine, cpu, 1 thread, without 1 run timed elsewhere"
+
+
+def test_without_two_latencies_there_is_no_figure(store):
+    assert latency.figure(view(store, "sr")) is None
+    store.write(record("a", sr=0.5, latency_seconds=0.004, **HERE))
+    assert latency.figure(view(store, "sr")) is None
+    assert not [each for each in sections.figures_of_sweep(view(store, "sr"), "sr") if "latency" in each.name]
+
+
+def test_the_report_of_a_sweep_and_of_all_networks_has_it(timed):
+    shown = {each.name: each.text for section in sections.of(read(timed.root)) for each in section.figures}
+    assert shown["sr-latency"] == "Accuracy over latency"
+    assert shown["pareto-digits-latency"] == "All networks: accuracy over latency"
