@@ -26,19 +26,19 @@ def on_grid(network: Compressed) -> Compressed:
         step = np.array(exact[exact != 0].std() * (STEP if coarse else 0.05), np.float32)
         magnitude = np.floor(np.abs(exact) / step + 0.5 - (DEAD_ZONE if coarse else 0))
         tensors[name] = Levels(integers=(np.sign(exact) * magnitude).astype(np.int32), values=step)
-    return Compressed(**{**vars(network), "tensors": tensors})
+    return Compressed(header=network.header, tensors=tensors)
 
 
 def made_up() -> Compressed:
     """SqueezeNet v1.0 with Laplace-distributed weights of which a third is not zero, for want of a real one."""
     rng = np.random.default_rng(0)
     spec = SqueezeNetSpec()
-    about = Header(spec, caffe.PREPROCESSING, tuple(str(i) for i in range(spec.classes)))
+    about = Header(spec=spec, preprocessing=caffe.PREPROCESSING, class_names=caffe.HEADER.class_names)
     tensors: dict[str, Levels | Floats] = {}
     for name, shape in about.shapes.items():
         weights = rng.laplace(0, 1, shape) * (rng.random(shape) < 1 / 3)
         tensors[name] = weights.astype(np.float32)
-    return Compressed(**about._asdict(), tensors=tensors)
+    return Compressed(header=about, tensors=tensors)
 
 
 def coded_bytes(network: Compressed) -> dict[str, int]:

@@ -29,7 +29,7 @@ class Noise(CalibrationDataReader):
 
 def int8_bytes(deployed: Deployed) -> int:
     """The size of the network's ONNX file with int8 weights and activations."""
-    shape = (1, len(deployed.preprocessing.mean), *[deployed.preprocessing.image_size] * 2)
+    shape = (1, len(deployed.header.preprocessing.mean), *[deployed.header.preprocessing.image_size] * 2)
     logging.getLogger().setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -74,16 +74,16 @@ def evaluate(path: Path, overrides: Sequence[str]) -> list[str]:
     trained = pretrained.load(path)
     about = trained.file
     deployed = pretrained.deploy(trained, _arch(about, cfg, overrides, typed))
-    expects = deployed.preprocessing
+    expects = deployed.header.preprocessing
     spec = _data(cfg, typed, expects)
     try:
-        count(deployed.spec, spec.image_size, spec.channels)
+        count(deployed.header.spec, spec.image_size, spec.channels)
     except SpecError as error:
         raise InputError(f"data.{error}") from error
     images = dataset.load_test(spec, Path(options.data_dir))
     if "data.classes" in typed:
         require(spec.classes == len(images.class_names), "data.classes", f"{len(images.class_names)}", spec.classes)
-    columns = _columns(images.class_names, deployed.class_names, about.names_classes)
+    columns = _columns(images.class_names, deployed.header.class_names, about.names_classes)
     # As these weights expect them: (image - mean) * scale.
     images = dataclasses.replace(images, mean=tuple(expects.mean), std=tuple(1 / scale for scale in expects.scale))
     network = deployed.network.to(device)
@@ -93,11 +93,11 @@ def evaluate(path: Path, overrides: Sequence[str]) -> list[str]:
         return f"top-1 {100 * found.top1:.2f} %, top-5 {100 * found.top5:.2f} %, loss {found.loss:.4f}"
 
     labelled = ImageSet(images.test.images, np.array(columns)[images.test.labels], images.test.rows)
-    known = len(deployed.class_names)
+    known = len(deployed.header.class_names)
     skipped = f" ({images.skipped:,} could not be read)" if images.skipped else ""
     left_out = f"; left out: {images.left_out}" if images.left_out else ""
     lines = [f"{len(images.test):,} images{skipped}{left_out}, {path.stat().st_size:,} bytes of weights"]
-    lines += _remarks(about, deployed.spec, spec, expects, typed)
+    lines += _remarks(about, deployed.header.spec, spec, expects, typed)
     if columns == list(range(known)):
         return [*lines, f"{known:,} classes: {scores(images.test, network)}"]
     some = _Columns(network, torch.tensor(columns, device=device))

@@ -26,7 +26,7 @@ from fire.train.evaluation import Scores
 from fire.train.progress import Epoch, Note, Progress
 from fire.train.spec import TrainSpec
 from fire.weights import fcn, formats, pretrained, safetensors
-from fire.weights.header import Preprocessing
+from fire.weights.header import Header, Preprocessing
 from fire.weights.quantised import Compressed, values
 from sweep import curves, origin
 from sweep.config import Options, RunConfig
@@ -160,21 +160,15 @@ def _train(config: RunConfig, options: Options, folder: Path, report: Report, lo
     batches = Batches(images.test, images, config.train, device)
     scores = evaluation.evaluate(network, batches, device)
     path = folder / WEIGHTS
-    safetensors.save(
-        path,
-        safetensors.Deployed(
-            network=network,
-            spec=config.arch,
-            preprocessing=Preprocessing(
-                stored_size=config.data.stored_size,
-                resize=config.data.resize,
-                image_size=config.data.image_size,
-                mean=batches.mean,
-                scale=batches.scale,
-            ),
-            class_names=images.class_names,
-        ),
+    preprocessing = Preprocessing(
+        stored_size=config.data.stored_size,
+        resize=config.data.resize,
+        image_size=config.data.image_size,
+        mean=batches.mean,
+        scale=batches.scale,
     )
+    header = Header(spec=config.arch, preprocessing=preprocessing, class_names=images.class_names)
+    safetensors.save(path, safetensors.Deployed(network=network, header=header))
     return {**result, **_on_test(scores), "weights_bytes": path.stat().st_size}
 
 
@@ -204,12 +198,7 @@ def _compress(config: RunConfig, options: Options, folder: Path, report: Report,
     )
     _write_curve(folder, result.curve)
     path = folder / COMPRESSED
-    compressed = Compressed(
-        spec=deployed.spec,
-        preprocessing=deployed.preprocessing,
-        class_names=deployed.class_names,
-        tensors={**result.levels},
-    )
+    compressed = Compressed(header=deployed.header, tensors={**result.levels})
     fcn.save(path, compressed, methods.CODER_OF[config.compress.method])
     decoded = fcn.load(path)
     network = decoded.network().to(device)

@@ -19,8 +19,9 @@ PREPROCESSING = Preprocessing(image_size=28, mean=[72.94], scale=[1 / 90.02])
 def compressed(spec=SPEC, kind="grid", density=0.5, seed=0, names=("shirt", "été", "bag")) -> Compressed:
     """Weights of that kind; biases are on a grid, but with kind "plain" as they are."""
     rng = np.random.default_rng(seed)
+    about = Header(spec=spec, preprocessing=PREPROCESSING, class_names=names)
     tensors = {}
-    for name, shape in Header(spec, PREPROCESSING, names).shapes.items():
+    for name, shape in about.shapes.items():
         integers = np.rint(rng.laplace(0, 3, shape) * (rng.random(shape) < density)).astype(np.int32)
         step = np.array(rng.uniform(0.01, 0.02), np.float32)
         if kind == "plain":
@@ -31,11 +32,11 @@ def compressed(spec=SPEC, kind="grid", density=0.5, seed=0, names=("shirt", "ét
             tensors[name] = Levels(integers=np.abs(integers) % kinds, values=book)
         else:
             tensors[name] = Levels(integers=integers, values=step)
-    return Compressed(spec=spec, preprocessing=PREPROCESSING, class_names=names, tensors=tensors)
+    return Compressed(header=about, tensors=tensors)
 
 
 def assert_same(a: Compressed, b: Compressed) -> None:
-    assert (header.folded(a.spec), a.preprocessing, a.class_names) == (b.spec, b.preprocessing, b.class_names)
+    assert dataclasses.replace(a.header, spec=header.folded(a.header.spec)) == b.header
     assert list(a.tensors) == list(b.tensors)
     for name, tensor in a.tensors.items():
         # As bits: 0.0 and -0.0 are not the same.
@@ -110,7 +111,7 @@ def test_a_specification_with_batch_normalisation_stands_for_the_folded_network(
 def test_files_are_saved_and_loaded(coder, tmp_path):
     save(tmp_path / "network.fcn", compressed(), coder)
     assert_same(compressed(), load(tmp_path / "network.fcn"))
-    assert load_header(tmp_path / "network.fcn") == Header(SPEC, PREPROCESSING, compressed().class_names)
+    assert load_header(tmp_path / "network.fcn") == compressed().header
 
 
 def test_the_overhead_is_at_most_3_percent_of_a_file_of_40_kb():
@@ -173,9 +174,9 @@ def test_what_is_no_network_of_its_specification_is_not_encoded():
         with pytest.raises(InputError, match=reason):
             encode(dataclasses.replace(good, tensors=good.tensors | {name: bad}))
     with pytest.raises(InputError, match="class_names must be 3, got 1"):
-        encode(dataclasses.replace(good, class_names=("a",)))
+        encode(dataclasses.replace(good, header=dataclasses.replace(good.header, class_names=("a",))))
     with pytest.raises(InputError, match="class_names must be a list of texts"):
-        encode(dataclasses.replace(good, class_names=("a", "b", "\ud800")))
+        encode(dataclasses.replace(good, header=dataclasses.replace(good.header, class_names=("a", "b", "\ud800"))))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from fire.arch import SqueezeNetSpec
 from fire.errors import InputError
 from fire.model import build
 from fire.weights import safetensors
-from fire.weights.header import Preprocessing
+from fire.weights.header import Header, Preprocessing
 from sweep.evaluate import evaluate
 
 TINY = SqueezeNetSpec(version="small", base_e=4, incr_e=4, fires=1, conv1=4, classes=2)
@@ -53,8 +53,8 @@ def own(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "own.safetensors"
     network = build(TINY).eval()
     torch.nn.init.normal_(network.conv3.weight, generator=torch.Generator().manual_seed(0))
-    deployed = safetensors.Deployed(network=network, spec=TINY, preprocessing=expects, class_names=("cat", "dog"))
-    safetensors.save(path, deployed)
+    header = Header(spec=TINY, preprocessing=expects, class_names=("cat", "dog"))
+    safetensors.save(path, safetensors.Deployed(network=network, header=header))
     return path
 
 
@@ -194,9 +194,9 @@ def of_digits(tmp_path):
     path = tmp_path / "digits.safetensors"
     spec = replace(TINY, classes=10)
     expects = Preprocessing(image_size=8, mean=[72.0], scale=[0.01])
-    names = tuple("0123456789")
     network = build(spec, channels=1).eval()
-    safetensors.save(path, safetensors.Deployed(network=network, spec=spec, preprocessing=expects, class_names=names))
+    header = Header(spec=spec, preprocessing=expects, class_names=tuple("0123456789"))
+    safetensors.save(path, safetensors.Deployed(network=network, header=header))
     return path
 
 

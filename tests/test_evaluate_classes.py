@@ -14,7 +14,7 @@ from fire.data.synsets import imagenet
 from fire.errors import InputError
 from fire.model import build
 from fire.weights import fcn, pretrained, safetensors
-from fire.weights.header import Preprocessing
+from fire.weights.header import Header, Preprocessing
 from sweep.evaluate import _columns
 from sweep.evaluate import evaluate as of_weights
 from tests.sweeping import ROOT, composed, image_folder, synset_folder
@@ -29,7 +29,7 @@ def test_weights_that_name_no_classes_have_them_in_order():
 def test_the_committed_network_is_of_the_data_set_that_is_taken_unless_said():
     path = ROOT / "docs" / "results" / "ec3c1b53e4c83546" / "network.fcn"
     assert composed().data.name == "fashion_mnist"
-    assert _columns(CLASSES, fcn.load(path).class_names, named=True) == list(range(10))
+    assert _columns(CLASSES, fcn.load(path).header.class_names, named=True) == list(range(10))
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,8 @@ def thousand(tmp_path_factory) -> Path:
     preprocessing = Preprocessing(image_size=20, mean=[100.0] * 3, scale=[0.02] * 3)
     names = tuple(str(label) for label in range(1000))
     network = build(spec, channels=3).eval()
-    safetensors.save(
-        path, safetensors.Deployed(network=network, spec=spec, preprocessing=preprocessing, class_names=names)
-    )
+    header = Header(spec=spec, preprocessing=preprocessing, class_names=names)
+    safetensors.save(path, safetensors.Deployed(network=network, header=header))
     return path
 
 
@@ -73,15 +72,16 @@ def test_images_are_resized_as_in_training(thousand, tmp_path):
         Image.fromarray(noise.integers(0, 256, (40, 60, 3), np.uint8)).save(folder / "0.png")
     images = ("data=image_folder", f"data.root={tmp_path}/images")
     deployed = pretrained.read(thousand)
+    expects = replace(deployed.header.preprocessing, stored_size=24)
     telling = tmp_path / "telling.safetensors"
-    safetensors.save(telling, replace(deployed, preprocessing=replace(deployed.preprocessing, stored_size=24)))
+    safetensors.save(telling, replace(deployed, header=replace(deployed.header, preprocessing=expects)))
     _, *found = of_weights(telling, images)
     _, *asked = of_weights(thousand, [*images, "data.stored_size=24", "data.image_size=20"])
     _, *large = of_weights(thousand, images)
     assert found == asked != large
     squashed = tmp_path / "squashed.safetensors"
-    expects = replace(deployed.preprocessing, stored_size=24, resize="squash")
-    safetensors.save(squashed, replace(deployed, preprocessing=expects))
+    expects = replace(expects, resize="squash")
+    safetensors.save(squashed, replace(deployed, header=replace(deployed.header, preprocessing=expects)))
     _, *asked_to_squash = of_weights(squashed, images)
     of_thousand = [*images, "data.stored_size=24", "data.image_size=20", "data.resize=squash"]
     assert asked_to_squash == of_weights(thousand, of_thousand)[-len(asked_to_squash) :] != found

@@ -34,7 +34,8 @@ EXPECTS = {"image_size": 28, "mean": [72.5], "scale": [0.0625], "stored_size": 3
 
 def header_of(**fields) -> Header:
     names = tuple(map(str, range(10)))
-    return Header(SqueezeNetSpec(version="small", classes=10), Preprocessing(**{**EXPECTS, **fields}), names)
+    spec = SqueezeNetSpec(version="small", classes=10)
+    return Header(spec=spec, preprocessing=Preprocessing(**{**EXPECTS, **fields}), class_names=names)
 
 
 def test_a_header_says_how_images_are_resized_only_where_they_are_squashed():
@@ -50,7 +51,13 @@ def test_equal_specifications_make_equal_texts():
     names = tuple(map(str, range(10)))
     preprocessing = Preprocessing(image_size=28, mean=[72], scale=[1])
     texts = {
-        dump(Header(SqueezeNetSpec(version="small", classes=10, sr=sr, norm=norm), preprocessing, names))
+        dump(
+            Header(
+                spec=SqueezeNetSpec(version="small", classes=10, sr=sr, norm=norm),
+                preprocessing=preprocessing,
+                class_names=names,
+            )
+        )
         for sr in (1, 1.0)
         for norm in ("batch", "none")
     }

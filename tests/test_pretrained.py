@@ -35,8 +35,8 @@ def saved(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     network = build(SPEC, channels=1, seed=5).eval()
     expects = Preprocessing(image_size=8, mean=[0.0], scale=[0.02])
-    names = tuple("abcdefghij")
-    safetensors.save(path, safetensors.Deployed(network=network, spec=SPEC, preprocessing=expects, class_names=names))
+    header = Header(spec=SPEC, preprocessing=expects, class_names=tuple("abcdefghij"))
+    safetensors.save(path, safetensors.Deployed(network=network, header=header))
     return path
 
 
@@ -133,9 +133,8 @@ def test_weights_that_do_not_fit_are_refused_while_planning(suffix, saved, tmp_p
     if suffix == "fcn":
         deployed = pretrained.read(saved)
         tensors = {name: tensor.numpy() for name, tensor in deployed.network.state_dict().items()}
-        about = Header(deployed.spec, deployed.preprocessing, deployed.class_names)
         path = tmp_path / "network.fcn"
-        fcn.save(path, Compressed(**about._asdict(), tensors=tensors))
+        fcn.save(path, Compressed(header=deployed.header, tensors=tensors))
     places = Options(results_dir=f"{tmp_path}/results")
     for wrong, message in (
         ("arch.sr=1.0", "train.weights must be of the network that arch describes, got"),

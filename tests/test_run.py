@@ -55,7 +55,7 @@ def test_the_record_is_in_the_store(finished):
 def test_the_weights_have_the_accuracy_of_the_record(finished, digits_spec, tmp_path):
     whole, record, _ = finished
     deployed = pretrained.read(whole.folder / "weights.safetensors")
-    steps = deployed.preprocessing
+    steps = deployed.header.preprocessing
     test = dataset.load(digits_spec, tmp_path).test
     images = torch.from_numpy(test.images[test.rows].astype("float32"))
     mean, scale = (torch.tensor(values)[:, None, None] for values in (steps.mean, steps.scale))

@@ -42,7 +42,8 @@ def test_torchvisions_networks_are_told_by_their_tensors(version, tmp_path, gene
     deployed = pretrained.read(tmp_path / "theirs.pth")
     image = torch.rand(1, 3, 224, 224, generator=generator)
     mean, scale = (
-        torch.tensor(value).view(1, 3, 1, 1) for value in (deployed.preprocessing.mean, deployed.preprocessing.scale)
+        torch.tensor(value).view(1, 3, 1, 1)
+        for value in (deployed.header.preprocessing.mean, deployed.header.preprocessing.scale)
     )
     usual = torchvision.transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     with torch.no_grad():
@@ -61,9 +62,9 @@ def test_the_numbers_of_layers_are_torchvisions(version):
 def test_an_architecture_that_is_given_is_used_if_the_tensors_fit(spec, state, tmp_path):
     torch.save(state, tmp_path / "a.pth")
     read = pretrained.read(tmp_path / "a.pth", spec)
-    assert read.spec.version == spec.version
-    assert read.spec.final_relu == spec.final_relu
-    assert read.spec.classes == 3  # the file says how many
+    assert read.header.spec.version == spec.version
+    assert read.header.spec.final_relu == spec.final_relu
+    assert read.header.spec.classes == 3  # the file says how many
     for ours, theirs in describe(tmp_path / "a.pth").names.items():
         assert torch.equal(read.network.state_dict()[ours], state[theirs])
 
@@ -107,7 +108,7 @@ def prefixed(prefix):
 def test_state_dicts_are_read_whatever_is_around_them(wrapped, state, tmp_path):
     torch.save(wrapped(state), tmp_path / "a.pth")
     read = pretrained.read(tmp_path / "a.pth")
-    assert read.spec == V1_1
+    assert read.header.spec == V1_1
     assert torch.equal(read.network.fire2.expand3x3.weight, state["features.3.expand3x3.weight"])
 
 
@@ -115,12 +116,12 @@ def test_state_dicts_are_read_whatever_is_around_them(wrapped, state, tmp_path):
 def test_files_are_known_by_many_suffixes(name, state, tmp_path):
     save = safetensors.torch.save_file if name.endswith("safetensors") else torch.save
     save(state, tmp_path / name)
-    assert pretrained.read(tmp_path / name).spec == V1_1
+    assert pretrained.read(tmp_path / name).header.spec == V1_1
 
 
 def test_the_older_format_of_torch_is_read(state, tmp_path):
     torch.save(state, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
-    assert pretrained.read(tmp_path / "a.pth").spec == V1_1
+    assert pretrained.read(tmp_path / "a.pth").header.spec == V1_1
 
 
 @pytest.mark.parametrize("name", ["a.onnx", "a.tar", "pth", "a"])
@@ -135,7 +136,7 @@ def test_other_floats_are_computed_in_float32_and_named(dtype, state, tmp_path):
     read = pretrained.read(tmp_path / "a.pth")
     assert {tensor.dtype for tensor in read.network.state_dict().values()} == {torch.float32}
     assert torch.equal(read.network.conv1.weight, state["features.0.weight"].to(dtype).float())
-    (remark,) = remarks(describe(tmp_path / "a.pth"), read.spec)
+    (remark,) = remarks(describe(tmp_path / "a.pth"), read.header.spec)
     said = str(dtype).removeprefix("torch.")
     assert remark == f"{tmp_path / 'a.pth'} is stored as {said}; all is computed in float32"
 
@@ -206,7 +207,7 @@ def test_where_nothing_says_what_network_it_is_that_must_be_given(change, state,
     with pytest.raises(InputError, match=rf"arch must be given for {path}: it holds tensors alone"):
         pretrained.read(path)
     if change == "number":  # a pool lies elsewhere, as in no network of torchvision's, but the tensors fit
-        assert pretrained.read(path, V1_1).spec == V1_1
+        assert pretrained.read(path, V1_1).header.spec == V1_1
         (remark,) = remarks(describe(path), V1_1)
         assert remark.startswith(f"{path} does not say of which network its tensors are")
 

@@ -11,7 +11,7 @@ from fire.errors import InputError
 from fire.model import build, fold
 from fire.weights import pretrained
 from fire.weights.formats import describe, remarks
-from fire.weights.header import Preprocessing
+from fire.weights.header import Header, Preprocessing
 from fire.weights.safetensors import Deployed, save
 
 WHOLE = "a whole .safetensors file of weights"
@@ -19,12 +19,9 @@ SPEC = SqueezeNetSpec(version="small", base_e=8, incr_e=8, conv1=8, classes=3, b
 
 
 def deployed(spec=SPEC) -> Deployed:
-    return Deployed(
-        network=fold(build(spec, channels=1, seed=5)),
-        spec=spec,
-        preprocessing=Preprocessing(image_size=28, mean=[72.94], scale=[1 / 90.02]),
-        class_names=("shirt", "été", "bag"),
-    )
+    preprocessing = Preprocessing(image_size=28, mean=[72.94], scale=[1 / 90.02])
+    header = Header(spec=spec, preprocessing=preprocessing, class_names=("shirt", "été", "bag"))
+    return Deployed(network=fold(build(spec, channels=1, seed=5)), header=header)
 
 
 @pytest.fixture
@@ -42,8 +39,7 @@ def test_round_trip(spec, tmp_path, generator):
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[name], expected[name]) for name in state)
     folded_norm = "none" if spec.norm == "batch" else spec.norm
-    assert read.spec == dataclasses.replace(spec, norm=folded_norm)
-    assert (read.preprocessing, read.class_names) == (original.preprocessing, original.class_names)
+    assert read.header == dataclasses.replace(original.header, spec=dataclasses.replace(spec, norm=folded_norm))
     images = torch.randn(2, 1, 28, 28, generator=generator)
     with torch.no_grad():
         assert torch.equal(read.network(images), original.network(images))  # dropout is off: both in evaluation mode
@@ -202,7 +198,7 @@ def test_other_floats_are_computed_in_float32_and_named(dtype, said, path, tmp_p
     read = pretrained.read(path)
     assert {tensor.dtype for tensor in read.network.state_dict().values()} == {torch.float32}
     assert torch.equal(read.network.conv1.weight, state["conv1.weight"].float())
-    assert remarks(describe(path), read.spec) == [f"{path} is stored as {said}; all is computed in float32"]
+    assert remarks(describe(path), read.header.spec) == [f"{path} is stored as {said}; all is computed in float32"]
 
 
 def test_float32_is_not_remarked_on(path):

@@ -18,11 +18,14 @@ from fire.weights.integers import Sparse, dense
 from fire.weights.quantised import Compressed, Floats, Levels
 
 CODEBOOK = 256
-SPEC = SqueezeNetSpec(conv10_pad=1)
 # Theirs is 0..255 minus the mean of each channel, blue first. Ours is red first: conv1's channels are turned round.
 # Caffe's ImageNet is of pictures squashed to 256x256, whatever their shape.
 PREPROCESSING = Preprocessing(
     stored_size=256, resize="squash", image_size=227, mean=[123.0, 117.0, 104.0], scale=[1.0, 1.0, 1.0]
+)
+# ImageNet's classes in the order of their synsets, which the file does not name.
+HEADER = Header(
+    spec=SqueezeNetSpec(conv10_pad=1), preprocessing=PREPROCESSING, class_names=tuple(str(i) for i in range(1000))
 )
 
 
@@ -30,7 +33,7 @@ def read(path: Path) -> Compressed:
     """The network of that file. Raises InputError if it is not one, or not whole.
 
     The tensors are the file's exactly, but for conv1, whose input channels are red, green, blue instead of blue, green,
-    red. The file does not name the classes: they are ImageNet's in the order of their synsets, "0" to "999".
+    red.
     """
     with reading("weights", path, "the authors' compressed SqueezeNet"):
         return parse(path.read_bytes())
@@ -38,8 +41,7 @@ def read(path: Path) -> Compressed:
 
 def parse(data: bytes) -> Compressed:
     """The network of the file's content. Raises InputError if it is anything else."""
-    names = tuple(str(i) for i in range(SPEC.classes))
-    shapes = Header(SPEC, PREPROCESSING, names).shapes
+    shapes = HEADER.shapes
     layers = [name.removesuffix(".weight") for name in shapes if name.endswith(".weight")]
     place = 4 * len(layers)
     if len(data) < place:
@@ -76,4 +78,4 @@ def parse(data: bytes) -> Compressed:
             integers = np.ascontiguousarray(integers[:, ::-1])
         tensors[f"{layer}.weight"] = Levels(integers=integers, values=codebook)
         tensors[f"{layer}.bias"] = bias
-    return Compressed(spec=SPEC, preprocessing=PREPROCESSING, class_names=names, tensors=tensors)
+    return Compressed(header=HEADER, tensors=tensors)

@@ -49,9 +49,8 @@ def encode(compressed: Compressed, coder: str = "adaptive") -> bytes:
 
     Raises InputError if the tensors are not those of the specification, or beyond the bounds of the format.
     """
-    about = Header(header.folded(compressed.spec), compressed.preprocessing, compressed.class_names)
-    text = header.dump(about)
-    shapes = about.shapes
+    text = header.dump(compressed.header)
+    shapes = compressed.header.shapes
     if list(shapes) != list(compressed.tensors):
         raise InputError(f"tensors must be {', '.join(shapes)}, got {', '.join(compressed.tensors)}")
     tensors = {name: _checked(name, tensor, shapes[name]) for name, tensor in compressed.tensors.items()}
@@ -96,7 +95,7 @@ def decode(data: bytes) -> Compressed:
         _checked(name, tensors[name], shape)
     if _digest(tensors) != found.digest:
         raise InputError(f"the digest of the tensors must be {found.digest.hex()}, got {_digest(tensors).hex()}")
-    return Compressed(**found.header._asdict(), tensors=tensors)
+    return Compressed(header=found.header, tensors=tensors)
 
 
 def overhead_bytes(data: bytes) -> int:

@@ -83,9 +83,7 @@ def describe(path: Path) -> WeightsFile:
         case "net":
             from fire.weights import caffe
 
-            compressed = caffe.read(path)
-            about = Header(compressed.spec, compressed.preprocessing, compressed.class_names)
-            return dataclasses.replace(_of_header(path, kind, about), names_classes=False)
+            return dataclasses.replace(_of_header(path, kind, caffe.read(path).header), names_classes=False)
         case "torch":
             from fire.weights.safetensors import read_state, types_of
 
@@ -145,7 +143,15 @@ def difference(held: Shapes, needed: Shapes) -> str:
 
 def _of_header(path: Path, kind: Kind, about: Header) -> WeightsFile:
     shapes = about.shapes
-    return WeightsFile(path=path, kind=kind, **about._asdict(), shapes=shapes, names={name: name for name in shapes})
+    return WeightsFile(
+        path=path,
+        kind=kind,
+        spec=about.spec,
+        preprocessing=about.preprocessing,
+        class_names=about.class_names,
+        shapes=shapes,
+        names={name: name for name in shapes},
+    )
 
 
 def _of_safetensors(path: Path) -> WeightsFile:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, assert_never
+from typing import Any, assert_never
 
 import numpy as np
 
@@ -55,7 +55,8 @@ class Preprocessing:
         return fields
 
 
-class Header(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Header:
     """What goes with the tensors of a network, in files of either format."""
 
     spec: ArchSpec
@@ -63,9 +64,14 @@ class Header(NamedTuple):
     class_names: tuple[str, ...]
 
     @property
+    def channels(self) -> int:
+        """The number of channels of the images."""
+        return len(self.preprocessing.mean)
+
+    @property
     def shapes(self) -> Shapes:
         """Names and shapes of the tensors, in the order of the file."""
-        return tensor_shapes(self.spec, len(self.preprocessing.mean))
+        return tensor_shapes(self.spec, self.channels)
 
 
 def folded(spec: ArchSpec) -> ArchSpec:
@@ -123,7 +129,7 @@ def parse(text: str) -> Header:
         raise InputError(f"parameters must be at most {MOST_PARAMETERS:,}, got {cost.parameters:,}")
     if cost.activations > MOST_ACTIVATIONS:
         raise InputError(f"activations must be at most {MOST_ACTIVATIONS:,} an image, got {cost.activations:,}")
-    return Header(spec, preprocessing, tuple(names))
+    return Header(spec=spec, preprocessing=preprocessing, class_names=tuple(names))
 
 
 def tensor_shapes(spec: ArchSpec, channels: int) -> Shapes:

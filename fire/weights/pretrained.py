@@ -13,7 +13,7 @@ from fire.files import reading
 from fire.model import build
 from fire.weights import caffe, fcn
 from fire.weights.formats import WeightsFile, describe, difference, require_fit
-from fire.weights.header import folded, tensor_shapes
+from fire.weights.header import Header, folded, tensor_shapes
 from fire.weights.quantised import values
 from fire.weights.safetensors import Deployed, as_float32, read_safetensors, read_state
 
@@ -74,7 +74,8 @@ def deploy(trained: Trained, spec: ArchSpec | None = None) -> Deployed:
         raise InputError(f"arch must be the network of {about.path}: {wrong}")
     network = build(spec, about.channels)
     network.load_state_dict(tensors)
-    return Deployed(network=network.eval(), spec=spec, preprocessing=about.preprocessing, class_names=about.class_names)
+    header = Header(spec=spec, preprocessing=about.preprocessing, class_names=about.class_names)
+    return Deployed(network=network.eval(), header=header)
 
 
 @torch.no_grad()

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fire.arch import ArchSpec
 from fire.errors import InputError
-from fire.weights.header import Preprocessing, folded
+from fire.weights.header import Header, folded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,12 +61,10 @@ class Compressed:
     """A compressed network and what is needed to use it.
 
     tensors: under the names of the folded network's state dict and in its order, weights and biases alike; a plain
-    float32 array is stored as it is. spec is of the folded network: norm "batch" becomes "none".
+    float32 array is stored as it is.
     """
 
-    spec: ArchSpec
-    preprocessing: Preprocessing
-    class_names: tuple[str, ...]
+    header: Header
     tensors: dict[str, Levels | Floats]
 
     def network(self) -> "nn.Sequential":
@@ -76,7 +73,7 @@ class Compressed:
 
         from fire.model import build
 
-        network = build(folded(self.spec), channels=len(self.preprocessing.mean))
+        network = build(folded(self.header.spec), channels=self.header.channels)
         network.load_state_dict({name: torch.from_numpy(values(tensor)) for name, tensor in self.tensors.items()})
         return network.eval()
 

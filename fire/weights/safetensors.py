@@ -16,12 +16,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from fire.arch import ArchSpec
 from fire.errors import InputError
 from fire.files import reading, write
 from fire.weights import header
 from fire.weights.formats import KEY
-from fire.weights.header import Header, Preprocessing
+from fire.weights.header import Header
 
 # Under which keys a training script's checkpoint has the network's tensors.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
@@ -32,15 +31,12 @@ class Deployed:
     """A network in evaluation mode and what is needed to use it."""
 
     network: nn.Sequential
-    spec: ArchSpec
-    preprocessing: Preprocessing
-    class_names: tuple[str, ...]
+    header: Header
 
 
 def save(path: Path, deployed: Deployed) -> None:
     """Write the file, whole or not at all. The network must be folded (fire.model.fold)."""
-    about = Header(deployed.spec, deployed.preprocessing, deployed.class_names)
-    metadata = {KEY: header.dump(about)}  # one entry: safetensors writes several in any order
+    metadata = {KEY: header.dump(deployed.header)}  # one entry: safetensors writes several in any order
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in deployed.network.state_dict().items()}
     write(path, safetensors.torch.save(tensors, metadata))
 

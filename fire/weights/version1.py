@@ -56,7 +56,7 @@ def convert(checkout: Path, path: Path) -> None:
             tensors[name] = arrays[name]
         else:
             tensors[name] = Levels(integers=arrays[f"{name} integers"], values=arrays[f"{name} values"])
-    fcn.save(path, Compressed(**about._asdict(), tensors=tensors), coder)
+    fcn.save(path, Compressed(header=about, tensors=tensors), coder)
 
 
 if __name__ == "__main__":
