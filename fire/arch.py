@@ -4,14 +4,13 @@ Iandola et al. 2016, "SqueezeNet: AlexNet-level accuracy with 50x fewer paramete
 arXiv:1602.07360, sections 3 (Fire modules), 5.1 (metaparameters), 6 (bypass).
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fire.errors import SpecError, require, unknown
+from fire.errors import SpecError, unknown
+from fire.fields import check, number, one_of, setting, whole
 
 BYPASSES = ("none", "simple", "complex")
-NORMS = ("none", "batch")
 MOST_FIRES = 512  # modules of a network; a plan is a list of them
 
 
@@ -125,36 +124,24 @@ class SqueezeNetSpec:
     The defaults are the paper's SqueezeNet, 1,248,424 parameters. A value outside its range raises SpecError.
     """
 
-    base_e: int = 128
-    incr_e: int = 128
-    freq: int = 2
-    pct_3x3: float = 0.5
-    sr: float = 0.125
-    bypass: str = "none"  # none | simple | complex
-    version: str = "1.0"  # the macro-architecture: 1.0 | 1.1 | small
-    fires: int = 8  # number of Fire modules
-    conv1: int = 0  # filters of conv1; 0: as the version has it
-    snap: int = 1  # of which e_i, e3x3 and s1x1 are multiples: 16 suits matrix units
-    conv10_pad: int = 0  # the Caffe release of v1.0 has 1, torchvision's port 0
-    classes: int = 1000
-    norm: str = "none"  # none | batch: batch normalisation while training, folded at export
-    final_relu: bool = True  # ReLU between conv10 and the global average pool
-    dropout: float = 0.5  # before conv10
+    base_e: int = whole(128, least=1)
+    incr_e: int = whole(128, least=0)
+    freq: int = whole(2, least=1)
+    pct_3x3: float = number(0.5, interval="[0, 1]", doc="part of the expand filters that are 3x3")
+    sr: float = number(0.125, interval="(0, 1]", doc="squeeze ratio: squeeze filters over expand filters")
+    bypass: str = one_of(*BYPASSES)
+    version: str = one_of(*SQUEEZENETS, doc="the macro-architecture")
+    fires: int = whole(8, least=1, most=MOST_FIRES, doc="number of Fire modules")
+    conv1: int = whole(0, least=0, doc="filters of conv1; 0: as the version has it")
+    snap: int = whole(1, least=1, doc="e_i, e3x3 and s1x1 are multiples of it: 16 suits matrix units")
+    conv10_pad: int = whole(0, least=0, doc="the Caffe release of v1.0 has 1, torchvision's port 0")
+    classes: int = whole(1000, least=2)
+    norm: str = one_of("none", "batch", doc="batch normalisation while training, folded at export")
+    final_relu: bool = setting(True, doc="ReLU between conv10 and the global average pool")
+    dropout: float = number(0.5, interval="[0, 1)", doc="before conv10")
 
     def __post_init__(self) -> None:
-        require(self.base_e >= 1, "base_e", "at least 1", self.base_e)
-        require(self.incr_e >= 0, "incr_e", "at least 0", self.incr_e)
-        require(self.freq >= 1, "freq", "at least 1", self.freq)
-        require(0 <= self.pct_3x3 <= 1, "pct_3x3", "in [0, 1]", self.pct_3x3)
-        require(0 < self.sr <= 1, "sr", "in (0, 1]", self.sr)
-        require(self.bypass in BYPASSES, "bypass", "one of " + ", ".join(BYPASSES), self.bypass)
-        require(self.version in SQUEEZENETS, "version", "one of " + ", ".join(SQUEEZENETS), self.version)
-        require(1 <= self.fires <= MOST_FIRES, "fires", f"in [1, {MOST_FIRES}]", self.fires)
-        require(self.conv1 >= 0, "conv1", "at least 0", self.conv1)
-        require(self.snap >= 1, "snap", "at least 1", self.snap)
-        require(self.conv10_pad >= 0, "conv10_pad", "at least 0", self.conv10_pad)
-        _require_head(self.classes, self.dropout)
-        require(self.norm in NORMS, "norm", "one of " + ", ".join(NORMS), self.norm)
+        check(self)
         if self.bypass != "none" and all(fire.bypass == "none" for fire in self._fires()):
             # Silently the same network as bypass=none would put one network into a comparison twice.
             raise SpecError(
@@ -241,7 +228,6 @@ ALEXNETS = {
     "caffe": AlexNetMacro(kernel=11, stride=4, pad=0, map_size=6),
     "small": AlexNetMacro(kernel=5, stride=1, pad=2, map_size=3),
 }
-ALEXNET_NORMS = ("response", "batch", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,17 +238,14 @@ class AlexNetSpec:
     of about 28 to 64 pixels. A value outside its range raises SpecError.
     """
 
-    version: str = "caffe"  # caffe | small
-    fc: int = 4096  # outputs of fc6 and of fc7
-    classes: int = 1000
-    norm: str = "response"  # response (Krizhevsky's, without parameters) | batch (folded at export) | none
-    dropout: float = 0.5
+    version: str = one_of(*ALEXNETS)
+    fc: int = whole(4096, least=1, doc="outputs of fc6 and of fc7")
+    classes: int = whole(1000, least=2)
+    norm: str = one_of("response", "batch", "none", doc="Krizhevsky's, without parameters; or folded at export")
+    dropout: float = number(0.5, interval="[0, 1)")
 
     def __post_init__(self) -> None:
-        require(self.version in ALEXNETS, "version", "one of " + ", ".join(ALEXNETS), self.version)
-        require(self.fc >= 1, "fc", "at least 1", self.fc)
-        require(self.norm in ALEXNET_NORMS, "norm", "one of " + ", ".join(ALEXNET_NORMS), self.norm)
-        _require_head(self.classes, self.dropout)
+        check(self)
 
     def plan(self, channels: int = 3) -> Plan:
         """The layers, first to last, for images with this number of channels."""
@@ -328,8 +311,3 @@ def _is_batch_normalised(norm: str) -> bool:
             return True
         case _:
             raise unknown("norm", norm)
-
-
-def _require_head(classes: int, dropout: float) -> None:
-    require(classes >= 2, "classes", "at least 2", classes)
-    require(0 <= dropout < 1 and math.isfinite(dropout), "dropout", "in [0, 1)", dropout)

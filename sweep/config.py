@@ -16,6 +16,7 @@ from fire.compress.spec import CompressSpec
 from fire.cost import Cost, count
 from fire.data.spec import DataSpec
 from fire.errors import SpecError, require
+from fire.fields import check, number, setting, whole
 from fire.train.spec import TrainSpec
 
 MOST_MACS = 2**63
@@ -27,32 +28,28 @@ PARTS = ("arch", "data", "train", "compress")
 class Options:
     """Where and how fast a launch runs: nothing that a run's result depends on. Raises SpecError on bad values."""
 
-    device: str = "auto"  # auto | cpu | cuda | cuda:0 ...
-    threads: int = 0  # of a run; 0: one, so that a run by itself gives the bits of the same run in a sweep
-    workers: int = 0  # runs at a time in a sweep; 0: as many as the cores suffice for, or runs_per_gpu on each GPU
-    runs_per_gpu: int = 1
-    stop_epoch: int = 0  # stop each run after this epoch; a later launch continues it; 0: train to the end
-    timeout: float = 0.0  # seconds after which a run of a sweep is stopped, until the next launch; 0: never
-    results_dir: str = "results"
-    data_dir: str = "data"  # downloads and decoded images
-    dry_run: bool = False
-    auto_precision: str = ""  # what train.precision=auto means; empty: as the sweep began, or as this machine has it
-    auto_kernels: str = ""  # likewise for train.kernels=auto
+    device: str = setting("auto", doc="auto, cpu, cuda, cuda:0 ...")
+    # One thread each gives a run by itself the bits of the same run in a sweep.
+    threads: int = whole(0, least=0, doc="of a run; 0: one")
+    workers: int = whole(0, least=0, doc="runs at a time; 0: one a core, or runs_per_gpu on each GPU")
+    runs_per_gpu: int = whole(1, least=1)
+    stop_epoch: int = whole(0, least=0, doc="stop each run after this epoch, a later launch continues it; 0: never")
+    timeout: float = number(0.0, interval="[0, inf)", doc="seconds until a run of a sweep is stopped; 0: never")
+    results_dir: str = setting("results", doc="a folder a run, and sweeps/")
+    data_dir: str = setting("data", doc="downloads and decoded images")
+    dry_run: bool = setting(False, doc="show the points with their costs; train nothing")
+    auto_precision: str = setting("", doc="what train.precision=auto means; empty: as the sweep began")
+    auto_kernels: str = setting("", doc="likewise for train.kernels=auto")
 
     def __post_init__(self) -> None:
         for name in ("results_dir", "data_dir"):
             object.__setattr__(self, name, in_home(getattr(self, name)))
+            require(bool(getattr(self, name)), name, "a folder", getattr(self, name))
+        check(self)
         known = re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device) is not None
         require(known, "device", "one of auto, cpu, cuda, cuda:N", self.device)
-        require(self.threads >= 0, "threads", "at least 0", self.threads)
-        require(self.workers >= 0, "workers", "at least 0", self.workers)
-        require(self.runs_per_gpu >= 1, "runs_per_gpu", "at least 1", self.runs_per_gpu)
-        require(self.stop_epoch >= 0, "stop_epoch", "at least 0", self.stop_epoch)
         require(self.auto_precision in ("", "fp32", "bf16"), "auto_precision", "fp32 or bf16", self.auto_precision)
         require(self.auto_kernels in ("", "compiled", "torch"), "auto_kernels", "compiled or torch", self.auto_kernels)
-        require(bool(self.results_dir), "results_dir", "a folder", self.results_dir)
-        require(bool(self.data_dir), "data_dir", "a folder", self.data_dir)
-        require(0 <= self.timeout < float("inf"), "timeout", "at least 0 and finite", self.timeout)
 
 
 @dataclass(frozen=True, kw_only=True)

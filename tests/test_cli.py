@@ -50,6 +50,14 @@ def test_help_tells_choices_and_what_an_experiment_varies():
     assert "\narch.version: caffe, small\n" in helped("arch=alexnet")
 
 
+def test_help_says_what_settings_mean_and_their_ranges():
+    lines = helped("train.lr=0.1", "seed=1").splitlines()
+    assert "  lr: 0.1  # of SGD, at the peak of the schedule; above 0 and finite" in lines
+    assert "  fires: 8  # number of Fire modules; in [1, 512]" in lines
+    assert "timeout: 0.0  # seconds until a run of a sweep is stopped; 0: never; at least 0 and finite" in lines
+    assert "seed: 1" in lines
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -219,7 +227,7 @@ def test_help_shows_the_users_folder(users_folder):
     assert re.search(r"\nexperiment: .*, sr, widths\n", out)
     assert re.search(r"\narch: .*, tiny\n", out)
     assert "\narch.base_e: 8,16,24\n" in out
-    assert "\n  fires: 2\n" in out
+    assert "\n  fires: 2  #" in out
 
 
 def test_a_typing_error_in_the_users_folder_is_one_line(users_folder, planned):

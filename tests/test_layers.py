@@ -48,6 +48,7 @@ STANDARD_LIBRARY_ONLY = [
     *(str(path.relative_to(ROOT).with_suffix("")) for path in sorted(ROOT.glob("[fs]*/**/spec.py"))),
     "fire/arch",
     "fire/errors",
+    "fire/fields",
     "fire/files",
     "fire/machine/hardware",
     "fire/machine/native",

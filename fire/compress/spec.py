@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 
-from fire.errors import require
-
-METHODS = ("none", "deep_compression", "entropy")
-PRUNING = ("sensitivity", "table")
+from fire.fields import check, number, one_of, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,20 +13,24 @@ class CompressSpec:
     (codebooks, steps) and the biases for `final_epochs`.
     """
 
-    method: str = "none"  # none | deep_compression (Han et al. 2015) | entropy: quantisation trained for few bits
-    epochs: int = 3
-    final_epochs: int = 1
-    # Of Adam, as a multiple of each tensor's root mean square, at the peak of the schedule. Pruning wants about three
-    # times as much as the entropy method: docs/log.md.
-    lr: float = 0.005
-    final_lr: float = 0.005  # the same while the codes are fixed
-    distillation: float = 0.7  # part of the loss that asks for the float network's answers instead of the labels
-    bias_bits: int = 8  # of the uniform grid that biases are put on, from where they may still learn
-    pruning: str = "sensitivity"  # what each layer keeps: where pruning costs least | table: as published
-    density: float = 0.3  # part of all weights that is kept; the table has densities of its own
-    conv_bits: int = 5  # deep_compression: of a codebook's index in convolutions; 8 or 6 in the papers
-    fc_bits: int = 5  # deep_compression: the same in linear layers
-    rate: float = 0.1  # entropy: price in nats of one bit a weight, averaged over the weights
+    method: str = one_of("none", "deep_compression", "entropy", doc="chosen by its group: compress=METHOD")
+    epochs: int = whole(3, least=1, doc="in which the weights change")
+    final_epochs: int = whole(1, least=0, doc="in which the codes stay and their values and the biases are tuned")
+    # Pruning wants about three times the learning rate of the entropy method: docs/log.md.
+    lr: float = number(0.005, interval="(0, inf)", doc="of Adam at its peak, over each tensor's root mean square")
+    final_lr: float = number(0.005, interval="(0, inf)", doc="the same in the final epochs")
+    distillation: float = number(
+        0.7, interval="[0, 1]", doc="part of the loss that asks for the float network's answers"
+    )
+    bias_bits: int = whole(8, least=2, most=16, doc="of the uniform grid of biases")
+    pruning: str = one_of("sensitivity", "table", doc="where it costs least; or the densities of Han et al. 2015")
+    density: float = number(0.3, interval="(0, 1]", doc="part of all weights that pruning=sensitivity keeps")
+    conv_bits: int = whole(5, least=1, most=8, doc="of a codebook's index in convolutions; 8 or 6 in the papers")
+    fc_bits: int = whole(5, least=1, most=8, doc="the same in linear layers")
+    rate: float = number(0.1, interval="[0, inf)", doc="of entropy: price in nats of one bit a weight, averaged")
+
+    def __post_init__(self) -> None:
+        check(self, "compress.")
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -40,17 +41,3 @@ class CompressSpec:
         if self.method == "entropy":
             return (*common, "rate")
         return (*common, "pruning", *(["density"] if self.pruning == "sensitivity" else []), "conv_bits", "fc_bits")
-
-    def __post_init__(self) -> None:
-        require(self.method in METHODS, "compress.method", "one of " + ", ".join(METHODS), self.method)
-        require(self.epochs >= 1, "compress.epochs", "at least 1", self.epochs)
-        require(self.final_epochs >= 0, "compress.final_epochs", "at least 0", self.final_epochs)
-        require(0 < self.lr < float("inf"), "compress.lr", "above 0 and finite", self.lr)
-        require(0 < self.final_lr < float("inf"), "compress.final_lr", "above 0 and finite", self.final_lr)
-        require(0 <= self.distillation <= 1, "compress.distillation", "in [0, 1]", self.distillation)
-        require(2 <= self.bias_bits <= 16, "compress.bias_bits", "in [2, 16]", self.bias_bits)
-        require(self.pruning in PRUNING, "compress.pruning", "one of " + ", ".join(PRUNING), self.pruning)
-        require(0 < self.density <= 1, "compress.density", "in (0, 1]", self.density)
-        require(1 <= self.conv_bits <= 8, "compress.conv_bits", "in [1, 8]", self.conv_bits)
-        require(1 <= self.fc_bits <= 8, "compress.fc_bits", "in [1, 8]", self.fc_bits)
-        require(0 <= self.rate < float("inf"), "compress.rate", "at least 0 and finite", self.rate)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 
 from fire.data import readers
 from fire.errors import require
+from fire.fields import check, one_of, setting, whole
 
 DATA_SETS = tuple(sorted(module.name for module in pkgutil.iter_modules(readers.__path__)))
 RESIZES = ("crop", "squash")
@@ -22,33 +23,27 @@ class DataSpec:
     did for ImageNet.
     """
 
-    name: str = "fashion_mnist"  # a module of fire/data/readers
-    root: str | None = None  # where the files lie; none: the known places, then a download
-    channels: int = 1
-    classes: int = 10
-    stored_size: int = 28  # of the decoded images
-    resize: str = "crop"  # crop | squash: how images of a folder become squares of stored_size
-    image_size: int = 28  # of what the network sees: a random crop in training, the central one elsewhere
-    mirror: bool = True  # a mirror image keeps its class (digits and letters: no)
-    validation: int | float = 5000  # training images that are set aside: a number, or a fraction below 1 (0.1: a tenth)
-    limit: int = 0  # use at most so many images of each of the three sets; 0: all
-    on_corrupt: str = "error"  # error | skip: what to do about an image that cannot be decoded
-    fingerprint: str = ""  # of what is in an image folder's files, filled in when the configuration is loaded
+    name: str = one_of(*DATA_SETS, default="fashion_mnist", doc="a module of fire/data/readers")
+    root: str | None = setting(None, doc="where the files lie; null: the known places, then a download")
+    channels: int = setting(1, doc="1 or 3: grey or colour")
+    classes: int = whole(10, least=2)
+    stored_size: int = whole(28, least=1, doc="of the decoded images")
+    resize: str = one_of(*RESIZES, doc="how images of a folder become squares of stored_size")
+    image_size: int = setting(28, doc="of what the network sees: a random crop in training, else the central one")
+    mirror: bool = setting(True, doc="a mirror image keeps its class (digits and letters: no)")
+    validation: int | float = setting(5000, doc="training images set aside: a number, or a fraction below 1")
+    limit: int = whole(0, least=0, doc="at most this many images of each of the three sets; 0: all")
+    on_corrupt: str = one_of("error", "skip", doc="what to do about an image that cannot be decoded")
+    fingerprint: str = setting("", doc="of an image folder's files, filled in when the configuration is loaded")
 
     def __post_init__(self) -> None:
-        require(self.name in DATA_SETS, "data.name", "one of " + ", ".join(DATA_SETS), self.name)
+        check(self, "data.")
         require(self.name != "image_folder" or bool(self.root), "data.root", "a folder for image_folder", self.root)
         require(self.channels in (1, 3), "data.channels", "1 or 3", self.channels)
-        require(self.classes >= 2, "data.classes", "at least 2", self.classes)
-        require(self.stored_size >= 1, "data.stored_size", "at least 1", self.stored_size)
-        require(
-            1 <= self.image_size <= self.stored_size, "data.image_size", "in [1, data.stored_size]", self.image_size
-        )
-        require(self.resize in RESIZES, "data.resize", "one of " + ", ".join(RESIZES), self.resize)
+        fits = 1 <= self.image_size <= self.stored_size
+        require(fits, "data.image_size", "in [1, data.stored_size]", self.image_size)
         valid = isinstance(self.validation, int) if self.validation >= 1 else self.validation > 0
         require(valid, "data.validation", "a whole number of images, or a fraction between 0 and 1", self.validation)
-        require(self.limit >= 0, "data.limit", "at least 0", self.limit)
-        require(self.on_corrupt in ("error", "skip"), "data.on_corrupt", "one of error, skip", self.on_corrupt)
 
     @property
     def used(self) -> set[str]:

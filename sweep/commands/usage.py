@@ -1,17 +1,15 @@
 """python -m sweep --help and --version. Hydra's own help takes a second to list the groups; this one reads folders."""
 
-import dataclasses
-import re
-from dataclasses import replace
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fire.errors import SpecError
+from fire.fields import Setting, settings_of
 from sweep.commands.arguments import FLAGS
-from sweep.config import PARTS
+from sweep.config import PARTS, Options
 from sweep.origin import git_state
 
 PROGRAM = "squeezenet-design-space"
@@ -66,29 +64,30 @@ def text(cfg: DictConfig, *folders: Path) -> str:
             groups.setdefault(group.name, set()).update(file.stem for file in group.glob("*.yaml"))
     params = cfg.hydra.sweeper.params
     cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    classes: dict[str, Any] = {part: OmegaConf.get_type(cfg[part]) for part in (*PARTS, "search")}
+    settings = {part: settings_of(cls) for part, cls in {**classes, "": Options}.items()}
     choices = {
-        f"{part}.{name}": texts
+        f"{part}.{name}": ", ".join(setting.choices)
         for part in (*PARTS, "search")
-        for name, texts in _choices(OmegaConf.get_type(cfg[part])).items()
-        if f"{part}.{name}" not in ("data.name", "compress.method")  # which come with their groups
+        for name, setting in settings[part].items()
+        if setting.choices and f"{part}.{name}" not in ("data.name", "compress.method")  # which come with their groups
     }
     return TEXT.format(
         groups="\n".join(f"{name}: {', '.join(sorted(names))}" for name, names in groups.items() if names),
         flags=FLAGS,
         choices="\n".join(f"{key}: {texts}" for key, texts in choices.items()),
         axes=f"Varied (a list or a value replaces it)\n\n{OmegaConf.to_yaml(params)}\n" if params else "",
-        configuration=OmegaConf.to_yaml(cfg),
+        configuration=_explained(OmegaConf.to_yaml(cfg), settings),
     )
 
 
-def _choices(cls: Any) -> dict[str, str]:
-    """What each field that is one of a few words may be, as its own rule says."""
-    found: dict[str, str] = {}
-    for field in dataclasses.fields(cls):
-        if field.type is str:
-            try:
-                replace(cls(), **{field.name: "?"})
-            except SpecError as error:
-                rule = re.search(r"must be one of (.*), got", str(error))
-                found |= {field.name: rule[1]} if rule else {}
-    return found
+def _explained(configuration: str, settings: Mapping[str, Mapping[str, Setting]]) -> str:
+    """The YAML with the help and the range of each setting behind it. settings: by their parts."""
+    lines, part = [], ""
+    for line in configuration.splitlines():
+        name = line.strip().partition(":")[0]
+        part = part if line.startswith(" ") else name
+        found = settings.get(part if line.startswith(" ") else "", {}).get(name, Setting())
+        comment = "; ".join(filter(None, (found.doc, "" if found.choices else found.rule)))
+        lines.append(f"{line}  # {comment}" if comment else line)
+    return "\n".join(lines) + "\n"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fire.errors import require
+from fire.fields import check, one_of, whole
 
 OBJECTIVES = ("top1", "size_bytes", "macs", "latency")
 MEASURED = ("top1", "latency")  # of these; the others are known without training
@@ -55,22 +56,24 @@ class SearchSpec:
     """
 
     # So many networks of the space are tried, those counted that the results held before: a second launch goes on.
-    budget_runs: int = 100
+    budget_runs: int = whole(100, least=1)
     objectives: list[str] = field(default_factory=lambda: ["top1", "size_bytes"])  # top1 is of the validation set
     at_most: AtMost = field(default_factory=AtMost)
-    sampler: str = "tpe"  # tpe | nsga2 | random | grid
-    seed: int = 0  # of the sampler
+    sampler: str = one_of(*SAMPLERS)
+    seed: int = whole(0, least=0, doc="of the sampler")
     # A network goes on from one rung to the next, `reduction` times as many epochs, if it is among the best
     # 1/reduction of those that came to the rung. 1: all are trained to the end.
-    reduction: int = 2
-    first_rung: int = 0  # epochs; 0: a third of the recipe's
+    reduction: int = whole(2, least=1)
+    first_rung: int = whole(0, least=0, doc="epochs; 0: a third of the recipe's")
     retry_failed: bool = False  # runs that failed before this launch count as not tried: they may be chosen again
     # What is trained first, and to the end: what differs from the configuration; {} is the configuration itself.
     # The configuration's own values give way to the nearest that are on the axes.
     first: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        require(self.budget_runs >= 1, "search.budget_runs", "at least 1", self.budget_runs)
+        instead = REMOVED_SAMPLERS.get(self.sampler)
+        require(instead is None, "search.sampler", f"{instead} in this version", self.sampler)
+        check(self, "search.")
         require(bool(self.objectives), "search.objectives", "at least one of " + ", ".join(OBJECTIVES), self.objectives)
         for name in self.objectives:
             require(name in OBJECTIVES, "search.objectives", "some of " + ", ".join(OBJECTIVES), name)
@@ -79,12 +82,6 @@ class SearchSpec:
         searched = any(name in MEASURED for name in self.objectives)
         rule = f"{' or '.join(MEASURED)}, with or without others"  # for which alone nothing would have to be trained
         require(searched, "search.objectives", rule, self.objectives)
-        instead = REMOVED_SAMPLERS.get(self.sampler)
-        require(instead is None, "search.sampler", f"{instead} in this version", self.sampler)
-        require(self.sampler in SAMPLERS, "search.sampler", "one of " + ", ".join(SAMPLERS), self.sampler)
-        require(self.seed >= 0, "search.seed", "at least 0", self.seed)
-        require(self.reduction >= 1, "search.reduction", "at least 1", self.reduction)
-        require(self.first_rung >= 0, "search.first_rung", "at least 0", self.first_rung)
         read = self.reduction > 1 or self.first_rung == 0
         require(read, "search.first_rung", "0 with search.reduction=1, which has no rungs", self.first_rung)
 
