@@ -77,7 +77,7 @@ def train_table(space: Space, options: Options) -> None:
     todo = [point for point in points if not store.is_done(point.key)]
     if todo:
         store.check_writable()
-        dataset.prepare(space.example.config.data, Path(options.data_dir))
+        dataset.prepare(space.any_point.config.data, Path(options.data_dir))
         LocalLauncher().run_all(todo, options)
 
 

@@ -8,7 +8,7 @@ import itertools
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -44,48 +44,57 @@ from sweep.store import Damage, Store
 MOST_POINTS = 100_000  # of a grid: planning them takes a minute
 
 
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What Hydra hands to a sweeper, and what is made of it."""
+
+    config: DictConfig
+    planner: Planner
+    parser: OverridesParser
+    launcher: Launcher
+
+
 class StoreSweeper(Sweeper):
     """Hydra's sweeper for grids of overrides: hydra/sweeper=store."""
 
+    hydra: Setup
+
     def __init__(self, params: dict[str, Any] | None) -> None:
         self.params = params or {}
-        self.launcher: Launcher | None = None
-        self.planner: Planner | None = None
-        self.config: DictConfig | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra hands over, and make the launcher."""
-        self.config = config
-        self.planner = Planner(hydra_context.config_loader, config)
-        self.parser = OverridesParser.create(config_loader=hydra_context.config_loader)
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
+        self.hydra = Setup(
+            config=config,
+            planner=Planner(hydra_context.config_loader, config),
+            parser=OverridesParser.create(config_loader=hydra_context.config_loader),
+            launcher=Plugins.instance().instantiate_launcher(
+                hydra_context=hydra_context, task_function=task_function, config=config
+            ),
         )
 
     def sweep(self, arguments: list[str]) -> None:
         """Run all points of the grid. Raises InputError before anything trains, RunsError in the end."""
-        assert self.config is not None
-        assert self.planner is not None
-        assert self.launcher is not None
+        planner, launcher = self.hydra.planner, self.hydra.launcher
         refuse(arguments, ["search"], IN_A_SEARCH)
         overrides = self.overrides(arguments)
         for override in overrides:  # they make no other runs: the same ones would be counted several times
             key = override.get_key_element()
             require(not (override.is_sweep_override() and key in EXECUTION), key, "one value", override.input_line)
         grid = [[canonical(text) for text in combination] for combination in _grid(overrides)]
-        points = _distinct(self.planner.grid(grid))
+        points = _distinct(planner.grid(grid))
         refuse_unread([override.input_line or "" for override in overrides], [point.config for point in points])
-        options = self.planner.options(grid[0])
+        options = planner.options(grid[0])
         store = Store(options.results_dir)
         todo = unfinished(points, options)
-        here = isinstance(self.launcher, LocalLauncher)  # else the runs may go to other machines
+        here = isinstance(launcher, LocalLauncher)  # else the runs may go to other machines
         if todo:
             check(todo, options, here)
         if options.dry_run:
             print_dry_run(points, todo, store)
             return
         make_ready(points, todo, options)
-        sweep = _manifest(self.config, overrides, points)
+        sweep = _manifest(self.hydra.config, overrides, points)
         if here:
             damaged: list[Damage] = []
             arithmetic = arithmetic_of(options, store.read_sweep(sweep.name, damaged.append))
@@ -99,10 +108,10 @@ class StoreSweeper(Sweeper):
         reasons: dict[str, str] = {}
         with runs_begun():
             for batch in _batches(todo, store):
-                if isinstance(self.launcher, LocalLauncher):
-                    reasons |= self.launcher.run_all(batch, options)
+                if isinstance(launcher, LocalLauncher):
+                    reasons |= launcher.run_all(batch, options)
                 else:  # one of Hydra's composes each run again, perhaps on another machine
-                    self.launcher.launch([list(point.overrides) for point in batch], initial_job_idx=0)
+                    launcher.launch([list(point.overrides) for point in batch], initial_job_idx=0)
             print_summary(points, options, reasons)
 
     def overrides(self, arguments: list[str]) -> list[Override]:
@@ -110,7 +119,7 @@ class StoreSweeper(Sweeper):
         given = [f"{name}={value}" for name, value in self.params.items()]
         refuse(given + arguments, ["compress.method"], BY_GROUP)
         with input_errors():
-            return self.parser.parse_overrides(given + arguments)
+            return self.hydra.parser.parse_overrides(given + arguments)
 
 
 def _grid(overrides: list[Override]) -> list[list[str]]:

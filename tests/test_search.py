@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fire.errors import InputError
 from fire.stats import pareto_front
 from sweep.search import samplers
 from sweep.search.searcher import Job, Searcher, Trial
@@ -213,39 +212,30 @@ def test_failed_runs_take_no_place_in_a_rung():
     assert searcher.next(failed | stopped) == Job(2, 2)
 
 
-def test_published_networks_that_are_left_out_are_told():
+def test_entries_of_first_that_are_no_networks_of_the_space_are_left_out_with_the_reason():
     bound = point(*BASE).cost.parameters
-    searcher = Searcher(space(parameters=bound), SearchSpec(first=[*FIRST, {"arch.sr": 0.2}]), 3)
+    searcher = Searcher(space(parameters=bound), SearchSpec(first=[*FIRST, {"arch.sr": 0.2}, {"arch.srr": 1}]), 3)
+    unknown = searcher.left_out.pop("arch.srr=1")
+    assert unknown.startswith("arch.srr must be one of base_e, ")
     assert searcher.left_out == {
-        "arch.sr=1.0": f"breaks parameters<={bound}",
-        "arch.sr=0.3": f"breaks parameters<={bound}",
+        "arch.sr=1.0": f"exceeds parameters<={bound}",
+        "arch.sr=0.3": f"exceeds parameters<={bound}",
         "arch.sr=0.2": "is not on the axes",
     }
     assert len(searcher.first) == 2
-    with pytest.raises(InputError, match=r"^search\.first, arch\.srr=1: arch\.srr must be one of base_e, "):
-        Searcher(space(), SearchSpec(first=[{"arch.srr": 1}]), 3)
+    # BASE has base_e=16.
+    narrow = Space(planner(), BASE, {"arch.base_e": ["8", "14"]})
+    assert Searcher(narrow, SearchSpec(first=[{}]), 3).left_out == {"{}": "is not on the axes"}
 
 
-def test_published_networks_are_moved_onto_axes_without_the_values_of_the_preset():
-    # BASE has base_e=16, incr_e=16 and SR 0.25; what an entry names itself is not moved.
-    grid = {"arch.base_e": ["8", "14", "20"], "arch.sr": ["0.25", "1.0"], "arch.bypass": ["simple", "complex"]}
-    made = Space(planner(), BASE, grid)
-    first = [{}, {"arch.sr": 1.0}, {"arch.bypass": "complex"}, {"arch.sr": 0.5}, {"arch.base_e": 16}]
-    searcher = Searcher(made, SearchSpec(first=first), 3)
-    networks = [made.point(index).config.arch for index in searcher.first]
-    assert [(arch.base_e, arch.sr, arch.bypass) for arch in networks] == [
-        (14, 0.25, "simple"),
-        (14, 1.0, "simple"),
-        (14, 0.25, "complex"),
-    ]
-    assert searcher.moved == {"arch.base_e": "14", "arch.bypass": "simple"}
-    assert searcher.left_out == {"arch.sr=0.5": "is not on the axes", "arch.base_e=16": "is not on the axes"}
-    # With freq 1 no width comes twice in a row.
-    none = Space(planner(), [*BASE, "arch.conv1=32"], {"arch.freq": ["1", "4"], "arch.incr_e": ["8", "20"]})
-    assert Searcher(none, SearchSpec(first=[{"arch.bypass": "simple"}]), 3).left_out == {
-        "arch.bypass=simple": "leads to no network on the axes"
-    }
-    assert Searcher(space(), SearchSpec(first=FIRST), 3).moved == {}
+def test_the_highest_rung_is_promoted_first():
+    # Rungs 1, 2, 4, 8, 9: both 0 and 3 are the best of their rung, and 0 is nearer to a result.
+    searcher = Searcher(space(), SearchSpec(budget_runs=1, objectives=["top1"], first_rung=1), 9)
+    reached = {0: 2, 1: 2, 2: 1, 3: 1}
+    trials = {i: Trial(status="stopped", curve=(0.9 - i / 10,) * epochs) for i, epochs in reached.items()}
+    assert searcher.next(trials) == Job(0, 4)
+    trials = {i: replace(trial, curve=trial.curve[:1]) for i, trial in trials.items()}
+    assert searcher.next(trials) == Job(0, 2)
 
 
 def test_a_search_finds_better_networks_than_chance():

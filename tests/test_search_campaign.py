@@ -34,7 +34,7 @@ def campaign(results: Path, budget: int = 2) -> Campaign:
     space = Space(planner(), base, {"arch.sr": ["0.25", "0.5"], "arch.bypass": ["none", "simple"]})
     searcher = Searcher(space, SearchSpec(budget_runs=budget, sampler="grid"), EPOCHS)
     return Campaign(
-        manifest=Sweep(name="search", varied=("arch.sr", "arch.bypass"), points=(), search=searcher.told),
+        manifest=Sweep(name="search", varied=("arch.sr", "arch.bypass"), points=(), search=searcher.spec.asked_for),
         store=store,
         options=options,
         space=space,
@@ -103,11 +103,11 @@ def test_latencies_are_in_the_summary_if_they_are_an_objective(tmp_path, capsys)
     made = campaign(tmp_path)
     record = replace(record_of(made.space.point(0).config, 0.9), latency_seconds=0.5, host="elsewhere")
     made.store.write(record)
-    made.trials[0] = history.trial_of(made.store, record)
+    made.trials[0] = history.trial_of(made.store, record.key, record)
     made.print_summary()
     assert "latency" not in capsys.readouterr().out
     made.latencies = latencies.Latencies(threads=1, device="cpu", host="here", measured={record.key: 0.00125})
-    made.trials[0] = history.trial_of(made.store, record, made.latencies)
+    made.trials[0] = history.trial_of(made.store, record.key, record, made.latencies)
     made.print_summary()
     told = capsys.readouterr().out
     assert "latency, ms" in told
@@ -205,7 +205,7 @@ def test_only_latencies_of_the_same_machine_device_and_threads_are_compared(trai
         measured = latencies._take(*made, [other])
         assert measured.of(other) == measured.measured[record.key] > 0, "its weights are here"
         assert latencies._take(*made, [replace(other, status="stopped")]).of(other) is None
-        assert history.trial_of(store, other, here).latency_seconds is None
+        assert history.trial_of(store, other.key, other, here).latency_seconds is None
 
 
 def test_latencies_are_taken_in_a_process_of_their_own(trained, tmp_path):

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +22,9 @@ from tests.records import record_of
 from tests.sweeping import ROOT, TINY, answered, command, config, finish, launch, point, start
 from tests.test_launcher import session, trained_epochs, wait_until
 
-BASE = ("experiment=search", *TINY, "arch.fires=4", "workers=2")
+NETWORK = (*TINY, "arch.fires=4", "data.limit=300")
+EARLIER = (*NETWORK, "arch.pct_3x3=0.25", "arch.sr=0.25")
+BASE = ("experiment=search", *NETWORK, "workers=2")
 AXES = (
     "arch.incr_e=8,16",
     "arch.freq=2",
@@ -40,24 +41,20 @@ def arguments(results: Path, *more: str) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory) -> tuple[Path, list[str]]:
-    """A search that is launched, killed twice, and launched to its end, and again with more budget; its outputs."""
+    """A search that is launched, killed, launched to its end, and launched again; the outputs of the last two."""
     results = tmp_path_factory.mktemp("search") / "results"
-    for sr in (0.25, 0.5):
-        earlier = [*TINY, "arch.fires=4", "arch.pct_3x3=0.25", f"arch.sr={sr}"]
-        run(*launch(*earlier, f"data_dir={results.parent}/data", f"results_dir={results}"))
-    for more in (1, 4):
-        expected = len(list(Store(results).keys())) + more
-        process = start(*arguments(results, "search.budget_runs=10"))
-        try:
-            assert wait_until(lambda expected=expected: len(list(Store(results).keys())) >= expected)
-            time.sleep(0.2)
-            os.kill(process.pid, signal.SIGKILL)
-        finally:
-            finish(process)
-        assert wait_until(lambda leader=process.pid: not session(leader), seconds=20), "orphans"
+    run(*launch(*EARLIER, f"data_dir={results.parent}/data", f"results_dir={results}"))
+    again = arguments(results, "search.budget_runs=8")
+    process = start(*again)
+    try:
+        assert wait_until(lambda: len(list(Store(results).keys())) > 2)
+        os.kill(process.pid, signal.SIGKILL)
+    finally:
+        finish(process)
+    assert wait_until(lambda: not session(process.pid), seconds=20), "orphans"
     outputs = []
-    for budget in (10, 10, 12):
-        code, out, err = command(*arguments(results, f"search.budget_runs={budget}"))
+    for relaunch in (command, answered):  # of the second, nothing is left to train
+        code, out, err = relaunch(*again)
         assert (code, err) == (0, ""), out
         outputs.append(out)
     return results, outputs
@@ -69,12 +66,13 @@ def records(results: Path) -> list[Record]:
 
 def test_as_many_networks_are_tried_as_the_budget_says(searched):
     results, outputs = searched
-    assert re.search(r"24 points, (\d+) within the constraints; \d+ tried before, 10 to be", outputs[0])
-    assert "10 networks tried: " in outputs[0]
-    assert "10 tried before" in outputs[1]
+    assert re.search(r"24 points, (\d+) within the bounds; \d+ tried before, 8 to be", outputs[0])
+    assert "8 networks tried: " in outputs[0]
+    assert "8 tried before" in outputs[1]
     assert "started" not in outputs[1], "a search that is over trains nothing"
-    assert "12 networks tried: " in outputs[2]
-    assert len(records(results)) == 12
+    assert len(records(results)) == 8
+    more = answered(*arguments(results, "search.budget_runs=12", "search.first=[]", "dry_run=true"))[1]
+    assert "8 tried before, 12 to be" in more, "the same search with more budget goes on"
 
 
 def test_no_epoch_is_trained_twice(searched):
@@ -92,8 +90,7 @@ def test_earlier_results_are_trials(searched):
         "constraints": ["parameters<=12000", "macs<=20000000"],
     }
     assert sorted(sweep.keys) == sorted(record.key for record in records(results))
-    earlier = {point(*TINY, "arch.fires=4", "arch.pct_3x3=0.25", f"arch.sr={sr}").key for sr in (0.25, 0.5)}
-    assert earlier <= set(sweep.keys)
+    assert point(*EARLIER).key in sweep.keys
     assert all(set(overrides) <= set(sweep.varied) for overrides, _ in sweep.points)
 
 
@@ -122,7 +119,7 @@ def test_the_summary_shows_the_front_of_what_is_fully_trained(searched):
     finished = [record for record in records(results) if record.status == "finished"]
     losses = [(-record.validation_top1, record.size_bytes) for record in finished]
     front = {record.key for record, is_best in zip(finished, pareto_front(losses), strict=True) if is_best}
-    assert set(re.findall(r"[0-9a-f]{16}", outputs[2].partition("not beaten")[2])) == front
+    assert set(re.findall(r"[0-9a-f]{16}", outputs[1].partition("not beaten")[2])) == front
 
 
 def test_the_best_network_is_told_with_its_command(searched):
@@ -147,16 +144,16 @@ def test_the_best_network_is_told_with_its_command(searched):
             1,
         ),
         (
-            ["search.first=[{}]", "search.budget_runs=5"],
-            "search.first takes arch.incr_e=16, arch.pct_3x3=0.25, as the configuration's own values are not on",
-            1,
+            ["arch.pct_3x3=0.25,0.75", "search.budget_runs=5"],
+            "left out of search.first: {}: is not on the axes",
+            0,
         ),
         (["search.first=[]", "search.budget_runs=5"], "0 tried before, 5 to be\nnothing is trained\n", 0),
-        (["search.first=[]", "arch.sr=0.125"], "8 points, 8 within the constraints; 0 tried before, 8 to be\n", 0),
+        (["search.first=[]", "arch.sr=0.125"], "8 points, 8 within the bounds; 0 tried before, 8 to be\n", 0),
     ],
 )
 def test_a_dry_run_tells_how_many_networks_would_be_tried(overrides, shown, points, tmp_path):
-    code, out, err = command(*arguments(tmp_path / "results", "dry_run=true", *overrides))
+    code, out, err = answered(*arguments(tmp_path / "results", "dry_run=true", *overrides))
     assert (code, err) == (0, "")
     assert shown in out
     assert out.count("to do") == points
@@ -165,13 +162,13 @@ def test_a_dry_run_tells_how_many_networks_would_be_tried(overrides, shown, poin
 
 def test_a_dry_run_tells_what_goes_on_and_leaves_out_what_has_failed(tmp_path):
     for sr, status in ((0.25, "stopped"), (0.5, "failed")):
-        made = config(*TINY, "arch.fires=4", "arch.incr_e=8", "arch.pct_3x3=0.25", f"arch.sr={sr}")
+        made = config(*NETWORK, "arch.incr_e=8", "arch.pct_3x3=0.25", f"arch.sr={sr}")
         record = replace(record_of(made, 0.5), status=status, top1=None, epochs=1)
         Store(tmp_path / "results").write(record)
     values = (f"{{arch.incr_e: 8, arch.pct_3x3: 0.25, arch.sr: {sr}}}" for sr in (0.125, 0.25, 0.5))
     first = f"search.first=[{', '.join(values)}]"
     for budget, goes_on, to_do in ((9, 1, 1), (2, 1, 0)):
-        _, out, _ = command(*arguments(tmp_path / "results", "dry_run=true", first, f"search.budget_runs={budget}"))
+        _, out, _ = answered(*arguments(tmp_path / "results", "dry_run=true", first, f"search.budget_runs={budget}"))
         assert f"the first of {budget - 1}" in out
         assert (out.count("stopped, goes on"), out.count("to do")) == (goes_on, to_do)
     again = arguments(tmp_path / "results", "dry_run=true", first, "search.retry_failed=true", "search.budget_runs=9")
@@ -211,6 +208,14 @@ def test_a_yaml_file_of_an_earlier_version_is_refused_with_what_to_write_instead
             "search.constraints must be written as search.at_most.size_bytes=500e3",
         ),
         (["+search.constraints=[]"], "search.constraints must be written as search.at_most.size_bytes=500e3"),
+        (
+            ["search.first=[{arch.sr: 0.3}]"],
+            "search.first must be networks of the space, got arch.sr=0.3: is not on the axes",
+        ),
+        (
+            ["search.first=[{arch.srr: 0.3}]"],
+            "search.first must be networks of the space, got arch.srr=0.3: arch.srr must be one of",
+        ),
         (["search.at_most.size_bytes=few"], "search.at_most.size_bytes must be a number, got 'few'"),
         (["search.at_most.top1=1"], "search.at_most.top1 must be one of size_bytes, parameters, macs, activations"),
         (["+search.at_most.top1=1"], "search.at_most.top1 must be one of size_bytes, parameters, macs, activations"),

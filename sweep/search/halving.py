@@ -2,10 +2,9 @@
 
 Schmucker et al. 2021, "Multi-objective Asynchronous Successive Halving", arXiv:2106.12639, on top of Li et al. 2020,
 "A System for Massively Parallel Hyperparameter Tuning", arXiv:1810.05934. Losses are arrays (points, objectives), all
-to be minimised. Size and operations are exact from the start, so a small network competes with those of its size.
+minimised. Size and operations are exact from the start, so a small network competes with those of its size.
 """
 
-import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,7 +14,7 @@ from fire.stats import ranks
 
 
 def crowding(losses: ArrayLike) -> NDArray[np.float64]:
-    """How far each row's neighbours are apart, summed over objectives; infinite for the ends: Deb et al. 2002."""
+    """The distance between each row's neighbours, summed over objectives; infinite for the ends: Deb et al. 2002."""
     rows = np.asarray(losses, np.float64)
     distances = np.zeros(len(rows))
     for column in rows.T:
@@ -28,35 +27,18 @@ def crowding(losses: ArrayLike) -> NDArray[np.float64]:
 
 
 def best_first(losses: ArrayLike) -> NDArray[np.intp]:
-    """The rows in the order in which they are promoted: by rank, and within a rank those first that stand alone."""
+    """The order of the rows by non-dominated rank, and within a rank by crowding distance, the largest first."""
     rows = np.asarray(losses, np.float64)
     by_rank = ranks(rows)
-    alone = np.zeros(len(rows))
+    distance = np.zeros(len(rows))
     for rank in range(by_rank.max(initial=-1) + 1):
         chosen = by_rank == rank
-        alone[chosen] = crowding(rows[chosen])
-    return np.lexsort((-alone, by_rank))
+        distance[chosen] = crowding(rows[chosen])
+    return np.lexsort((-distance, by_rank))
 
 
-def promotion(
-    reached: Mapping[int, int],
-    waiting: Sequence[int],
-    losses: Mapping[int, Mapping[int, Sequence[float]]],
-    rungs: Sequence[int],
-    reduction: int,
-) -> tuple[int, int] | None:
-    """Which of the waiting points goes on, and up to which epoch; None if none has earned it.
-
-    reached: the epochs that each point has trained; losses: for each rung those of the points that came to it. Of the n
-    that came to a rung, the best n // reduction go on. The highest rung is asked first, as it is nearest to a result.
-    """
-    for rung, following in reversed(list(itertools.pairwise(rungs))):
-        points = sorted(losses[rung])  # ties go by number, whatever the order in which things happened
-        if len(points) < reduction:
-            continue
-        order = best_first([losses[rung][point] for point in points])
-        for place in order[: len(points) // reduction]:
-            point = points[place]
-            if point in waiting and reached[point] < following:
-                return point, following
-    return None
+def promoted(losses: Mapping[int, Sequence[float]], reduction: int) -> list[int]:
+    """The best 1/reduction of the points that reached a rung, the best first. losses: at the rung, by point."""
+    points = sorted(losses)  # so ties do not depend on the order in which runs ended
+    order = best_first([losses[point] for point in points])
+    return [points[place] for place in order[: len(points) // reduction]]

@@ -1,13 +1,13 @@
-"""The space of a search: a grid of overrides, its costs by arithmetic, and which of its points keep the constraints.
+"""The space of a search: a grid of overrides, the cost of each point, and which points keep the bounds.
 
-A point is a number, its place in the grid; so a million points are arrays, and nothing is sampled that is not allowed.
+A point is a number, its place in the grid. So costs and bounds of a million points are arrays.
 """
 
 import functools
 import itertools
 import math
 import operator
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,9 @@ from sweep.search.spec import COSTS_BEFORE_TRAINING, AtMost
 MOST_POINTS = 2**20
 NO_BOUNDS = AtMost()
 MOST_TRIES = 200  # for a neighbour that makes a choice valid
-# The axes along which fire.cost.count_grid counts a whole array at once.
-COUNTED = tuple(f"arch.{name}" for name in ("base_e", "incr_e", "freq", "pct_3x3", "sr", "bypass", "fires", "conv1"))
+# The settings along which fire.cost.count_grid counts a whole array at once, and the others that it takes.
+COUNTED = ("base_e", "incr_e", "freq", "pct_3x3", "sr", "bypass", "fires", "conv1")
+FIXED = ("snap", "version", "conv10_pad", "classes")
 # What all points share: runs of one length are compared, on one data set, by what the network itself can do.
 SHARED = ("data", "train.epochs", "seed", "compress")
 
@@ -42,6 +43,12 @@ class Axis:
     key: str
     choices: tuple[str, ...]
     values: tuple[Any, ...]
+
+    @property
+    def counted(self) -> str | None:
+        """The setting's name if whole arrays of it are counted at once; None otherwise."""
+        group, _, name = self.key.partition(".")
+        return name if group == "arch" and name in COUNTED else None
 
     @property
     def ordered(self) -> bool:
@@ -63,16 +70,16 @@ class Space:
         self._base = tuple(base)
         size = math.prod(len(choices) for choices in grid.values())
         require(1 <= size <= MOST_POINTS, "the space", f"of 1 to {MOST_POINTS:,} points", size)
-        self._at_most = at_most
+        self.at_most = at_most
         self._points: dict[int, Point | None] = {}
+        self._networks: dict[Hashable, int] = {}  # numbered as they are met
+        self._numbers: dict[int, int | None] = {}  # of the points' networks
         self._describe = functools.cache(formats.describe)  # the file of weights that points start from
-        self.example = self._valid({}, grid)  # a run of the space; all share its options
+        self.any_point = self._valid({}, grid)
         self.axes = tuple(self._axis(key, grid) for key in grid)
         self.shape = tuple(len(axis.choices) for axis in self.axes)
         self.size = size
-        self.codes: NDArray[np.intp] = np.array(np.unravel_index(np.arange(size), self.shape or (1,))).T
-        if not self.axes:
-            self.codes = self.codes[:, :0]
+        self.codes: NDArray[np.int64] = np.indices(self.shape).reshape(len(self.shape), size).T
         self.costs = self._count()
         self._check_costs()
         self.allowed = np.ones(size, bool)  # by the bounds; a point may still turn out to be invalid
@@ -95,28 +102,34 @@ class Space:
         return label or "the only point"
 
     def point(self, index: int) -> Point | None:
-        """The run of the point; None if there is none or it breaks a constraint."""
-        if index in self._points:
-            return self._points[index]
-        try:
-            point: Point | None = self.planned(self.overrides(index))
-        except InputError:
-            point = None
-        self._points[index] = None if point is None or self.broken(point) else point
+        """The run of the point; None if it is not valid or exceeds a bound."""
+        if index not in self._points:
+            try:
+                point = self.planned(self.overrides(index))
+            except InputError:
+                self._points[index] = None
+            else:
+                self._points[index] = None if self.at_most.broken_by(point.cost) else point
         return self._points[index]
 
-    def broken(self, point: Point) -> list[str]:
-        """The bounds that the run exceeds."""
-        return self._at_most.broken_by(point.cost)
+    def network(self, index: int) -> int | None:
+        """A number of the network and its recipe, which points that mean the same share; None if there is no run."""
+        if index not in self._numbers:
+            point = self.point(index)
+            self._numbers[index] = None
+            if point is not None:
+                network = (point.config.arch.plan(point.config.data.channels), point.config.train)
+                self._numbers[index] = self._networks.setdefault(network, len(self._networks))
+        return self._numbers[index]
 
-    def planned(self, overrides: dict[str, Any]) -> Point:
+    def planned(self, overrides: Mapping[str, Any]) -> Point:
         """The run with these values, and the configuration's own otherwise. Raises InputError if there is none."""
         lines = (f"{key}={_text(value)}" for key, value in overrides.items())
         point = self._planner.point([*self._base, *lines])
         check_weights(point.config, self._describe)
         return point
 
-    def of_config(self, config: RunConfig) -> tuple[int, Point] | None:
+    def index_of(self, config: RunConfig) -> int | None:
         """The point whose run this is; None if it is none's."""
         places: list[list[int]] = []
         for axis in self.axes:
@@ -131,25 +144,15 @@ class Space:
             index = int(np.ravel_multi_index(codes, self.shape)) if codes else 0
             point = self.point(index)
             if point is not None and point.key == config.key:
-                return index, point
+                return index
         return None
 
-    def onto_axes(self, config: RunConfig, but: Collection[str]) -> dict[str, str]:
-        """For each value of the configuration that is not on its axis the nearest choice, or the first one where there
-        is no nearest; by keys, without those in `but`."""
-        found = {}
-        for axis in self.axes:
-            value = _field(config, axis.key)
-            if value in axis.values or axis.key in but:
-                continue
-            places = range(len(axis.choices))
-            place = min(places, key=lambda i: abs(axis.values[i] - value)) if axis.ordered else 0
-            found[axis.key] = axis.choices[place]
-        return found
-
     def by_distance(self, codes: Sequence[int], among: NDArray[np.bool_], random: np.random.Generator) -> Iterator[int]:
-        """The points of `among`, the nearest first: by steps along ordered axes and by choices that differ along
-        others, each in units of its axis. Which of the nearest comes first is drawn at random."""
+        """The points of `among`, the nearest first; ties in random order.
+
+        Along an ordered axis the distance is the number of steps, along others whether the choice differs, both in
+        units of the axis.
+        """
         points = np.flatnonzero(among)
         if not len(points):
             return
@@ -167,9 +170,9 @@ class Space:
         planned = [(choice, self._valid({key: choice}, grid).config) for choice in grid[key]]
         for name in SHARED:
             of = operator.attrgetter(name)
-            shared = all(of(config) == of(self.example.config) for _, config in planned)
+            shared = all(of(config) == of(self.any_point.config) for _, config in planned)
             own = key == name or key.startswith(f"{name}.")
-            rule = "one value, as it is no axis of a search" if own else f"an axis that leaves {name} as it is"
+            rule = "one value in a search" if own else f"one value unless {name} is set, in which these differ"
             require(shared, key, rule, ", ".join(grid[key]))
         values = [(choice, _field(config, key)) for choice, config in planned]
         if len({value if value is not None else choice for choice, value in values}) < len(values):
@@ -179,7 +182,7 @@ class Space:
         return Axis(key=key, choices=tuple(c for c, _ in values), values=tuple(v for _, v in values))
 
     def _valid(self, fixed: dict[str, str], grid: dict[str, list[str]]) -> Point:
-        """A valid point with these choices: the configuration's own otherwise, or with one or two of the grid's."""
+        """A valid point with these choices: the rest as configured, or with one or two of the grid's other choices."""
         others = [(key, choice) for key, choices in grid.items() if key not in fixed for choice in choices]
         first_error: InputError | None = None
         changes = itertools.chain.from_iterable(itertools.combinations(others, count) for count in (0, 1, 2))
@@ -194,8 +197,8 @@ class Space:
     def _count(self) -> dict[str, NDArray[np.int64]]:
         """The costs of all points, arrays of shape (size,), by their names in COSTS_BEFORE_TRAINING."""
         costs = {name: np.zeros(self.size, np.int64) for name in COSTS_BEFORE_TRAINING}
-        # One of these is counted for all others; recipes cost nothing.
-        outer = [i for i, axis in enumerate(self.axes) if axis.key.startswith("arch") and axis.key not in COUNTED]
+        # The other axes of the network, such as its group: each combination is planned. Recipes cost nothing.
+        outer = [i for i, axis in enumerate(self.axes) if axis.key.startswith("arch") and axis.counted is None]
         grid = {axis.key: list(axis.choices) for axis in self.axes}
         for codes in itertools.product(*(range(self.shape[i]) for i in outer)):
             rows = np.flatnonzero((self.codes[:, outer] == codes).all(axis=1))
@@ -204,29 +207,18 @@ class Space:
                 config = self._valid(fixed, grid).config
             except InputError:
                 continue  # choices that exclude each other: each point will turn out not to be valid
-            arch = config.arch
-            if not isinstance(arch, SqueezeNetSpec):
-                counted: Any = config.cost
-            else:
-                along = {key.removeprefix("arch."): getattr(arch, key.removeprefix("arch.")) for key in COUNTED}
-                for axis, column in zip(self.axes, self.codes[rows].T, strict=True):
-                    if axis.key in COUNTED:
-                        along[axis.key.removeprefix("arch.")] = np.array(axis.values)[column]
-                counted = count_grid(
-                    **along,
-                    snap=arch.snap,
-                    version=arch.version,
-                    conv10_pad=arch.conv10_pad,
-                    classes=arch.classes,
-                    image_size=config.data.image_size,
-                    channels=config.data.channels,
-                )
+            counted: Any = config.cost
+            if isinstance(config.arch, SqueezeNetSpec):
+                settings = {name: getattr(config.arch, name) for name in (*COUNTED, *FIXED)}
+                columns = zip(self.axes, self.codes[rows].T, strict=True)
+                settings |= {axis.counted: np.array(axis.values)[column] for axis, column in columns if axis.counted}
+                counted = count_grid(**settings, image_size=config.data.image_size, channels=config.data.channels)
             for name, column in costs.items():
                 column[rows] = getattr(counted, name)
         return costs
 
     def _check_costs(self) -> None:
-        """Raise SpecError if a choice costs what the arrays do not say: some other value refers to it."""
+        """Raise SpecError where the arrays miss the cost of a choice: another setting is interpolated from it."""
         for place, axis in enumerate(self.axes):
             for code in range(len(axis.choices)):
                 codes = [code if other == place else 0 for other in range(len(self.axes))]
@@ -236,7 +228,7 @@ class Space:
                 except InputError:
                     continue
                 agrees = all(getattr(cost, name) == self.costs[name][index] for name in COSTS_BEFORE_TRAINING)
-                require(agrees, "the space", "of axes to which no other value refers", self.label(index))
+                require(agrees, "the axes", "settings that no other setting is interpolated from", self.label(index))
 
 
 def _field(config: RunConfig, key: str) -> Any:

@@ -85,6 +85,11 @@ class SearchSpec:
         read = self.reduction > 1 or self.first_rung == 0
         require(read, "search.first_rung", "0 with search.reduction=1, which has no rungs", self.first_rung)
 
+    @property
+    def asked_for(self) -> dict[str, list[str]]:
+        """The objectives and bounds, as a manifest has them."""
+        return {"objectives": list(self.objectives), "constraints": self.at_most.texts}
+
     def rungs(self, epochs: int) -> tuple[int, ...]:
         """After how many epochs runs of `epochs` are compared; the last is their end."""
         rungs = []

@@ -1,4 +1,4 @@
-"""The sweeper of searches: what is asked for becomes a space, a history and a searcher; the launcher does the rest."""
+"""The sweeper of searches: plans the space, reads what the store has of it, and hands a campaign to the launcher."""
 
 import itertools
 from dataclasses import replace
@@ -22,14 +22,14 @@ from sweep.preparation import check, make_ready
 from sweep.search import history
 from sweep.search.campaign import Campaign
 from sweep.search.latencies import take
-from sweep.search.searcher import Searcher, Trial
+from sweep.search.searcher import Searcher
 from sweep.search.space import Space
 from sweep.search.spec import AtMost, SearchSpec
 from sweep.store import Damage, Store
 
 MOST_CHOICES = 10_000  # of an axis: each is planned once
-PATIENCE = 0.2  # seconds: who looks for the holder of a lock holds it for a moment
-UNTOLD = {*EXECUTION, "search.budget_runs", "search.retry_failed"}  # a search with more budget is the same one
+PATIENCE = 0.2  # seconds: whoever asks which process holds a lock takes it for a moment
+NOT_IN_THE_NAME = {*EXECUTION, "search.budget_runs", "search.retry_failed"}  # a search with more budget is the same one
 
 
 class SearchSweeper(StoreSweeper):
@@ -38,21 +38,25 @@ class SearchSweeper(StoreSweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Search. Raises InputError before anything trains, RunsError if runs have failed or are under way elsewhere.
 
-        The latter also, and at once, if this very search is under way in another process.
+        RunsError also, at once, if this very search is under way in another process.
         """
-        assert self.config is not None
-        if not isinstance(self.launcher, LocalLauncher):
+        launcher = self.hydra.launcher
+        if not isinstance(launcher, LocalLauncher):
             raise InputError("hydra/launcher must be local for a search, which asks for one point after another")
         spec, space, options = self.planned(arguments)
-        config = space.example.config
+        config = space.any_point.config
         _check_settings(spec, config, options)
         refuse_unread(arguments, [config])
+        searcher = Searcher(space, spec, config.train.epochs)
+        if any(argument.startswith("search.first=") for argument in arguments):
+            for network, reason in searcher.left_out.items():
+                raise InputError(f"search.first must be networks of the space, got {network}: {reason}")
         # The kind is in the name, else a sweep of the same experiment would have the same one.
-        launch = manifest(self.config, UNTOLD, (axis.key for axis in space.axes), "search")
+        launch = manifest(self.hydra.config, NOT_IN_THE_NAME, (axis.key for axis in space.axes), "search")
         store = Store(options.results_dir)
+        check([space.any_point], options)
         if options.dry_run:
-            check([space.example], options)
-            _print_dry_run(_campaign(options, spec, space, launch), spec)
+            _print_dry_run(_campaign(options, searcher, space, launch))
             return
         store.check_writable()
         lock = store.root / "sweeps" / f".{launch.name}.lock"
@@ -60,29 +64,27 @@ class SearchSweeper(StoreSweeper):
             if not held:
                 where = files.holder(lock) or "another process"
                 raise RunsError(f"search {launch.name} is under way elsewhere ({where})", ELSEWHERE)
-            check([space.example], options)
-            make_ready([space.example], [space.example], options)
-            campaign = _campaign(options, spec, space, launch)
+            make_ready([space.any_point], [space.any_point], options)
+            campaign = _campaign(options, searcher, space, launch)
             with runs_begun():
                 campaign.write_manifest()
                 with campaign.display:
-                    runs = min(spec.budget_runs, space.size)
-                    self.launcher.run(options, runs, campaign.next, campaign.display)
+                    launcher.run(options, min(spec.budget_runs, space.size), campaign.next, campaign.display)
                 campaign.print_summary()
 
     def planned(self, arguments: list[str]) -> tuple[SearchSpec, Space, Options]:
         """The settings, the space and the options that the experiment and the command line lead to."""
-        assert self.planner is not None
+        planner = self.hydra.planner
         overrides = {override.get_key_element(): override for override in self.overrides(arguments)}
         grid = {key: _choices(override) for key, override in overrides.items() if override.is_sweep_override()}
         others = {key: override.input_line or "" for key, override in overrides.items() if key not in grid}
-        node = self.planner.composed([line for key, line in others.items() if key not in self.params]).search
+        node = planner.composed([line for key, line in others.items() if key not in self.params]).search
         refuse_unknown(node, "search.", names_of(SearchSpec))
         refuse_unknown(node.at_most, "search.at_most.", names_of(AtMost))
         spec = OmegaConf.to_object(node)
         assert isinstance(spec, SearchSpec)
         base = [line for key, line in others.items() if not key.startswith("search.")]
-        return spec, Space(self.planner, base, grid, spec.at_most), self.planner.options(base)
+        return spec, Space(planner, base, grid, spec.at_most), planner.options(base)
 
 
 def _check_settings(spec: SearchSpec, config: RunConfig, options: Options) -> None:
@@ -93,9 +95,9 @@ def _check_settings(spec: SearchSpec, config: RunConfig, options: Options) -> No
     require(before_the_end, "search.first_rung", f"below train.epochs, {config.train.epochs}", spec.first_rung)
 
 
-def _campaign(options: Options, spec: SearchSpec, space: Space, launch: Sweep) -> Campaign:
+def _campaign(options: Options, searcher: Searcher, space: Space, launch: Sweep) -> Campaign:
     """The search as the store has it; prints what it starts from."""
-    config, store = space.example.config, Store(options.results_dir)
+    spec, config, store = searcher.spec, space.any_point.config, Store(options.results_dir)
     damaged: list[Damage] = []
     former = store.read_sweep(launch.name, damaged.append)
     arithmetic = arithmetic_of(options, former)
@@ -106,23 +108,29 @@ def _campaign(options: Options, spec: SearchSpec, space: Space, launch: Sweep) -
     if "latency" in spec.objectives and not options.dry_run:
         latencies = take(config, with_arithmetic(options, arithmetic), list(records.values()))
     trials = history.trials(store, space, records, former, latencies, damaged.append)
-    searcher = Searcher(space, spec, config.train.epochs)
-    for line in [*damage_lines(damaged), *_start_lines(spec, space, searcher, trials)]:
-        console().print(line)
+    allowed = int(space.allowed.sum())
+    lines = [
+        *damage_lines(damaged),
+        f"{space.size:,} points, {allowed:,} within the bounds; {len(trials)} tried before, "
+        f"{min(spec.budget_runs, allowed):,} to be",
+        *(f"left out of search.first: {network}: {reason}" for network, reason in searcher.left_out.items()),
+    ]
     if latencies is not None:
         ran = [record for record in records.values() if record.status != "failed"]
         unknown = sum(latencies.of(record) is None for record in ran)
-        console().print(
-            f"latency of earlier runs: {len(latencies.measured)} measured again, which ran elsewhere or with other "
-            f"threads; {unknown} not known, which are tried but compared with none"
+        lines.append(
+            f"latency of earlier runs: {len(latencies.measured)} measured again on this machine; {unknown} unknown "
+            "(no weights), ignored in comparisons"
         )
     if not options.dry_run:
         for record in records.values():
             if record.status == "finished":
                 store.tidy(record.key)
-        console().print(f"computed in {described(arithmetic, options)}")
+        lines.append(f"computed in {described(arithmetic, options)}")
+    for line in lines:
+        console().print(line)
     return Campaign(
-        manifest=replace(launch, search=searcher.told, arithmetic=arithmetic),
+        manifest=replace(launch, search=spec.asked_for, arithmetic=arithmetic),
         store=store,
         options=with_arithmetic(options, arithmetic),
         space=space,
@@ -133,32 +141,21 @@ def _campaign(options: Options, spec: SearchSpec, space: Space, launch: Sweep) -
     )
 
 
-def _start_lines(spec: SearchSpec, space: Space, searcher: Searcher, trials: dict[int, Trial]) -> list[str]:
-    """How many networks there are to try, and what becomes of search.first."""
-    allowed = int(space.allowed.sum())
-    runs = min(spec.budget_runs, allowed)
-    lines = [f"{space.size:,} points, {allowed:,} within the constraints; {len(trials)} tried before, {runs:,} to be"]
-    if searcher.moved:
-        values = ", ".join(f"{key}={choice}" for key, choice in searcher.moved.items())
-        lines.append(f"search.first takes {values}, as the configuration's own values are not on the axes")
-    return lines + [f"left out of search.first: {network}, which {why}" for network, why in searcher.left_out.items()]
-
-
-def _print_dry_run(campaign: Campaign, spec: SearchSpec) -> None:
-    """Print what is known to be run first, of the points that are to be tried in all."""
-    trials = campaign.trials
+def _print_dry_run(campaign: Campaign) -> None:
+    """Print the runs that are known to come first, and how many there are to be in all."""
+    space, trials = campaign.space, campaign.trials
     points, states = [], {}
     for index in campaign.searcher.upcoming(trials):
-        point = campaign.space.point(index)
+        point = space.point(index)
         assert point is not None
         points.append(point)
         if index in trials:
             holder = campaign.store.holder(point.key)
             states[point.key] = "under way elsewhere" if holder else f"{trials[index].status}, goes on"
-    runs = min(spec.budget_runs, int(campaign.space.allowed.sum()))
-    told = f", the first of {max(0, runs - len(trials)) + len(states):,}"
+    runs = min(campaign.searcher.spec.budget_runs, int(space.allowed.sum()))
     if points:
-        print_table(dry_run_table(points, states, told=told))
+        first_of = f", the first of {max(0, runs - len(trials)) + len(states):,}"
+        print_table(dry_run_table(points, states, told=first_of))
     else:
         console().print("nothing is trained")
 
@@ -166,7 +163,7 @@ def _print_dry_run(campaign: Campaign, spec: SearchSpec) -> None:
 def _choices(override: Override) -> list[str]:
     """The choices of an axis, as override values."""
     key = override.get_key_element()
-    require(not key.startswith("search."), key, "one value; a list stands in brackets", override.input_line)
+    require(not key.startswith("search."), key, "one value; a list is written in brackets", override.input_line)
     require(key.partition(".")[0] in PARTS, "the space", "of networks and recipes", key)
     require(override.is_discrete_sweep(), "the space", "of lists of choices", override.input_line)
     choices = list(itertools.islice(override.sweep_string_iterator(), MOST_CHOICES + 1))  # a range may have billions
