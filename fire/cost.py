@@ -10,7 +10,8 @@ from typing import NamedTuple, assert_never
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fire.arch import SQUEEZENETS, ArchSpec, AveragePool, Conv, Dropout, Fire, Linear, LocalResponseNorm, MaxPool
+from fire.arch import SQUEEZENETS, ArchSpec
+from fire.blocks import AveragePool, Conv, Dropout, Fire, Linear, LocalResponseNorm, MaxPool
 from fire.errors import SpecError, unknown
 
 BYTES_PER_PARAMETER = 4  # fp32

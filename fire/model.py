@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fire import arch
+from fire import blocks
 from fire.arch import ArchSpec
 from fire.errors import InputError, SpecError, unknown
 
@@ -35,7 +35,7 @@ class Fire(nn.Module):
     ReLU follows the addition. One normalisation spans both expand branches: the same function as one for each.
     """
 
-    def __init__(self, plan: arch.Fire) -> None:
+    def __init__(self, plan: blocks.Fire) -> None:
         super().__init__()
         norm = plan.norm
         self.squeeze = _convolution(plan.inputs, plan.s1x1, norm=norm)
@@ -103,7 +103,7 @@ def build(spec: ArchSpec, channels: int = 3, init: str = "he", seed: int = 0) ->
     return network
 
 
-def assemble(plan: arch.Plan) -> nn.Sequential:
+def assemble(plan: blocks.Plan) -> nn.Sequential:
     """The modules of a plan under its names, initialised by torch. The ReLU of conv1 is relu_conv1."""
     network = nn.Sequential()
     for block in plan:
@@ -112,9 +112,9 @@ def assemble(plan: arch.Plan) -> nn.Sequential:
     return network
 
 
-def _modules(block: arch.Block) -> Iterator[tuple[str, nn.Module]]:
+def _modules(block: blocks.Block) -> Iterator[tuple[str, nn.Module]]:
     match block:
-        case arch.Conv():
+        case blocks.Conv():
             yield (
                 block.name,
                 _convolution(
@@ -123,21 +123,21 @@ def _modules(block: arch.Block) -> Iterator[tuple[str, nn.Module]]:
             )
             if block.relu:
                 yield f"relu_{block.name}", nn.ReLU()
-        case arch.Fire():
+        case blocks.Fire():
             yield block.name, Fire(block)
-        case arch.Linear():
+        case blocks.Linear():
             yield block.name, nn.Linear(block.inputs, block.outputs)
             if block.relu:
                 yield f"relu_{block.name}", nn.ReLU()
-        case arch.MaxPool():
+        case blocks.MaxPool():
             # ceil_mode as in the Caffe release: floor would drop the last row and column of some maps.
             yield block.name, nn.MaxPool2d(block.kernel, block.stride, ceil_mode=True)
-        case arch.AveragePool():  # the end of the maps: what follows are vectors
+        case blocks.AveragePool():  # the end of the maps: what follows are vectors
             yield block.name, nn.AdaptiveAvgPool2d(block.size)
             yield f"flatten_{block.name}", nn.Flatten()
-        case arch.LocalResponseNorm():
+        case blocks.LocalResponseNorm():
             yield block.name, nn.LocalResponseNorm(5)
-        case arch.Dropout():
+        case blocks.Dropout():
             yield block.name, nn.Dropout(block.probability)
         case _:
             raise SpecError(f"the plan must be of the blocks in fire.arch, got {block!r}")

@@ -6,16 +6,8 @@ import math
 
 import pytest
 
-from fire.arch import (
-    AlexNetSpec,
-    AveragePool,
-    Conv,
-    Dropout,
-    Fire,
-    Linear,
-    MaxPool,
-    SqueezeNetSpec,
-)
+from fire.arch import AlexNetSpec, SqueezeNetSpec
+from fire.blocks import AveragePool, Conv, Dropout, Fire, Linear, MaxPool
 from fire.cost import conv_side, pool_side
 from fire.data.spec import DataSpec
 from fire.errors import InputError, SpecError

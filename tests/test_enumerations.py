@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fire import arch, model
+from fire import blocks, model
 from fire.arch import AlexNetSpec, SqueezeNetSpec
 from fire.compress.methods import compress
 from fire.compress.spec import CompressSpec
@@ -45,7 +45,7 @@ def bypass_of_a_spec():
     return let_through(SqueezeNetSpec(), bypass="another")
 
 
-FIRE = arch.Fire(name="fire2", inputs=8, s1x1=2, e1x1=4, e3x3=4, bypass="another")
+FIRE = blocks.Fire(name="fire2", inputs=8, s1x1=2, e1x1=4, e3x3=4, bypass="another")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fire import arch
+from fire import blocks
 from fire.arch import AlexNetSpec, ArchSpec, SqueezeNetSpec
 from fire.model import Fire, build, fold
 
@@ -40,7 +40,7 @@ def randomise(network: nn.Sequential, generator: torch.Generator) -> nn.Sequenti
     return network
 
 
-def by_the_plan(plan: arch.Plan, weights: dict[str, Tensor], x: Tensor) -> Tensor:
+def by_the_plan(plan: blocks.Plan, weights: dict[str, Tensor], x: Tensor) -> Tensor:
     """The logits as the paper describes the network: layer by layer, every ReLU right after its convolution."""
 
     def convolve(name: str, x: Tensor, **options: int) -> Tensor:
@@ -48,10 +48,10 @@ def by_the_plan(plan: arch.Plan, weights: dict[str, Tensor], x: Tensor) -> Tenso
 
     for block in plan:
         match block:
-            case arch.Conv():
+            case blocks.Conv():
                 x = convolve(block.name, x, stride=block.stride, padding=block.pad, groups=block.groups)
                 x = F.relu(x) if block.relu else x
-            case arch.Fire():
+            case blocks.Fire():
                 squeezed = F.relu(convolve(f"{block.name}.squeeze", x))
                 branches = []
                 if block.e1x1:
@@ -64,13 +64,13 @@ def by_the_plan(plan: arch.Plan, weights: dict[str, Tensor], x: Tensor) -> Tenso
                 if block.bypass == "conv":
                     y = y + F.relu(convolve(f"{block.name}.bypass", x))
                 x = y
-            case arch.MaxPool():
+            case blocks.MaxPool():
                 x = F.max_pool2d(x, 3, 2, ceil_mode=True)
-            case arch.LocalResponseNorm():
+            case blocks.LocalResponseNorm():
                 x = F.local_response_norm(x, 5, alpha=1e-4, beta=0.75)
-            case arch.AveragePool():
+            case blocks.AveragePool():
                 x = F.adaptive_avg_pool2d(x, block.size)
-            case arch.Linear():
+            case blocks.Linear():
                 x = F.linear(x.flatten(1), weights[f"{block.name}.weight"], weights[f"{block.name}.bias"])
                 x = F.relu(x) if block.relu else x
     return x.flatten(1)
@@ -118,7 +118,7 @@ def test_folded_network_has_the_names_of_one_without_norm():
 
 
 def test_fire_module_puts_the_1x1_outputs_first(generator):
-    module = Fire(arch.Fire(name="fire2", inputs=4, s1x1=3, e1x1=5, e3x3=6))
+    module = Fire(blocks.Fire(name="fire2", inputs=4, s1x1=3, e1x1=5, e3x3=6))
     x = torch.randn(2, 4, 9, 9, generator=generator)
     with torch.no_grad():
         y = module(x)
@@ -128,7 +128,7 @@ def test_fire_module_puts_the_1x1_outputs_first(generator):
 
 
 def test_no_relu_follows_the_bypass(generator):
-    module = Fire(arch.Fire(name="fire3", inputs=8, s1x1=2, e1x1=4, e3x3=4, bypass="identity"))
+    module = Fire(blocks.Fire(name="fire3", inputs=8, s1x1=2, e1x1=4, e3x3=4, bypass="identity"))
     x = -torch.rand(1, 8, 5, 5, generator=generator) - 100
     with torch.no_grad():
         assert (module(x) < 0).any()

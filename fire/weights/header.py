@@ -8,18 +8,8 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from fire.arch import (
-    FAMILIES,
-    MOST_FIRES,
-    ArchSpec,
-    AveragePool,
-    Conv,
-    Dropout,
-    Fire,
-    Linear,
-    LocalResponseNorm,
-    MaxPool,
-)
+from fire.arch import FAMILIES, MOST_FIRES, ArchSpec
+from fire.blocks import AveragePool, Conv, Dropout, Fire, Linear, LocalResponseNorm, MaxPool
 from fire.cost import count
 from fire.data.spec import RESIZES
 from fire.errors import InputError, SpecError

@@ -1,0 +1,82 @@
+"""The blocks that a plan is made of. Standard library only.
+
+Sizes are channels; kernels, strides and paddings are pixels. A block with `norm` is followed by batch normalisation
+while it trains; the exported network has it folded into the convolution.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conv:
+    name: str
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int = 1
+    pad: int = 0
+    groups: int = 1
+    relu: bool = True
+    norm: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fire:
+    """Squeeze to s1x1 channels, expand to e1x1 + e3x3; a branch with 0 filters is absent.
+
+    bypass: "none"; "identity" adds the module's input to its output; "conv" adds a 1x1 convolution of it.
+    """
+
+    name: str
+    inputs: int
+    s1x1: int
+    e1x1: int
+    e3x3: int
+    bypass: str = "none"
+    norm: bool = False
+
+    @property
+    def outputs(self) -> int:
+        return self.e1x1 + self.e3x3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MaxPool:
+    """Sizes are rounded up, as in the Caffe release."""
+
+    name: str
+    kernel: int = 3
+    stride: int = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalResponseNorm:
+    """Across 5 channels, alpha 1e-4, beta 0.75: Krizhevsky et al. 2012, section 3.3."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AveragePool:
+    """To size x size pixels, whatever comes in; size 1 is the global average pool."""
+
+    name: str
+    size: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dropout:
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Linear:
+    name: str
+    inputs: int
+    outputs: int
+    relu: bool = True
+
+
+Block = Conv | Fire | MaxPool | LocalResponseNorm | AveragePool | Dropout | Linear
+Plan = tuple[Block, ...]
