@@ -11,7 +11,7 @@ from fire.arch import SqueezeNetSpec
 from fire.weights import caffe, fcn, integers
 from fire.weights.header import Header
 from fire.weights.integers import Bounds
-from fire.weights.quantised import Compressed, Floats, Levels, values
+from fire.weights.quantised import Compressed, Floats, Quantised, to_float
 
 STEP = 1.2  # of a uniform grid, in standard deviations of the weights that are not zero: about 1.5 bits a weight
 DEAD_ZONE = 0.1  # of a step: that much smaller than half a step rounds to 0 too
@@ -19,13 +19,13 @@ DEAD_ZONE = 0.1  # of a step: that much smaller than half a step rounds to 0 too
 
 def on_grid(network: Compressed) -> Compressed:
     """The same network with coarse steps, as training for compression leaves it; biases with fine ones."""
-    tensors: dict[str, Levels | Floats] = {}
+    tensors: dict[str, Quantised | Floats] = {}
     for name, tensor in network.tensors.items():
-        exact = values(tensor).astype(np.float64)
+        exact = to_float(tensor).astype(np.float64)
         coarse = name.endswith("weight")
         step = np.array(exact[exact != 0].std() * (STEP if coarse else 0.05), np.float32)
         magnitude = np.floor(np.abs(exact) / step + 0.5 - (DEAD_ZONE if coarse else 0))
-        tensors[name] = Levels(integers=(np.sign(exact) * magnitude).astype(np.int32), values=step)
+        tensors[name] = Quantised(integers=(np.sign(exact) * magnitude).astype(np.int32), values=step)
     return Compressed(header=network.header, tensors=tensors)
 
 
@@ -34,7 +34,7 @@ def made_up() -> Compressed:
     rng = np.random.default_rng(0)
     spec = SqueezeNetSpec()
     about = Header(spec=spec, preprocessing=caffe.PREPROCESSING, class_names=caffe.HEADER.class_names)
-    tensors: dict[str, Levels | Floats] = {}
+    tensors: dict[str, Quantised | Floats] = {}
     for name, shape in about.shapes.items():
         weights = rng.laplace(0, 1, shape) * (rng.random(shape) < 1 / 3)
         tensors[name] = weights.astype(np.float32)
@@ -43,7 +43,7 @@ def made_up() -> Compressed:
 
 def coded_bytes(network: Compressed) -> dict[str, int]:
     """Bytes of the integers of a network by each coder; steps, codebooks and plain tensors are left out."""
-    arrays = [tensor.integers for tensor in network.tensors.values() if isinstance(tensor, Levels)]
+    arrays = [tensor.integers for tensor in network.tensors.values() if isinstance(tensor, Quantised)]
     bounds = [Bounds(array.shape, int(array.min(initial=0)), int(array.max(initial=0))) for array in arrays]
     whole = [
         (array - bound.low).astype(np.min_scalar_type(bound.kinds - 1)).tobytes()

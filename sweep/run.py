@@ -27,7 +27,7 @@ from fire.train.progress import Epoch, Note, Progress
 from fire.train.spec import TrainSpec
 from fire.weights import fcn, formats, pretrained, safetensors
 from fire.weights.header import Header, Preprocessing
-from fire.weights.quantised import Compressed, values
+from fire.weights.quantised import Compressed, to_float
 from sweep import curves, origin
 from sweep.config import Options, RunConfig
 from sweep.store import CHECKPOINT, COMPRESSED, WEIGHTS, Record, Status, Store
@@ -215,7 +215,7 @@ def _compress(config: RunConfig, options: Options, folder: Path, report: Report,
         "float_top1": start.top1,
         "file_bytes": path.stat().st_size,
         "overhead_bytes": fcn.overhead_bytes(path.read_bytes()),
-        "nonzero": sum(int(np.count_nonzero(values(tensor))) for tensor in decoded.tensors.values()),
+        "nonzero": sum(int(np.count_nonzero(to_float(tensor))) for tensor in decoded.tensors.values()),
         "precision": result.precision,
         "kernels": result.kernels,
         "threads": torch.get_num_threads(),

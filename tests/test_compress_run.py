@@ -17,7 +17,7 @@ from fire.data.batches import Batches
 from fire.errors import InputError
 from fire.train.evaluation import evaluate
 from fire.weights import fcn
-from fire.weights.quantised import values
+from fire.weights.quantised import to_float
 from sweep.commands.hydra_errors import one_line
 from sweep.compress import _main as compress_command
 from sweep.compress import compressed_config
@@ -60,7 +60,7 @@ def test_the_record_is_of_the_file(finished, cpu):
     path = made.folder / "network.fcn"
     assert record.file_bytes == path.stat().st_size < record.size_bytes / 4
     decoded = fcn.load(path)
-    tensors = [values(tensor) for tensor in decoded.tensors.values()]
+    tensors = [to_float(tensor) for tensor in decoded.tensors.values()]
     assert sum(tensor.size for tensor in tensors) == record.parameters
     assert sum(np.count_nonzero(tensor) for tensor in tensors) == record.nonzero
     kept = sum(np.count_nonzero(t) for t in tensors if t.ndim == 4) / sum(t.size for t in tensors if t.ndim == 4)

@@ -58,7 +58,7 @@ def entropy_bits(integers) -> float:
 def network_of(result: Fitted, narrow) -> nn.Sequential:
     """The network whose tensors the levels are, in evaluation mode."""
     network = build(replace(narrow, norm="none"), channels=1)
-    network.load_state_dict({name: torch.from_numpy(level.tensor()) for name, level in result.levels.items()})
+    network.load_state_dict({name: torch.from_numpy(level.to_float()) for name, level in result.levels.items()})
     return network.eval()
 
 

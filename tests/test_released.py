@@ -12,7 +12,7 @@ import torch
 from fire.errors import InputError
 from fire.weights import caffe, fcn
 from fire.weights.integers import sparse
-from fire.weights.quantised import values
+from fire.weights.quantised import to_float
 
 ROOT = Path(__file__).parents[1]
 PATH = Path(os.environ.get("SQUEEZENET_RELEASED", ROOT / "compressed_SqueezeNet.net"))
@@ -34,7 +34,7 @@ def content() -> bytes:
 def test_the_file_is_the_papers_network(content):
     """The facts are counts of the file that its own decode.py makes; 1,248,424 parameters are the paper's."""
     network = caffe.read(PATH)
-    tensors = {name: values(tensor) for name, tensor in network.tensors.items()}
+    tensors = {name: to_float(tensor) for name, tensor in network.tensors.items()}
     assert sum(tensor.size for tensor in tensors.values()) == 1_248_424
     weights = [tensor for name, tensor in tensors.items() if name.endswith("weight")]
     assert sum(np.count_nonzero(weight) for weight in weights) == 415_921
@@ -47,7 +47,7 @@ def test_the_file_is_the_papers_network(content):
 
 @needs_file
 def test_conv1_takes_red_first(content):
-    found = values(caffe.read(PATH).tensors["conv1.weight"])
+    found = to_float(caffe.read(PATH).tensors["conv1.weight"])
     codebook = np.frombuffer(content, "<f4", 256, 104)
     first_code = content[104 + 1024 + 4 * 96]
     first_gap = content[104 + 1024 + 4 * 96 + struct.unpack("<I", content[:4])[0]] & 15
@@ -62,7 +62,7 @@ def test_the_same_network_in_our_format(coder, most):
     assert len(data) <= most
     found = fcn.decode(data)
     for name, tensor in network.tensors.items():
-        assert np.array_equal(values(found.tensors[name]).view(np.int32), values(tensor).view(np.int32))
+        assert np.array_equal(to_float(found.tensors[name]).view(np.int32), to_float(tensor).view(np.int32))
     assert fcn.encode(found, coder) == data
     assert fcn.overhead_bytes(data) <= 0.03 * len(data)
 
@@ -103,7 +103,7 @@ def empty_file(count=0, **first) -> bytearray:
 
 
 def test_a_file_of_zeros_is_a_network_of_zeros():
-    assert not any(values(tensor).any() for tensor in caffe.parse(bytes(empty_file())).tensors.values())
+    assert not any(to_float(tensor).any() for tensor in caffe.parse(bytes(empty_file())).tensors.values())
 
 
 @pytest.mark.parametrize(

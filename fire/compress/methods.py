@@ -17,7 +17,7 @@ from fire.errors import require, unknown
 from fire.train.loop import Loop
 from fire.train.progress import Epoch, Progress
 from fire.train.spec import TrainSpec
-from fire.weights.quantised import Levels
+from fire.weights.quantised import Quantised
 
 CODER_OF = {"deep_compression": "huffman", "entropy": "adaptive"}  # of each method's files
 
@@ -29,7 +29,7 @@ class Fitted:
     curve: the epochs of fine-loop. precision and kernels: what they computed in and with.
     """
 
-    levels: dict[str, Levels]
+    levels: dict[str, Quantised]
     curve: tuple[Epoch, ...]
     precision: str
     kernels: str

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from fire.weights.quantised import Levels
+from fire.weights.quantised import Quantised
 
 Layer = nn.Conv2d | nn.Linear
 
@@ -53,9 +53,9 @@ class Shared(nn.Module):
         """The codebook found for the weight becomes the parameter."""
         return self._codebook.clone()
 
-    def levels(self, codebook: Tensor) -> Levels:
+    def levels(self, codebook: Tensor) -> Quantised:
         """What the weight is made of."""
-        return Levels(integers=_int32(self.codes), values=(codebook * self.learned).cpu().numpy())
+        return Quantised(integers=_int32(self.codes), values=(codebook * self.learned).cpu().numpy())
 
 
 class Grid(nn.Module):
@@ -74,10 +74,10 @@ class Grid(nn.Module):
         positions = weight / step
         return (positions + (positions.round() - positions).detach()) * step
 
-    def levels(self, weight: Tensor) -> Levels:
+    def levels(self, weight: Tensor) -> Quantised:
         """What the rounded weight is made of."""
         step = self.log_step.exp()
-        return Levels(integers=_int32((weight / step).round()), values=step.cpu().numpy())
+        return Quantised(integers=_int32((weight / step).round()), values=step.cpu().numpy())
 
 
 class Scaled(nn.Module):
@@ -97,9 +97,9 @@ class Scaled(nn.Module):
         """The step's logarithm becomes the parameter."""
         return self._log_step.clone()
 
-    def levels(self, log_step: Tensor) -> Levels:
+    def levels(self, log_step: Tensor) -> Quantised:
         """What the weight is made of."""
-        return Levels(integers=_int32(self.integers), values=log_step.exp().cpu().numpy())
+        return Quantised(integers=_int32(self.integers), values=log_step.exp().cpu().numpy())
 
 
 def parametrise(layer: Layer, name: str, by: nn.Module) -> None:
@@ -130,7 +130,7 @@ def put_biases_on_grids(layers: dict[str, Layer], bits: int) -> None:
 
 
 @torch.no_grad()
-def finished(layer: Layer, name: str) -> Levels:
+def finished(layer: Layer, name: str) -> Quantised:
     """The levels of the layer's "weight" or "bias"; the tensor becomes a plain parameter again."""
     made_by = layer.get_submodule(f"parametrizations.{name}.0")
     assert isinstance(made_by, Shared | Grid | Scaled)

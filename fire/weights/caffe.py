@@ -15,7 +15,7 @@ from fire.errors import InputError
 from fire.files import reading
 from fire.weights.header import Header, Preprocessing
 from fire.weights.integers import Sparse, dense
-from fire.weights.quantised import Compressed, Floats, Levels
+from fire.weights.quantised import Compressed, Floats, Quantised
 
 CODEBOOK = 256
 # Theirs is 0..255 minus the mean of each channel, blue first. Ours is red first: conv1's channels are turned round.
@@ -54,7 +54,7 @@ def parse(data: bytes) -> Compressed:
     if len(data) != expected:
         raise InputError(f"it must be of {expected} bytes by its counts, got {len(data)}")
 
-    tensors: dict[str, Levels | Floats] = {}
+    tensors: dict[str, Quantised | Floats] = {}
     for layer, count in zip(layers, counts, strict=True):
         shape = shapes[f"{layer}.weight"]
         codebook = np.frombuffer(data, "<f4", CODEBOOK, place).astype(np.float32)
@@ -76,6 +76,6 @@ def parse(data: bytes) -> Compressed:
             raise InputError(f"{layer}: {error}") from error
         if layer == "conv1":
             integers = np.ascontiguousarray(integers[:, ::-1])
-        tensors[f"{layer}.weight"] = Levels(integers=integers, values=codebook)
+        tensors[f"{layer}.weight"] = Quantised(integers=integers, values=codebook)
         tensors[f"{layer}.bias"] = bias
     return Compressed(header=HEADER, tensors=tensors)

@@ -25,12 +25,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fire.errors import InputError
+from fire.errors import InputError, require
 from fire.files import reading, write
 from fire.weights import header, integers
 from fire.weights.header import Header, Shapes
 from fire.weights.integers import Bounds
-from fire.weights.quantised import Compressed, Floats, Levels, values
+from fire.weights.quantised import Compressed, Floats, Quantised, to_float
 
 MAGIC = b"\x89FCN"  # no text begins with its first byte
 VERSION = 2
@@ -55,9 +55,9 @@ def encode(compressed: Compressed, coder: str = "adaptive") -> bytes:
         raise InputError(f"tensors must be {', '.join(shapes)}, got {', '.join(compressed.tensors)}")
     tensors = {name: _checked(name, tensor, shapes[name]) for name, tensor in compressed.tensors.items()}
     rows = [_Row.of(tensor) for tensor in tensors.values()]
-    quantised = [tensor for tensor in tensors.values() if isinstance(tensor, Levels)]
+    quantised = [tensor for tensor in tensors.values() if isinstance(tensor, Quantised)]
     codebooks = [tensor.values[1:] for tensor in quantised if tensor.values.ndim]
-    plain = [tensor.reshape(-1) for tensor in tensors.values() if not isinstance(tensor, Levels)]
+    plain = [tensor.reshape(-1) for tensor in tensors.values() if not isinstance(tensor, Quantised)]
     arrays = [np.concatenate([np.zeros(0, np.float32), *part]).view(np.int32) for part in (codebooks, plain)]
     arrays[0] = np.diff(arrays[0], prepend=np.int32(0))  # modulo 2**32
     arrays += [tensor.integers for tensor in quantised]
@@ -80,7 +80,7 @@ def decode(data: bytes) -> Compressed:
     codebooks = np.cumsum(arrays[0], dtype=np.int32).view(np.float32)
     plain = arrays[1].view(np.float32)
     coded = iter(arrays[2:])
-    tensors: dict[str, Levels | Floats] = {}
+    tensors: dict[str, Quantised | Floats] = {}
     for row, (name, shape) in zip(found.rows, shapes.items(), strict=True):
         if row.kind == PLAIN:
             size = math.prod(shape)
@@ -88,10 +88,10 @@ def decode(data: bytes) -> Compressed:
             plain = plain[size:]
         elif row.kind == CODEBOOK:
             book = np.concatenate([np.zeros(1, np.float32), codebooks[: row.high]])
-            tensors[name] = Levels(integers=next(coded), values=book)
+            tensors[name] = Quantised(integers=next(coded), values=book)
             codebooks = codebooks[row.high :]
         else:
-            tensors[name] = Levels(integers=next(coded), values=np.array(row.step, np.float32))
+            tensors[name] = Quantised(integers=next(coded), values=np.array(row.step, np.float32))
         _checked(name, tensors[name], shape)
     if _digest(tensors) != found.digest:
         raise InputError(f"the digest of the tensors must be {found.digest.hex()}, got {_digest(tensors).hex()}")
@@ -129,9 +129,9 @@ class _Row(NamedTuple):
     high: int = 0
 
     @classmethod
-    def of(cls, tensor: Levels | Floats) -> "_Row":
+    def of(cls, tensor: Quantised | Floats) -> "_Row":
         """The row of a tensor."""
-        if not isinstance(tensor, Levels):
+        if not isinstance(tensor, Quantised):
             return cls(PLAIN)
         if tensor.values.ndim:
             return cls(CODEBOOK, high=len(tensor.values) - 1)
@@ -195,8 +195,7 @@ def _read(data: bytes) -> _File:
         raise InputError(f"the checksum must be {expected:08x}, got {checksum:08x}")
     body, digest = data[:-CHECKS], data[-CHECKS:-4]
     coder = body[place : place + length].decode(errors="replace")
-    if coder not in integers.CODERS:
-        raise integers.unknown(coder)
+    require(coder in integers.CODERS, "coder", f"one of {', '.join(integers.CODERS)}", coder)
     place += length
     packed_bytes = int.from_bytes(body[place : place + 4], "little")
     place += 4 + packed_bytes
@@ -229,12 +228,12 @@ def _bounds(rows: list[_Row], shapes: Shapes) -> list[Bounds]:
     return [Bounds((codebooks,), *FLOAT), Bounds((plain,), *FLOAT), *coded]
 
 
-def _checked(name: str, tensor: Levels | Floats, shape: tuple[int, ...]) -> Levels | Floats:
+def _checked(name: str, tensor: Quantised | Floats, shape: tuple[int, ...]) -> Quantised | Floats:
     """The tensor. Raises InputError if it is of another shape or type, is not finite, or has too many values."""
-    content = tensor.integers if isinstance(tensor, Levels) else tensor
+    content = tensor.integers if isinstance(tensor, Quantised) else tensor
     if content.shape != shape:
         raise InputError(f"{name} must be of shape {shape}, got {content.shape}")
-    if isinstance(tensor, Levels):
+    if isinstance(tensor, Quantised):
         most = min(math.prod(shape), LARGEST_CODEBOOK - 1)
         if tensor.values.ndim and len(tensor.values) - 1 > most:
             raise InputError(f"the codebook of {name} must have at most {most} values, got {len(tensor.values) - 1}")
@@ -245,8 +244,8 @@ def _checked(name: str, tensor: Levels | Floats, shape: tuple[int, ...]) -> Leve
     return tensor
 
 
-def _digest(tensors: Mapping[str, Levels | Floats]) -> bytes:
+def _digest(tensors: Mapping[str, Quantised | Floats]) -> bytes:
     digest = hashlib.sha256()
     for tensor in tensors.values():
-        digest.update(values(tensor).astype("<f4", copy=False).tobytes())
+        digest.update(to_float(tensor).astype("<f4", copy=False).tobytes())
     return digest.digest()[:8]

@@ -13,7 +13,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from fire.errors import InputError
+from fire.errors import InputError, unknown
 
 CODERS = ("adaptive", "huffman")  # these names are in files
 Integers = NDArray[np.int32]
@@ -61,7 +61,7 @@ def encode(coder: str, arrays: Sequence[Integers], bounds: Sequence[Bounds]) -> 
         case "huffman":
             return _encode_huffman(arrays, bounds)
         case _:
-            raise unknown(coder)
+            raise unknown("coder", coder)
 
 
 def decode(coder: str, data: bytes, bounds: Sequence[Bounds]) -> list[Integers]:
@@ -75,12 +75,7 @@ def decode(coder: str, data: bytes, bounds: Sequence[Bounds]) -> list[Integers]:
         case "huffman":
             return _decode_huffman(data, bounds)
         case _:
-            raise unknown(coder)
-
-
-def unknown(coder: str) -> InputError:
-    """The error for a name that is not in CODERS."""
-    return InputError(f"the coder must be one of {', '.join(CODERS)}, got {coder!r}")
+            raise unknown("coder", coder)
 
 
 def _symbols(integers: Integers, bound: Bounds) -> Symbols:

@@ -14,7 +14,7 @@ from fire.model import build
 from fire.weights import caffe, fcn
 from fire.weights.formats import WeightsFile, describe, difference, require_fit
 from fire.weights.header import Header, folded, tensor_shapes
-from fire.weights.quantised import values
+from fire.weights.quantised import to_float
 from fire.weights.safetensors import Deployed, as_float32, read_safetensors, read_state
 
 
@@ -37,9 +37,9 @@ def load(path: Path) -> Trained:
         case "torch":
             held = read_state(path)
         case "fcn":
-            held = {name: torch.from_numpy(values(found)) for name, found in fcn.load(path).tensors.items()}
+            held = {name: torch.from_numpy(to_float(found)) for name, found in fcn.load(path).tensors.items()}
         case "net":
-            held = {name: torch.from_numpy(values(found)) for name, found in caffe.read(path).tensors.items()}
+            held = {name: torch.from_numpy(to_float(found)) for name, found in caffe.read(path).tensors.items()}
         case _:
             assert_never(about.kind)
     with reading("weights", path, "of finite numbers"):

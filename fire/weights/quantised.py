@@ -18,7 +18,7 @@ LARGEST = 2**31 - 1  # of the magnitude of an integer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Levels:
+class Quantised:
     """A tensor as integers of its shape, and the values they stand for.
 
     values of shape () is the step of a uniform grid: tensor = integers * step. values of shape (K,) is a codebook:
@@ -49,7 +49,7 @@ class Levels:
         elif low < 0 or high >= self.values.size:
             raise InputError(f"integers must be in [0, {self.values.size}), got {low if low < 0 else high}")
 
-    def tensor(self) -> Floats:
+    def to_float(self) -> Floats:
         """The float32 tensor, of the shape of the integers."""
         if self.values.ndim == 0:
             return self.integers.astype(np.float32) * self.values
@@ -65,7 +65,7 @@ class Compressed:
     """
 
     header: Header
-    tensors: dict[str, Levels | Floats]
+    tensors: dict[str, Quantised | Floats]
 
     def network(self) -> "nn.Sequential":
         """The network that the tensors make, in evaluation mode, on the CPU."""
@@ -74,13 +74,13 @@ class Compressed:
         from fire.model import build
 
         network = build(folded(self.header.spec), channels=self.header.channels)
-        network.load_state_dict({name: torch.from_numpy(values(tensor)) for name, tensor in self.tensors.items()})
+        network.load_state_dict({name: torch.from_numpy(to_float(tensor)) for name, tensor in self.tensors.items()})
         return network.eval()
 
 
-def values(tensor: Levels | Floats) -> Floats:
+def to_float(tensor: Quantised | Floats) -> Floats:
     """The float32 tensor."""
-    return tensor.tensor() if isinstance(tensor, Levels) else tensor.copy()
+    return tensor.to_float() if isinstance(tensor, Quantised) else tensor.copy()
 
 
 def _require_type(name: str, array: NDArray[Any], dtype: type[np.generic]) -> None:

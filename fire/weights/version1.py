@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fire.weights import fcn, header
-from fire.weights.quantised import Compressed, Levels
+from fire.weights.quantised import Compressed, Quantised
 
 CODERS = (
     "huffman",
@@ -55,7 +55,7 @@ def convert(checkout: Path, path: Path) -> None:
         if name in arrays:
             tensors[name] = arrays[name]
         else:
-            tensors[name] = Levels(integers=arrays[f"{name} integers"], values=arrays[f"{name} values"])
+            tensors[name] = Quantised(integers=arrays[f"{name} integers"], values=arrays[f"{name} values"])
     fcn.save(path, Compressed(header=about, tensors=tensors), coder)
 
 

@@ -10,8 +10,8 @@ import pytest
 from fire.errors import InputError
 from fire.weights.fcn import MAGIC, decode, encode, overhead_bytes
 from fire.weights.integers import CODERS
-from fire.weights.quantised import Levels, values
-from tests.test_container import SPEC, assert_same, compressed
+from fire.weights.quantised import Quantised, to_float
+from tests.test_fcn import SPEC, assert_same, compressed
 
 
 def sections(data: bytes) -> list[bytes]:
@@ -77,7 +77,7 @@ def test_tables_that_make_no_sense_are_refused(row, reason):
     original = compressed()
     integers = np.arange(36, dtype=np.int32).reshape(4, 1, 3, 3)
     integers.flat[:2] = -128, 127
-    original.tensors["conv1.weight"] = Levels(integers=integers, values=np.array(0.5, np.float32))
+    original.tensors["conv1.weight"] = Quantised(integers=integers, values=np.array(0.5, np.float32))
     name, head, rest, digest = sections(encode(original, "huffman"))
     with pytest.raises(InputError) as caught:
         decode(assembled(name, head, row + rest[7:] if row else b"", digest))
@@ -98,8 +98,8 @@ def test_the_smallest_files_that_the_coders_write_are_not_refused(coder, kind):
     for name, tensor in original.tensors.items():
         zeros = np.zeros_like(tensor.integers)
         step = {"grid": np.array(1, np.float32), "codebook": np.zeros(1, np.float32)}.get(kind)
-        original.tensors[name] = zeros.astype(np.float32) if step is None else Levels(integers=zeros, values=step)
-    assert not any(values(tensor).any() for tensor in decode(encode(original, coder)).tensors.values())
+        original.tensors[name] = zeros.astype(np.float32) if step is None else Quantised(integers=zeros, values=step)
+    assert not any(to_float(tensor).any() for tensor in decode(encode(original, coder)).tensors.values())
 
 
 @pytest.mark.parametrize("coder", CODERS)
@@ -129,5 +129,5 @@ def test_version_and_coder_must_be_known():
     with pytest.raises(InputError, match=r"^the version must be 2, got 3$"):
         decode(assembled(name, *rest, version=3))
     for other in (b"zip", b"", b"\xff"):
-        with pytest.raises(InputError, match=r"^the coder must be one of adaptive, huffman, got '"):
+        with pytest.raises(InputError, match=r"^coder must be one of adaptive, huffman, got '"):
             decode(assembled(other, *rest))
