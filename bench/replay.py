@@ -48,7 +48,7 @@ class Trace(NamedTuple):
 
 
 class Table:
-    """What each point of the space comes to, epoch by epoch, and what the grid of all costs and dominates."""
+    """The accuracy of each point of the space after each epoch; the cost and the hypervolume of the whole grid."""
 
     def __init__(self, space: Space, trials: Mapping[int, Trial], epochs: int) -> None:
         missing = sum(index not in trials or trials[index].status not in ENDED for index in range(space.size))
@@ -80,7 +80,7 @@ class Table:
         return Trial(status="stopped", curve=whole.curve[:epoch], end=end)
 
     def cost_of(self, point: int, epoch: int, begun: int = 0) -> float:
-        """Of training the point up to this epoch, or until it fails, with so many epochs behind it."""
+        """The cost of training the point up to this epoch, or until it fails, if `begun` epochs are done already."""
         return float((min(epoch, self.trained[point]) - begun) * self.macs[point])
 
     def trace(self, steps: Iterator[tuple[float, int | None]]) -> Trace:

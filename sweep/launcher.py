@@ -1,4 +1,4 @@
-"""The local launcher: a process a run, so many at a time; the death of one costs only its run."""
+"""The local launcher: a process for each run, some at a time; if one dies, only its run is lost."""
 
 import contextlib
 import os

@@ -111,8 +111,10 @@ def check_weights(config: RunConfig, describe: Callable[[Path], WeightsFile] = f
 
 @dataclass(frozen=True)
 class _Base:
-    """A composed choice of groups: as it stands, what it means (None if only overrides make it valid), and the keys
-    that other values of it refer to."""
+    """One composition of config groups.
+
+    config: None if it is not valid without overrides. referred: the keys that interpolations in it use.
+    """
 
     cfg: DictConfig
     config: RunConfig | None
@@ -227,16 +229,16 @@ def _plain(value: Any) -> Any:
 
 
 def dry_run_table(
-    points: Sequence[Point], states: Mapping[str, str], first: Sequence[Point] = (), told: str = ""
+    points: Sequence[Point], states: Mapping[str, str], first: Sequence[Point] = (), note: str = ""
 ) -> Table:
     """The points with their costs: macs and activations per image, sizes of fp32 parameters.
 
     states: by keys; points without one are to do. first: what is trained before, for points to start from.
-    told: of the points, in the title.
+    note: what the title adds about the points.
     """
     noun = "point" if len(points) == 1 else "points"
     before = f" after {len(first)} to start from" if first else ""
-    table = Table(title=f"{len(points)} {noun}{before}{told}; nothing is trained")
+    table = Table(title=f"{len(points)} {noun}{before}{note}; nothing is trained")
     table.add_column("point", overflow="fold")
     table.add_column("key")
     for name in ("parameters", "MMACs", "activations", "MiB"):

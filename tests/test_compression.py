@@ -65,8 +65,8 @@ def test_the_drop_is_paired_with_the_network_that_was_compressed(store):
 
 
 def test_the_drop_is_against_what_was_compressed_whatever_became_of_it(store):
-    told = dataclasses.replace(store.read("d"), float_top1=0.95)
-    store.write(told)
+    otherwise = dataclasses.replace(store.read("d"), float_top1=0.95)
+    store.write(otherwise)
     runs = compression.with_bytes(read(store.root).runs).set_index("key")
     assert runs.loc["d", "drop"] == pytest.approx(0.031)
     assert runs.loc["e", "drop"] == pytest.approx(0.004), "older records tell whose network it was"

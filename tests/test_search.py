@@ -83,7 +83,7 @@ def test_a_space_smaller_than_the_budget_is_enumerated():
 
 
 def test_one_network_under_two_names_is_trained_once():
-    # With as many modules as freq, the increment never comes to bear.
+    # With as many modules as freq, the increment has no effect.
     made = Space(planner(), [*BASE, "arch.freq=4"], {"arch.incr_e": ["8", "16"], "arch.sr": ["0.25", "0.5"]})
     trials, _ = run_search(made, SearchSpec(budget_runs=10), epochs=1)
     assert len(trials) == 2

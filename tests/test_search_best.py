@@ -1,4 +1,4 @@
-"""Which network is told as the best, and how it is trained again. Nothing trains here."""
+"""Which network is shown as the best, and how it is trained again. Nothing trains here."""
 
 import shlex
 
@@ -14,7 +14,7 @@ from tests.sweeping import TINY, config, image_folder
 
 
 @pytest.fixture
-def told(tmp_path, capsys):
+def shown(tmp_path, capsys):
     """What the command prints about runs with these accuracies."""
 
     def tell(runs: dict[RunConfig, float], *arguments: str) -> str:
@@ -26,9 +26,9 @@ def told(tmp_path, capsys):
     return tell
 
 
-def test_each_data_set_has_its_own_best_network(told):
+def test_each_data_set_has_its_own_best_network(shown):
     whole, few = config(*TINY, "arch.sr=0.25"), config(*TINY, "data.limit=100")
-    out = told({config(*TINY): 0.8, whole: 0.9, few: 0.7})
+    out = shown({config(*TINY): 0.8, whole: 0.9, few: 0.7})
     assert [line for line in out.splitlines() if "digits:" in line] == [
         line
         for run in (whole, few)
@@ -45,18 +45,18 @@ def test_each_data_set_has_its_own_best_network(told):
         (["--macs", "5"], "the results must hold a finished network with macs<=5, got none in "),
     ],
 )
-def test_what_there_is_none_of_is_named(told, arguments, message):
+def test_what_there_is_none_of_is_named(shown, arguments, message):
     with pytest.raises(InputError) as caught:
-        told({config(*TINY): 0.8}, *arguments)
+        shown({config(*TINY): 0.8}, *arguments)
     assert str(caught.value).startswith(message)
 
 
-def test_a_winner_that_cannot_be_trained_again_hides_no_other(told, tmp_path):
+def test_a_winner_that_cannot_be_trained_again_hides_no_other(shown, tmp_path):
     path = tmp_path / "start.safetensors"
     path.write_bytes(b"weights")
     winner, other = config(*TINY, f"train.weights={path}"), config(*TINY, "data.limit=100")
     path.unlink()
-    out = told({winner: 0.9, other: 0.7})
+    out = shown({winner: 0.9, other: 0.7})
     assert f"runs      {winner.key}\n  again     no command line of this version leads to it" in out
     (again,) = [line for line in out.splitlines() if "again     python -m sweep " in line]
     assert config(*shlex.split(again)[4:-1]).key == other.key

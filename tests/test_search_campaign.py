@@ -88,15 +88,15 @@ def test_failures_are_told_with_their_reasons_and_count_in_the_launch_that_they_
     fail(made, index, "diverged: the loss is nan")
     assert made.next(()) is None
     assert code_of(made) == FAILED
-    told, _, failures = capsys.readouterr().out.partition("failures")
-    assert "search.retry_failed" not in told
+    out, _, failures = capsys.readouterr().out.partition("failures")
+    assert "search.retry_failed" not in out
     assert all(text in failures for text in (made.space.label(index), job[0].key, "diverged: the loss is nan"))
     again = campaign(tmp_path, budget=1)
     assert again.next(()) is None
     assert code_of(again) == 0, "nothing of this launch has failed"
-    told = capsys.readouterr().out
-    assert "1 of them failed in other launches: search.retry_failed=true tries them again" in told
-    assert "diverged" not in told
+    out = capsys.readouterr().out
+    assert "1 of them failed in other launches: search.retry_failed=true tries them again" in out
+    assert "diverged" not in out
 
 
 def test_latencies_are_in_the_summary_if_they_are_an_objective(tmp_path, capsys):
@@ -109,9 +109,9 @@ def test_latencies_are_in_the_summary_if_they_are_an_objective(tmp_path, capsys)
     made.latencies = latencies.Latencies(threads=1, device="cpu", host="here", measured={record.key: 0.00125})
     made.trials[0] = history.trial_of(made.store, record.key, record, made.latencies)
     made.print_summary()
-    told = capsys.readouterr().out
-    assert "latency, ms" in told
-    assert "1.250" in told, "as measured again, not as recorded"
+    out = capsys.readouterr().out
+    assert "latency, ms" in out
+    assert "1.250" in out, "as measured again, not as recorded"
 
 
 def test_a_run_that_got_there_is_taken_as_it_is(tmp_path):

@@ -125,9 +125,9 @@ def results(tmp_path):
         made = replace(made, end=f"2026-01-01T00:00:{i:02}")
         store.write(made)
         keys.append(made.key)
-    told = {"objectives": ["top1", "size_bytes"], "constraints": ["macs<=1e9"]}
+    search = {"objectives": ["top1", "size_bytes"], "constraints": ["macs<=1e9"]}
     points = tuple(({}, key) for key in keys)
-    store.write_sweep(Sweep(name="search", varied=("arch.sr", "arch.freq"), points=points, search=told))
+    store.write_sweep(Sweep(name="search", varied=("arch.sr", "arch.freq"), points=points, search=search))
     store.write_sweep(Sweep(name="sr", varied=("arch.sr",), points=points))
     return store
 
@@ -210,8 +210,8 @@ def test_latencies_of_one_place_are_compared(other, tmp_path):
     assert left_out == 1
     points = tuple(({}, key) for key in runs["key"])
     for objectives in (["top1", "latency"], ["top1", "macs"]):
-        told = {"objectives": objectives}
-        store.write_sweep(Sweep(name="search", varied=("arch.sr",), points=points, search=told))
+        search = {"objectives": objectives}
+        store.write_sweep(Sweep(name="search", varied=("arch.sr",), points=points, search=search))
         page = report.write(read(tmp_path), tmp_path / "report")
         note = "Latencies left out: 1, " in page.read_text()
         found = set(pd.read_csv(page.with_name("tables") / "search.csv")["key"])
@@ -223,16 +223,16 @@ def test_without_latencies_nothing_is_left_out():
     assert costs.with_comparable_latencies(runs)[1] == 0
 
 
-@pytest.mark.parametrize("told", [{"objectives": ["top1", "macs"]}, None], ids=["search", "sweep"])
+@pytest.mark.parametrize("search", [{"objectives": ["top1", "macs"]}, None], ids=["search", "sweep"])
 @pytest.mark.parametrize("varied", [(), ("arch",), ("train",), ("arch.sr", "train"), ("arch.bypass",)], ids=str)
-def test_odd_axes_do_not_break_the_report(varied, told, tmp_path):
+def test_odd_axes_do_not_break_the_report(varied, search, tmp_path):
     store = Store(tmp_path)
     for i in range(9):
         store.write(finished(f"{i:04}", sr=(i + 1) / 10, validation_top1=0.5))
     points = tuple(({}, f"{i:04}") for i in range(9))
-    store.write_sweep(Sweep(name="odd", varied=varied, points=points, search=told))
+    store.write_sweep(Sweep(name="odd", varied=varied, points=points, search=search))
     page = report.write(read(tmp_path), tmp_path / "report").read_text()
-    assert ("9 trained to the end" if told else "9 of 9 runs finished") in page
+    assert ("9 trained to the end" if search else "9 of 9 runs finished") in page
 
 
 def test_more_groups_than_colours_are_all_drawn():

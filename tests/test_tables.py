@@ -26,7 +26,7 @@ def test_runs_are_apart_by_what_they_are_not_by_where_files_lay(store):
     store.write(record("e", data=dataclasses.replace(DATA, limit=100)))
     store.write(record("f", data=dataclasses.replace(DATA, root="/elsewhere")))
     runs = read(store.root).runs
-    parts = {told: list(part["key"]) for told, part in tables.apart(runs, ("data",))}
+    parts = {setting: list(part["key"]) for setting, part in tables.apart(runs, ("data",))}
     assert parts == {"limit 0": ["a", "b", "c", "d", "f"], "limit 100": ["e"]}
 
 

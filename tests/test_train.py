@@ -21,12 +21,12 @@ from fire.train.training import Trained, train
 QUICK = TrainSpec(epochs=3, batch_size=64, lr=0.1, precision="fp32", shift=1)
 
 
-class Killed(Exception):  # noqa: N818 (it stands for the end of a process)
+class Killed(Exception):  # noqa: N818 (it plays the end of a process)
     pass
 
 
 def killed_after(epochs: int):
-    """A report callback that ends the run after so many whole epochs."""
+    """A report callback that ends the run after this number of whole epochs."""
 
     def report(progress: Progress) -> None:
         if len(progress.curve) == epochs:

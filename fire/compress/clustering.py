@@ -7,7 +7,7 @@ ITERATIONS = 300
 
 
 def kmeans(numbers: NDArray[np.float32], clusters: int) -> NDArray[np.float32]:
-    """Centroids, ascending, of at most so many clusters: Lloyd's algorithm from equally spaced centroids.
+    """At most `clusters` centroids, ascending, by Lloyd's algorithm from equally spaced ones.
 
     Han et al. 2015, section 3.1: linear initialisation between the least and the largest number keeps the few large
     weights, which matter most, apart. A cluster that lost all its numbers is left out.

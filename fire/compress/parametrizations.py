@@ -1,4 +1,4 @@
-"""What stands in for a weight while a network is compressed: parametrisations, so that the network stays as it is."""
+"""Parametrisations that replace a weight while a network is compressed, so that the network's code stays as it is."""
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ class Masked(nn.Module):
 class Shared(nn.Module):
     """A weight of shared values: codebook (K,), looked up by codes (int64, of the weight's shape).
 
-    The gradient of a value is the sum over the weights that share it. Code 0 stands for a pruned weight.
+    The gradient of a value is the sum over the weights that share it. Code 0 is a pruned weight.
     """
 
     codes: Tensor

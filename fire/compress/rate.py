@@ -51,7 +51,7 @@ class CodeLengths:
 
 
 def first_steps(weights: Mapping[str, Tensor], sensitivities: Mapping[str, float], bits: float) -> dict[str, Tensor]:
-    """The step of each layer for about so many bits a weight, all layers together.
+    """The step of each layer, with which all layers together need about `bits` bits a weight.
 
     Rounding to a step d costs d * d / 12 a weight times the sensitivity: with steps in proportion to the root of its
     inverse, a bit gains as much in every layer.

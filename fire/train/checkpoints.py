@@ -81,7 +81,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read(path: Path, epochs: int) -> Checkpoint | None:
-    """The checkpoint of a run of so many epochs; None if there is none.
+    """The checkpoint of a run of `epochs` epochs; None if there is none.
 
     Raises CheckpointError if it cannot be read, or no run of this version can go on from it.
     """

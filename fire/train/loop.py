@@ -131,7 +131,7 @@ class Loop:
     def run(self, stage: Stage, stop_epoch: int = 0) -> None:
         """Train for a stage; the epochs that are in the checkpoint are taken from it.
 
-        stop_epoch: leave off after so many epochs of the stage, whose schedule stays that of all of them; 0: never.
+        stop_epoch: stop after this epoch of the stage; the schedule stays that of the whole stage. 0: never.
         Raises TrainingError if a loss is no longer finite.
         """
         peaks = [group["lr"] for group in _groups(stage)]
@@ -224,7 +224,7 @@ class Loop:
             )
 
     def _report_progress(self, part: float, losses: list[Tensor], seconds: float) -> None:
-        """Report what was done in the epoch that began so many seconds ago, of which `part` is not in the curve."""
+        """Report an unfinished epoch: `part` of it is done, in `seconds`."""
         self._report(
             Progress(
                 epochs_done=len(self.curve) + part,

@@ -25,7 +25,7 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a run stands. epochs_done may have a fraction; loss is the mean since the epoch began."""
+    """How far a run is. epochs_done may have a fraction; loss is the mean since the epoch began."""
 
     epochs_done: float
     epochs: int

@@ -55,7 +55,7 @@ def train(
 
     checkpoint: a file that is written after each epoch; if it exists, training resumes from it. Raises CheckpointError
     if that is not possible; then build the network again, as parts of the checkpoint may be in it, and go without.
-    stop_epoch: leave off after so many epochs of the recipe's, whose schedule stays that of all of them; 0: never.
+    stop_epoch: stop after this epoch; the schedule stays that of spec.epochs. 0: never.
     Raises TrainingError if a loss is no longer finite or the network is stuck at chance, NoCompilerError if the
     recipe asks for compiled kernels and they cannot be had. A network that is at chance after a few steps gets a
     warning: it had no time to learn.

@@ -28,7 +28,7 @@ def console() -> Console:
 
 
 class Display:
-    """The progress of some runs. A context; `started`, `progress` and `ended` are told what happens."""
+    """The progress of some runs, as a context. Call `started`, `progress` and `ended` when that happens."""
 
     def __init__(self, points: Sequence[Point], options: Options, open_ended: bool = False) -> None:
         self._open_ended = open_ended  # more points will be added

@@ -151,7 +151,7 @@ class Searcher:
         return None
 
     def _tried(self, trials: Mapping[int, Trial]) -> set[int | None]:
-        """The networks that were tried, and None, which stands for no network."""
+        """The networks that were tried, and None for no network."""
         return {self._space.network(index) for index in trials} | {None}
 
     def _new(self, trials: Mapping[int, Trial]) -> int | None:

@@ -55,7 +55,7 @@ class SearchSpec:
     The space is what the sweeper's parameters span; the grid of experiment=search, or lists on the command line.
     """
 
-    # So many networks of the space are tried, those counted that the results held before: a second launch goes on.
+    # Networks to try. Those in the results count, so a second launch with a larger budget goes on.
     budget_runs: int = whole(100, least=1)
     objectives: list[str] = field(default_factory=lambda: ["top1", "size_bytes"])  # top1 is of the validation set
     at_most: AtMost = field(default_factory=AtMost)

@@ -155,7 +155,7 @@ def _print_dry_run(campaign: Campaign) -> None:
     runs = min(campaign.searcher.spec.budget_runs, int(space.allowed.sum()))
     if points:
         first_of = f", the first of {max(0, runs - len(trials)) + len(states):,}"
-        print_table(dry_run_table(points, states, told=first_of))
+        print_table(dry_run_table(points, states, note=first_of))
     else:
         console().print("nothing is trained")
 
