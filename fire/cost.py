@@ -5,13 +5,14 @@ form of SqueezeNet on NumPy arrays, at more than a million points a second. Coun
 batch normalisation folded into its convolutions.
 """
 
+import math
 from typing import NamedTuple, assert_never
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fire.arch import SQUEEZENETS, ArchSpec
-from fire.blocks import AveragePool, Conv, Dropout, Fire, Linear, LocalResponseNorm, MaxPool
+from fire.blocks import AveragePool, Block, Conv, Dropout, Fire, Linear, LocalResponseNorm, MaxPool
 from fire.errors import SpecError, unknown
 
 BYTES_PER_PARAMETER = 4  # fp32
@@ -63,6 +64,36 @@ def pool_side(side: int, kernel: int = 3, stride: int = 2) -> int:
     return -((kernel - side) // stride) + 1
 
 
+def tensors(block: Block) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the weights and biases of a deployed block, in the order of the network's state dict."""
+    match block:
+        case Conv():
+            return _layer(block.name, block.inputs // block.groups, block.outputs, block.kernel, block.kernel)
+        case Fire():
+            found = _layer(f"{block.name}.squeeze", block.inputs, block.s1x1, 1, 1)
+            if block.e1x1:
+                found |= _layer(f"{block.name}.expand1x1", block.s1x1, block.e1x1, 1, 1)
+            if block.e3x3:
+                found |= _layer(f"{block.name}.expand3x3", block.s1x1, block.e3x3, 3, 3)
+            match block.bypass:
+                case "none" | "identity":
+                    return found
+                case "conv":
+                    return found | _layer(f"{block.name}.bypass", block.inputs, block.outputs, 1, 1)
+                case other:
+                    raise unknown("bypass", other)
+        case Linear():
+            return _layer(block.name, block.inputs, block.outputs)
+        case MaxPool() | AveragePool() | LocalResponseNorm() | Dropout():
+            return {}
+        case _:
+            assert_never(block)
+
+
+def _layer(name: str, inputs: int, outputs: int, *kernel: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (outputs, inputs, *kernel), f"{name}.bias": (outputs,)}
+
+
 def count(spec: ArchSpec, image_size: int = 224, channels: int = 3) -> Cost:
     """Cost of the network for square images of image_size pixels a side.
 
@@ -70,38 +101,17 @@ def count(spec: ArchSpec, image_size: int = 224, channels: int = 3) -> Cost:
     """
     parameters = macs = activations = 0
     side = image_size
-
-    def add(inputs: int, outputs: int, kernel: int = 1, groups: int = 1) -> None:
-        nonlocal parameters, macs, activations
-        weights = outputs * (inputs // groups) * kernel**2
-        parameters += weights + outputs
-        macs += weights * side**2
-        activations += outputs * side**2
-
     for block in spec.plan(channels):
         match block:
             case Conv():
                 side = conv_side(side, block.kernel, block.stride, block.pad)
-                add(block.inputs, block.outputs, block.kernel, block.groups)
-            case Fire():
-                add(block.inputs, block.s1x1)
-                add(block.s1x1, block.e1x1)
-                add(block.s1x1, block.e3x3, kernel=3)
-                match block.bypass:
-                    case "none" | "identity":
-                        pass
-                    case "conv":
-                        add(block.inputs, block.outputs)
-                    case other:
-                        raise unknown("bypass", other)
             case MaxPool():
                 side = pool_side(side, block.kernel, block.stride)
             case AveragePool():
                 side = block.size
             case Linear():
                 side = 1
-                add(block.inputs, block.outputs)
-            case Dropout() | LocalResponseNorm():
+            case Fire() | LocalResponseNorm() | Dropout():
                 pass
             case _:
                 assert_never(block)
@@ -110,6 +120,14 @@ def count(spec: ArchSpec, image_size: int = 224, channels: int = 3) -> Cost:
                 f"image_size must be large enough to leave a map after {block.name} "
                 f"of version {spec.version!r}, got {image_size}"
             )
+        pixels = side**2
+        for name, shape in tensors(block).items():
+            size = math.prod(shape)
+            parameters += size
+            if name.endswith(".weight"):
+                macs += size * pixels
+            elif name.endswith(".bias"):  # as many as output channels
+                activations += size * pixels
     return Cost(parameters, macs, activations)
 
 

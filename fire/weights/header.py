@@ -4,13 +4,12 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any
 
 import numpy as np
 
 from fire.arch import FAMILIES, MOST_FIRES, ArchSpec
-from fire.blocks import AveragePool, Conv, Dropout, Fire, Linear, LocalResponseNorm, MaxPool
-from fire.cost import count
+from fire.cost import count, tensors
 from fire.data.spec import RESIZES
 from fire.errors import InputError, SpecError
 
@@ -124,31 +123,7 @@ def parse(text: str) -> Header:
 
 def tensor_shapes(spec: ArchSpec, channels: int) -> Shapes:
     """Names and shapes of the deployed network's tensors, in the order of its state dict."""
-    found: Shapes = {}
-
-    def add(name: str, inputs: int, outputs: int, *kernel: int) -> None:
-        found[f"{name}.weight"] = (outputs, inputs, *kernel)
-        found[f"{name}.bias"] = (outputs,)
-
-    for block in folded(spec).plan(channels):
-        match block:
-            case Conv():
-                add(block.name, block.inputs // block.groups, block.outputs, block.kernel, block.kernel)
-            case Fire():
-                add(f"{block.name}.squeeze", block.inputs, block.s1x1, 1, 1)
-                if block.e1x1:
-                    add(f"{block.name}.expand1x1", block.s1x1, block.e1x1, 1, 1)
-                if block.e3x3:
-                    add(f"{block.name}.expand3x3", block.s1x1, block.e3x3, 3, 3)
-                if block.bypass == "conv":
-                    add(f"{block.name}.bypass", block.inputs, block.outputs, 1, 1)
-            case Linear():
-                add(block.name, block.inputs, block.outputs)
-            case MaxPool() | AveragePool() | LocalResponseNorm() | Dropout():
-                pass
-            case _:
-                assert_never(block)
-    return found
+    return {name: shape for block in folded(spec).plan(channels) for name, shape in tensors(block).items()}
 
 
 def _defaults(family: str) -> dict[str, Any]:
