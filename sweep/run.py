@@ -45,8 +45,8 @@ def run(config: RunConfig, options: Options, report: Report = lambda news: None,
     """Train the network of the configuration unless its run has finished; its record, which is in the store.
 
     A failure becomes a record with status "failed", leaving off at options.stop_epoch one with "stopped". Raises
-    BusyError if another process trains it, unless `wait` asks to wait for its end; StoreError or WriteError if the results
-    cannot be written, and then leaves no record.
+    BusyError if another process trains it, unless `wait` asks to wait for its end; StoreError or WriteError if the
+    results cannot be written, and then leaves no record.
     """
     store = Store(options.results_dir)
     store.check_writable()

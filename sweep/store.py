@@ -206,7 +206,7 @@ class Store:
 
 
 def _load(path: Path, parse: Callable[[bytes], T], on_damage: OnDamage) -> T | None:
-    """The content of the file; None if there is no file, or after a call of `on_damage` if it cannot be read or parsed."""
+    """The content of the file; None if there is none, or after a call of `on_damage` if it cannot be read or parsed."""
     try:
         return parse(read(path))
     except (FileNotFoundError, NotADirectoryError):

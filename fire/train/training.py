@@ -70,12 +70,7 @@ def train(
     def validate() -> Scores:
         folded = accelerate(fold(kept), loop.kernels)
         scores = evaluation.evaluate(folded, loop.validation, device, loop.precision)
-        if scores.constant_logits is not None and math.isfinite(scores.loss):
-            zero = not any(scores.constant_logits)
-            raise TrainingError(
-                f"stuck at chance since epoch {len(loop.curve) + 1}: the logits are {'0' if zero else 'the same'} for "
-                f"every image, {_beside_chance(scores.loss, classes)}; {_advice('lower', network, spec, zero)}"
-            )
+        _refuse_constant_logits(scores, loop, network, spec, classes)
         return scores
 
     loop.run(
@@ -100,6 +95,17 @@ def train(
         threads=torch.get_num_threads(),
         images_per_second=loop.images_per_second,
         warning=_warning(loop, network, spec, classes),
+    )
+
+
+def _refuse_constant_logits(scores: Scores, loop: Loop, network: nn.Module, spec: TrainSpec, classes: int) -> None:
+    """Raise TrainingError if the logits are the same for every image: the network can learn nothing any more."""
+    if scores.constant_logits is None or not math.isfinite(scores.loss):
+        return
+    zero = not any(scores.constant_logits)
+    raise TrainingError(
+        f"stuck at chance since epoch {len(loop.curve) + 1}: the logits are {'0' if zero else 'the same'} for "
+        f"every image, {_beside_chance(scores.loss, classes)}; {_advice('lower', network, spec, zero)}"
     )
 
 
