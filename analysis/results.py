@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
+from fire import fields
 from fire.cost import MIB
 from fire.errors import InputError, require
 from fire.train.progress import Epoch
 from sweep.manifests import Sweep
 from sweep.store import Damage, Record, Store
 
-PLACES = ("root", "weights")  # where files lie; fingerprints stand for their contents
 COLUMNS = [field.name for field in dataclasses.fields(Record) if field.name not in ("config", "unknown")]
 FRACTIONS = ("top1", "top5", "validation_top1", "float_top1")
 POSITIVE = ("parameters", "macs", "activations", "size_bytes", "file_bytes", "latency_seconds")
@@ -91,9 +91,7 @@ def _row(record: Record) -> dict[str, Any]:
     config = record.config
     if config is None:
         raise InputError(record.unknown)
-    parts = {part: _columns(settings) for part, settings in config.parts.items()}
-    data, train, compress = parts["data"], parts["train"], parts["compress"]
-    used = config.compress.used
+    data, train, compress = _columns(config.data), _columns(config.train), fields.read(config.compress)
     for name in FRACTIONS:
         value = getattr(record, name)
         require(value is None or 0 <= value <= 1, name, "in [0, 1]", value)
@@ -105,18 +103,20 @@ def _row(record: Record) -> dict[str, Any]:
     return {
         **{name: getattr(record, name) for name in COLUMNS},  # dataclasses.asdict copies deeply, 8 times slower
         "seed": config.seed,
-        **parts["arch"],
+        "family": config.family,
+        **vars(config.arch),
         "data": data.pop("name"),
         **{f"data.{name}": value for name, value in data.items()},
         **{f"train.{name}": value for name, value in train.items()},
-        "compress": compress.pop("method", "none"),
-        **{f"compress.{name}": value for name, value in compress.items() if name in used},
+        "compress": compress.pop("method"),
+        **{f"compress.{name}": value for name, value in compress.items()},
     }
 
 
-def _columns(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings but for where files lie. Raises InputError for text that tables could not show."""
-    found = {name: value for name, value in settings.items() if name not in PLACES}
+def _columns(spec: Any) -> dict[str, Any]:
+    """All settings but where files lie. Raises InputError for text that tables could not show."""
+    places = {name for name, setting in fields.settings_of(spec.__class__).items() if setting.place}
+    found = {name: value for name, value in vars(spec).items() if name not in places}
     for name, value in found.items():
         require(not isinstance(value, str) or value.isprintable(), name, "printable", value)
     return found

@@ -15,41 +15,53 @@ from typing import Any
 from fire.errors import require
 
 KEY = "setting"  # of the fields' metadata
+When = Callable[[Any], bool]
+
+
+def always(spec: Any) -> bool:
+    """Of a field that every specification of its class reads."""
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What a field may be, as the words behind "must be", and what it means.
+    """What a field may be, as the words behind "must be", what it means, and when it is read.
 
     rule: empty if every value of the field's type is right. choices: of a field that is one of a few words.
+    place: it says where files lie, not what is in them. when: whether a specification with these values reads it.
     """
 
     doc: str = ""
     rule: str = ""
     holds: Callable[[Any], bool] = lambda value: True
     choices: tuple[str, ...] = ()
+    place: bool = False
+    when: When = always
 
 
-def setting(default: Any, *, doc: str) -> Any:
+def setting(default: Any, *, doc: str, place: bool = False) -> Any:
     """A field without a rule of its own."""
-    return _field(default, Setting(doc=doc))
+    return _field(default, Setting(doc=doc, place=place))
 
 
-def one_of(*choices: str, default: str | None = None, doc: str = "") -> Any:
+def one_of(*choices: str, default: str | None = None, doc: str = "", when: When = always) -> Any:
     """A field that is one of these words; without a default, the first is the default."""
     rule = "one of " + ", ".join(choices)
-    found = Setting(doc=doc, rule=rule, holds=lambda value: value in choices, choices=choices)
+    found = Setting(doc=doc, rule=rule, holds=lambda value: value in choices, choices=choices, when=when)
     return _field(choices[0] if default is None else default, found)
 
 
-def whole(default: int, *, least: int, most: int | None = None, doc: str = "") -> Any:
+def whole(default: int, *, least: int, most: int | None = None, doc: str = "", when: When = always) -> Any:
     """A field that is a whole number of at least `least`, and at most `most`."""
     rule = f"at least {least}" if most is None else f"in [{least}, {most}]"
-    found = Setting(doc=doc, rule=rule, holds=lambda value: least <= value and (most is None or value <= most))
-    return _field(default, found)
+
+    def holds(value: int) -> bool:
+        return least <= value and (most is None or value <= most)
+
+    return _field(default, Setting(doc=doc, rule=rule, holds=holds, when=when))
 
 
-def number(default: float, *, interval: str, doc: str = "", note: str = "") -> Any:
+def number(default: float, *, interval: str, doc: str = "", note: str = "", when: When = always) -> Any:
     """A finite number of an interval in mathematical notation: "[0, 1)"; "(0, inf)" has no upper bound.
 
     note: what the rule adds in brackets.
@@ -63,7 +75,7 @@ def number(default: float, *, interval: str, doc: str = "", note: str = "") -> A
         above = low <= value if interval[0] == "[" else low < value
         return above and (value <= high if interval[-1] == "]" else value < high)
 
-    return _field(default, Setting(doc=doc, rule=rule, holds=holds))
+    return _field(default, Setting(doc=doc, rule=rule, holds=holds, when=when))
 
 
 def _field(default: Any, found: Setting) -> Any:
@@ -72,13 +84,21 @@ def _field(default: Any, found: Setting) -> Any:
 
 @functools.cache
 def settings_of(cls: Any) -> dict[str, Setting]:
-    """The rules and help of a specification's fields, by their names."""
-    return {field.name: field.metadata[KEY] for field in dataclasses.fields(cls) if KEY in field.metadata}
+    """What a specification's fields say, by their names."""
+    return {field.name: field.metadata.get(KEY, Setting()) for field in dataclasses.fields(cls)}
+
+
+def read(spec: Any) -> dict[str, Any]:
+    """The values that decide what the specification leads to.
+
+    Without where files lie, and without what this choice of the other values leaves unread.
+    """
+    settings = settings_of(spec.__class__).items()
+    return {name: getattr(spec, name) for name, found in settings if not found.place and found.when(spec)}
 
 
 def check(spec: Any, prefix: str = "") -> None:
     """Raise SpecError for the first field that breaks its rule. prefix: of the field's name on the command line."""
-    cls: Any = type(spec)
-    for name, found in settings_of(cls).items():
+    for name, found in settings_of(spec.__class__).items():
         value = getattr(spec, name)
         require(found.holds(value), f"{prefix}{name}", found.rule, value)

@@ -16,7 +16,7 @@ from fire.compress.spec import CompressSpec
 from fire.cost import Cost, count
 from fire.data.spec import DataSpec
 from fire.errors import SpecError, require
-from fire.fields import check, number, setting, whole
+from fire.fields import check, number, read, setting, whole
 from fire.train.spec import TrainSpec
 
 MOST_MACS = 2**63
@@ -35,8 +35,8 @@ class Options:
     runs_per_gpu: int = whole(1, least=1)
     stop_epoch: int = whole(0, least=0, doc="stop each run after this epoch, a later launch continues it; 0: never")
     timeout: float = number(0.0, interval="[0, inf)", doc="seconds until a run of a sweep is stopped; 0: never")
-    results_dir: str = setting("results", doc="a folder a run, and sweeps/")
-    data_dir: str = setting("data", doc="downloads and decoded images")
+    results_dir: str = setting("results", doc="a folder a run, and sweeps/", place=True)
+    data_dir: str = setting("data", doc="downloads and decoded images", place=True)
     dry_run: bool = setting(False, doc="show the points with their costs; train nothing")
     auto_precision: str = setting("", doc="what train.precision=auto means; empty: as the sweep began")
     auto_kernels: str = setting("", doc="likewise for train.kernels=auto")
@@ -98,9 +98,9 @@ class RunConfig:
         """Every setting by its part, as record.json and config.yaml have them; the seed is beside them."""
         return {
             "arch": {"family": self.family, **vars(self.arch)},
-            "data": vars(self.data),
-            "train": vars(self.train),
-            "compress": vars(self.compress) if self.is_compressed else {},
+            "data": dict(vars(self.data)),
+            "train": dict(vars(self.train)),
+            "compress": dict(vars(self.compress)) if self.is_compressed else {},
         }
 
     @classmethod
@@ -129,7 +129,7 @@ class RunConfig:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Family, metaparameters, data, recipe, compression, seed; not where files lie.
+        """Family, metaparameters, data, recipe, compression, seed: what of them is read, not where files lie.
 
         Values equal to their defaults are left out, so that a field that is added later, with what was done before
         as its default, leaves the keys of finished runs as they are.
@@ -137,15 +137,11 @@ class RunConfig:
         return {
             "family": self.family,
             "arch": _differing(self.arch),
-            "data": {name: value for name, value in _differing(self.data).items() if name in self.data.used},
-            "train": {name: value for name, value in _differing(self.train).items() if name != "weights"},
+            "data": _differing(self.data),
+            "train": _differing(self.train),
             "seed": self.seed,
-            **({"compress": self._compression} if self.is_compressed else {}),
+            **({"compress": _differing(self.compress)} if self.is_compressed else {}),
         }
-
-    @property
-    def _compression(self) -> dict[str, Any]:
-        return {name: value for name, value in _differing(self.compress).items() if name in self.compress.used}
 
     @functools.cached_property
     def key(self) -> str:
@@ -154,9 +150,9 @@ class RunConfig:
 
 
 def _differing(spec: Any) -> dict[str, Any]:
-    return {
-        field.name: value for field in dataclasses.fields(spec) if (value := getattr(spec, field.name)) != field.default
-    }
+    """The values that the specification reads and that are not the defaults."""
+    defaults = {field.name: field.default for field in dataclasses.fields(spec)}
+    return {name: value for name, value in read(spec).items() if value != defaults[name]}
 
 
 def _require_moderate(part: str, spec: Any) -> None:

@@ -32,6 +32,7 @@ from fire.data.dataset import ImageSet
 from fire.data.spec import DataSpec
 from fire.data.synsets import imagenet
 from fire.errors import InputError, SpecError, require
+from fire.fields import read
 from fire.machine import hardware
 from fire.machine.process import prepare_process
 from fire.train.evaluation import evaluate as scores_of
@@ -139,7 +140,7 @@ def _data(cfg: DictConfig, typed: Collection[str], expects: Preprocessing) -> Da
         raise InputError(f"data.stored_size must be at least {node.image_size}{who}, got {node.stored_size}")
     spec: DataSpec = OmegaConf.to_object(node)  # type: ignore[assignment] # of the schema's class
     if "data.resize" in typed:
-        require("resize" in spec.used, "data.resize", "left out where the images are no folder's", spec.resize)
+        require("resize" in read(spec), "data.resize", "left out where the images are no folder's", spec.resize)
     return spec
 
 

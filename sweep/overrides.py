@@ -10,12 +10,13 @@ from hydra.errors import HydraException
 from fire.arch import FAMILIES
 from fire.compress.spec import CompressSpec
 from fire.data.spec import DataSpec
+from fire.fields import settings_of
 from fire.train.spec import TrainSpec
 from sweep.config import DIGITS, Options, in_home
 
-PATHS = ("results_dir", "data_dir", "data.root", "train.weights")
 SPECS: list[tuple[str, Any]] = [("", Options), ("data.", DataSpec), ("train.", TrainSpec), ("compress.", CompressSpec)]
 SPECS += [("arch.", family) for family in FAMILIES.values()]
+PATHS = {part + name for part, spec in SPECS for name, found in settings_of(spec).items() if found.place}
 TEXTS = {part + field.name for part, spec in SPECS for field in dataclasses.fields(spec) if "str" in str(field.type)}
 UNQUOTED = re.compile(r"[^\s'\"\\\[\]{}(),$]+")
 

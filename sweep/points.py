@@ -16,6 +16,7 @@ from rich.table import Table
 
 from fire.cost import Cost
 from fire.errors import InputError, require
+from fire.fields import read
 from fire.weights import formats
 from fire.weights.formats import WeightsFile
 from sweep.commands.hydra_errors import input_errors, one_line
@@ -86,12 +87,12 @@ def refuse(overrides: Iterable[str], keys: Collection[str], rule: str) -> None:
 
 def refuse_unread(overrides: Iterable[str], configs: Sequence[RunConfig]) -> None:
     """Raise SpecError for settings of compression that none of the runs reads."""
-    read = sorted({name for config in configs for name in config.compress.used} - {"method"})
+    known = sorted({name for config in configs for name in read(config.compress)} - {"method"})
     methods = " or ".join(sorted({config.compress.method for config in configs}))
     for override in overrides:
         group, _, name = override.lstrip("+").partition("=")[0].partition(".")
-        rule = f"a setting that compress={methods} reads ({', '.join(read) or 'no setting'})"
-        require(group != "compress" or name in ("", *read), f"{group}.{name}", rule, override)
+        rule = f"a setting that compress={methods} reads ({', '.join(known) or 'no setting'})"
+        require(group != "compress" or name in ("", *known), f"{group}.{name}", rule, override)
 
 
 def check_weights(config: RunConfig, describe: Callable[[Path], WeightsFile] = formats.describe) -> list[str]:

@@ -44,9 +44,14 @@ class BusyError(Exception):
 def run(config: RunConfig, options: Options, report: Report = lambda news: None, *, wait: bool = False) -> Record:
     """Train the network of the configuration unless its run has finished; its record, which is in the store.
 
-    A failure becomes a record with status "failed", leaving off at options.stop_epoch one with "stopped". Raises
-    BusyError if another process trains it, unless `wait` asks to wait for its end; StoreError or WriteError if the
-    results cannot be written, and then leaves no record.
+        A failure becomes a record with status "failed", leaving off at options.stop_epoch one with "stopped". Raises
+    <<<<<<< HEAD
+        BusyError if another process trains it, unless `wait` asks to wait for its end; StoreError or WriteError if the
+        results cannot be written, and then leaves no record.
+    =======
+        BusyError if another process trains it, unless `wait` is set; StoreError or WriteError if the results
+        cannot be written, and then leaves no record.
+    >>>>>>> ee63e38 (Compare config.yaml with the record's file; hand out copies of a configuration's parts)
     """
     store = Store(options.results_dir)
     store.check_writable()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from fire.errors import SpecError
-from fire.fields import check, number, one_of, setting, settings_of, whole
+from fire.fields import check, number, one_of, read, setting, settings_of, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,9 @@ class Spec:
     rate: float = number(0.1, interval="(0, inf)")
     decay: float = number(0.0, interval="[0, inf)", note="0: none")
     free: bool = setting(True, doc="anything")
+    path: str = setting("", doc="a file", place=True)
+    of_a: int = whole(1, least=0, when=lambda spec: spec.word == "a")
+    plain: int = 5
 
     def __post_init__(self) -> None:
         check(self, "part.")
@@ -52,3 +55,9 @@ def test_the_first_choice_is_the_default_unless_another_is_given():
     assert (Spec().word, Spec().other) == ("a", "b")
     assert settings_of(Spec)["word"].choices == ("a", "b")
     assert settings_of(Spec)["word"].doc == "a letter"
+
+
+def test_what_is_read_leaves_out_places_and_what_other_values_leave_unread():
+    assert set(vars(Spec())) - set(read(Spec())) == {"path"}
+    assert set(vars(Spec())) - set(read(Spec(word="b"))) == {"path", "of_a"}
+    assert read(Spec(plain=7))["plain"] == 7, "a field that says nothing"

@@ -182,8 +182,8 @@ def test_a_sweep_with_weights_that_fit_none_of_its_points_ends_at_once(saved, tm
 
 def test_a_search_takes_no_axis_that_the_weights_do_not_fit(saved):
     with pytest.raises(InputError, match=r"train\.weights must be of the network that arch describes"):
-        Space(planner(), list(starting(saved)), {"arch.sr": ["0.125", "0.9"]}, ())
-    space = Space(planner(), list(starting(saved)), {"arch.final_relu": ["true", "false"]}, ())
+        Space(planner(), list(starting(saved)), {"arch.sr": ["0.125", "0.9"]})
+    space = Space(planner(), list(starting(saved)), {"arch.final_relu": ["true", "false"]})
     assert space.allowed.sum() == 2
 
 

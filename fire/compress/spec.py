@@ -5,6 +5,14 @@ from dataclasses import dataclass
 from fire.fields import check, number, one_of, whole
 
 
+def _compresses(spec: "CompressSpec") -> bool:
+    return spec.method != "none"
+
+
+def _prunes(spec: "CompressSpec") -> bool:
+    return spec.method == "deep_compression"
+
+
 @dataclass(frozen=True, kw_only=True)
 class CompressSpec:
     """A method of compression and its few knobs. Raises SpecError on bad values.
@@ -14,30 +22,34 @@ class CompressSpec:
     """
 
     method: str = one_of("none", "deep_compression", "entropy", doc="chosen by its group: compress=METHOD")
-    epochs: int = whole(3, least=1, doc="in which the weights change")
-    final_epochs: int = whole(1, least=0, doc="in which the codes stay and their values and the biases are tuned")
+    epochs: int = whole(3, least=1, doc="in which the weights change", when=_compresses)
+    final_epochs: int = whole(1, least=0, doc="in which the codes stay and their values are tuned", when=_compresses)
     # Pruning wants about three times the learning rate of the entropy method: docs/log.md.
-    lr: float = number(0.005, interval="(0, inf)", doc="of Adam at its peak, over each tensor's root mean square")
-    final_lr: float = number(0.005, interval="(0, inf)", doc="the same in the final epochs")
-    distillation: float = number(
-        0.7, interval="[0, 1]", doc="part of the loss that asks for the float network's answers"
+    lr: float = number(
+        0.005, interval="(0, inf)", doc="of Adam at its peak, over each tensor's root mean square", when=_compresses
     )
-    bias_bits: int = whole(8, least=2, most=16, doc="of the uniform grid of biases")
-    pruning: str = one_of("sensitivity", "table", doc="where it costs least; or the densities of Han et al. 2015")
-    density: float = number(0.3, interval="(0, 1]", doc="part of all weights that pruning=sensitivity keeps")
-    conv_bits: int = whole(5, least=1, most=8, doc="of a codebook's index in convolutions; 8 or 6 in the papers")
-    fc_bits: int = whole(5, least=1, most=8, doc="the same in linear layers")
-    rate: float = number(0.1, interval="[0, inf)", doc="of entropy: price in nats of one bit a weight, averaged")
+    final_lr: float = number(0.005, interval="(0, inf)", doc="the same in the final epochs", when=_compresses)
+    distillation: float = number(
+        0.7, interval="[0, 1]", doc="part of the loss that asks for the float network's answers", when=_compresses
+    )
+    bias_bits: int = whole(8, least=2, most=16, doc="of the uniform grid of biases", when=_compresses)
+    pruning: str = one_of(
+        "sensitivity", "table", doc="where it costs least; or the densities of Han et al. 2015", when=_prunes
+    )
+    density: float = number(
+        0.3,
+        interval="(0, 1]",
+        doc="part of all weights that pruning=sensitivity keeps",
+        when=lambda spec: _prunes(spec) and spec.pruning == "sensitivity",
+    )
+    conv_bits: int = whole(5, least=1, most=8, doc="of a codebook's index in convolutions", when=_prunes)
+    fc_bits: int = whole(5, least=1, most=8, doc="the same in linear layers", when=_prunes)
+    rate: float = number(
+        0.1,
+        interval="[0, inf)",
+        doc="price in nats of one bit a weight, averaged over the weights",
+        when=lambda spec: spec.method == "entropy",
+    )
 
     def __post_init__(self) -> None:
         check(self, "compress.")
-
-    @property
-    def used(self) -> tuple[str, ...]:
-        """The settings that this method reads: two specifications that agree in them lead to the same network."""
-        if self.method == "none":
-            return ("method",)
-        common = ("method", "epochs", "final_epochs", "lr", "final_lr", "distillation", "bias_bits")
-        if self.method == "entropy":
-            return (*common, "rate")
-        return (*common, "pruning", *(["density"] if self.pruning == "sensitivity" else []), "conv_bits", "fc_bits")

@@ -1,7 +1,7 @@
 """Which images a network is trained on, and how it sees them. Standard library only."""
 
 import pkgutil
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from fire.data import readers
 from fire.errors import require
@@ -24,11 +24,15 @@ class DataSpec:
     """
 
     name: str = one_of(*DATA_SETS, default="fashion_mnist", doc="a module of fire/data/readers")
-    root: str | None = setting(None, doc="where the files lie; null: the known places, then a download")
+    root: str | None = setting(None, doc="where the files lie; null: the known places, then a download", place=True)
     channels: int = setting(1, doc="1 or 3: grey or colour")
     classes: int = whole(10, least=2)
     stored_size: int = whole(28, least=1, doc="of the decoded images")
-    resize: str = one_of(*RESIZES, doc="how images of a folder become squares of stored_size")
+    resize: str = one_of(
+        *RESIZES,
+        doc="how images of a folder become squares of stored_size",
+        when=lambda spec: spec.name == "image_folder",
+    )
     image_size: int = setting(28, doc="of what the network sees: a random crop in training, else the central one")
     mirror: bool = setting(True, doc="a mirror image keeps its class (digits and letters: no)")
     validation: int | float = setting(5000, doc="training images set aside: a number, or a fraction below 1")
@@ -44,9 +48,3 @@ class DataSpec:
         require(fits, "data.image_size", "in [1, data.stored_size]", self.image_size)
         valid = isinstance(self.validation, int) if self.validation >= 1 else self.validation > 0
         require(valid, "data.validation", "a whole number of images, or a fraction between 0 and 1", self.validation)
-
-    @property
-    def used(self) -> set[str]:
-        """The fields that say which images there are: not where the files lie, nor what only image folders read."""
-        names = {field.name for field in fields(self)} - {"root"}
-        return names if self.name == "image_folder" else names - {"resize"}

@@ -24,7 +24,9 @@ class TrainSpec:
     clip: float = number(0.0, interval="[0, inf)", note="0: no clipping", doc="largest norm of the gradients")
     label_smoothing: float = number(0.0, interval="[0, 1)")
     ema: float = number(0.0, interval="[0, 1)", doc="decay a step of averaged weights, which are kept; 0: none")
-    weights: str = setting("", doc="a file whose weights to start from, of any kind that fire.weights.formats knows")
+    weights: str = setting(
+        "", doc="a file whose weights to start from, of any kind that fire.weights.formats knows", place=True
+    )
     weights_fingerprint: str = setting("", doc="of that file, filled in when the configuration is loaded")
     init: str = one_of("he", "xavier", doc="He et al. 2015, or Caffe's filler; conv10 is Gaussian, std 0.01, with both")
     inputs: str = one_of("standard", "mean", doc="mean 0, variance 1 a channel; or only the mean taken off, in 0..255")
