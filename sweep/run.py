@@ -42,16 +42,11 @@ class BusyError(Exception):
 
 
 def run(config: RunConfig, options: Options, report: Report = lambda news: None, *, wait: bool = False) -> Record:
-    """Train the network of the configuration unless its run has finished; its record, which is in the store.
+    """Train the network of the configuration unless its run has finished. Returns its record, which is in the store.
 
-        A failure becomes a record with status "failed", leaving off at options.stop_epoch one with "stopped". Raises
-    <<<<<<< HEAD
-        BusyError if another process trains it, unless `wait` asks to wait for its end; StoreError or WriteError if the
-        results cannot be written, and then leaves no record.
-    =======
-        BusyError if another process trains it, unless `wait` is set; StoreError or WriteError if the results
-        cannot be written, and then leaves no record.
-    >>>>>>> ee63e38 (Compare config.yaml with the record's file; hand out copies of a configuration's parts)
+    A failure becomes a record with status "failed"; a run that stops at options.stop_epoch, one with "stopped". Raises
+    BusyError if another process trains it, unless `wait` is set; StoreError or WriteError if the results cannot be
+    written, and then leaves no record.
     """
     store = Store(options.results_dir)
     store.check_writable()
