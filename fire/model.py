@@ -1,6 +1,7 @@
 """From a plan to a plain torch module, its initialisation, and the folding of batch normalisation."""
 
 import copy
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -98,8 +99,9 @@ def build(spec: ArchSpec, channels: int = 3, init: str = "he", seed: int = 0) ->
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
+        own = itertools.chain(module.parameters(recurse=False), module.buffers(recurse=False))
+        if module not in layers and any(True for _ in own):
+            module.reset_parameters()  # type: ignore[operator] # by torch's convention each such module has it
     return network
 
 

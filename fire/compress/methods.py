@@ -17,19 +17,19 @@ from fire.errors import require, unknown
 from fire.train.loop import Loop
 from fire.train.progress import Epoch, Progress
 from fire.train.spec import TrainSpec
-from fire.weights.quantised import Quantised
+from fire.weights.quantised import Floats, Quantised
 
 CODER_OF = {"deep_compression": "huffman", "entropy": "adaptive"}  # of each method's files
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fitted:
-    """What compression leads to: the levels of every tensor, in the order of the network's state dict.
+    """A compressed network: its tensors in the order of its state dict, those of layers as levels, others as trained.
 
     curve: the epochs of fine-loop. precision and kernels: what they computed in and with.
     """
 
-    levels: dict[str, Quantised]
+    levels: dict[str, Quantised | Floats]
     curve: tuple[Epoch, ...]
     precision: str
     kernels: str
@@ -50,17 +50,22 @@ def compress(
 
     train says the batches, their augmentation and the precision; its optimizer is not used. The test set is not
     touched. On the CPU the same seed, threads and precision give the same levels, also if fine-tuning was killed and
-    went on from its checkpoint, a file that is written after each epoch. Raises SpecError if the method is "none" or
-    the network holds anything but convolutions and linear layers with biases; TrainingError if fine-tuning diverges,
+    went on from its checkpoint, a file that is written after each epoch. Raises SpecError if the method is "none", or
+    the network is not folded or has a layer without bias; TrainingError if fine-tuning diverges,
     CheckpointError if it cannot go on from its checkpoint.
     """
     require(spec.method != "none", "compress.method", "deep_compression or entropy", spec.method)
     _check(network)
     network = copy.deepcopy(network)
+    layers = weighted_layers(network)
+    names = list(network.state_dict())
+    inside = {f"{name}.{part}" for name in layers for part in ("weight", "bias")}
+    others = {name: held.cpu().numpy() for name, held in network.state_dict().items() if name not in inside}
+    for name in others:
+        network.get_parameter(name).requires_grad_(False)
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # what is left of a pruned layer needs no dropout
-    names = list(network.state_dict())
     epochs = {"lr": spec.epochs, "final_lr": spec.final_epochs}
     loop = Loop(
         network,
@@ -78,8 +83,8 @@ def compress(
         lr = getattr(spec, setting)
         hint = f" of compression; lower compress.{setting}={lr:g}"
         fine_tune(loop, tuning, loss, epochs=epochs[setting], lr=lr, hint=hint)
-    levels = {}
-    for name, layer in weighted_layers(network).items():
+    levels: dict[str, Quantised | Floats] = {**others}
+    for name, layer in layers.items():
         for part in ("weight", "bias"):
             levels[f"{name}.{part}"] = finished(layer, part)
     return Fitted(
@@ -102,9 +107,8 @@ def _stages(spec: CompressSpec) -> tuple[Callable[[Loop, CompressSpec], Tuning],
 
 
 def _check(network: nn.Module) -> None:
-    """Raise SpecError unless the network holds convolutions and linear layers with biases, and nothing else."""
+    """Raise SpecError if the network is not folded, or has a layer without bias."""
     normalised = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     require(not normalised, "network", "folded", "batch normalisation")
-    known = [f"{name}.{part}" for name in weighted_layers(network) for part in ("weight", "bias")]
-    others = sorted(set(network.state_dict()) ^ set(known))
-    require(not others, "network", "of convolutions and linear layers with weight and bias only", others[:1])
+    bare = [name for name, layer in weighted_layers(network).items() if layer.bias is None]
+    require(not bare, "network", "of layers with weight and bias", bare[:1])
