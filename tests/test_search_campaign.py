@@ -81,7 +81,7 @@ def fail(made: Campaign, index: int, error: str) -> None:
     made.store.write(replace(failed, error=error))
 
 
-def test_failures_are_told_with_their_reasons_and_count_in_the_launch_that_they_happened_in(tmp_path, capsys):
+def test_failures_are_listed_with_their_reasons_by_the_launch_in_which_they_happened(tmp_path, capsys):
     made = campaign(tmp_path, budget=1)
     job = made.next(())
     (index,) = made.trials
@@ -180,7 +180,7 @@ def test_a_manifest_says_its_experiment_and_overrides_where_its_name_is_cut(tmp_
     assert store.read_sweep(launch.name) == launch
 
 
-def test_a_plain_sweep_tells_nothing_of_a_search(tmp_path):
+def test_the_manifest_of_a_plain_sweep_is_none_of_a_search(tmp_path):
     made = campaign(tmp_path)
     points = (({"arch.sr": "0.5", "arch.bypass": "none"}, made.space.point(2).key),)
     made.store.write_sweep(Sweep(name="search", varied=("arch.sr",), points=points))
@@ -191,20 +191,20 @@ def test_a_plain_sweep_tells_nothing_of_a_search(tmp_path):
 def trained(tmp_path_factory):
     """A finished run, and its store."""
     folder = tmp_path_factory.mktemp("latencies")
-    made = launch(*TINY, "train.epochs=1", f"results_dir={folder}", f"data_dir={folder}/data")
+    made = launch(*TINY, "train.epochs=1", "data.limit=100", f"results_dir={folder}", f"data_dir={folder}/data")
     return made, run(*made), Store(folder)
 
 
 def test_only_latencies_of_the_same_machine_device_and_threads_are_compared(trained):
     made, record, store = trained
-    here = latencies._take(*made, [record])
+    here = latencies.take_here(*made, [record])
     assert (here.threads, here.device, here.host, here.measured) == (1, "cpu", origin.host(), {})
     assert here.of(record) == record.latency_seconds > 0
     for elsewhere in ({"threads": 64}, {"host": "a faster one"}, {"device": "a GPU"}, {"latency_seconds": None}):
         other = replace(record, **elsewhere)
-        measured = latencies._take(*made, [other])
+        measured = latencies.take_here(*made, [other])
         assert measured.of(other) == measured.measured[record.key] > 0, "its weights are here"
-        assert latencies._take(*made, [replace(other, status="stopped")]).of(other) is None
+        assert latencies.take_here(*made, [replace(other, status="stopped")]).of(other) is None
         assert history.trial_of(store, other.key, other, here).latency_seconds is None
 
 

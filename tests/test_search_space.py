@@ -85,15 +85,18 @@ def test_a_value_that_follows_an_axis_is_refused_where_arrays_do_not_count_it():
 
 def test_the_space_of_a_search_is_of_lists_of_choices():
     parse = OverridesParser.create().parse_override
-    assert sweeper._choices(parse("arch.sr=0.25,0.5")) == ["0.25", "0.5"]
+    assert sweeper.axis_choices(parse("arch.sr=0.25,0.5")) == ["0.25", "0.5"]
     for text, message in (
         ("search.objectives=top1,macs", "search.objectives must be one value; a list is written in brackets"),
-        ("experiment=sr,bypass", "the space must be of networks and recipes, got 'experiment'"),
-        ("seed=0,1", "the space must be of networks and recipes, got 'seed'"),
-        ("arch.sr=interval(0,1)", "the space must be of lists of choices"),
+        (
+            "experiment=sr,bypass",
+            "an axis of a search must be a setting of the network or the recipe, got 'exper",
+        ),
+        ("seed=0,1", "an axis of a search must be a setting of the network or the recipe, got 'seed'"),
+        ("arch.sr=interval(0,1)", "arch.sr must be a list of choices in a search, got "),
     ):
         with pytest.raises(InputError, match=f"^{message}"):
-            sweeper._choices(parse(text))
+            sweeper.axis_choices(parse(text))
 
 
 def test_the_nearest_points_differ_least_and_come_first():

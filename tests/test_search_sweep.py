@@ -122,7 +122,7 @@ def test_the_summary_shows_the_front_of_what_is_fully_trained(searched):
     assert set(re.findall(r"[0-9a-f]{16}", outputs[1].partition("not beaten")[2])) == front
 
 
-def test_the_best_network_is_told_with_its_command(searched):
+def test_the_best_network_is_printed_with_its_command(searched):
     results, _ = searched
     chosen = best.candidates(records(results), AtMost(size_bytes=30e3))[0]
     among = [r for r in records(results) if r.status == "finished" and r.size_bytes <= 30e3]
@@ -152,7 +152,7 @@ def test_the_best_network_is_told_with_its_command(searched):
         (["search.first=[]", "arch.sr=0.125"], "8 points, 8 within the bounds; 0 tried before, 8 to be\n", 0),
     ],
 )
-def test_a_dry_run_tells_how_many_networks_would_be_tried(overrides, shown, points, tmp_path):
+def test_a_dry_run_says_how_many_networks_would_be_tried(overrides, shown, points, tmp_path):
     code, out, err = answered(*arguments(tmp_path / "results", "dry_run=true", *overrides))
     assert (code, err) == (0, "")
     assert shown in out
@@ -160,7 +160,7 @@ def test_a_dry_run_tells_how_many_networks_would_be_tried(overrides, shown, poin
     assert ("activations" in out) == (points > 0), "a table of none would be empty"
 
 
-def test_a_dry_run_tells_what_goes_on_and_leaves_out_what_has_failed(tmp_path):
+def test_a_dry_run_lists_what_goes_on_and_leaves_out_what_has_failed(tmp_path):
     for sr, status in ((0.25, "stopped"), (0.5, "failed")):
         made = config(*NETWORK, "arch.incr_e=8", "arch.pct_3x3=0.25", f"arch.sr={sr}")
         record = replace(record_of(made, 0.5), status=status, top1=None, epochs=1)
@@ -207,7 +207,6 @@ def test_a_yaml_file_of_an_earlier_version_is_refused_with_what_to_write_instead
             ["search.constraints=[size_bytes<=5]"],
             "search.constraints must be written as search.at_most.size_bytes=500e3",
         ),
-        (["+search.constraints=[]"], "search.constraints must be written as search.at_most.size_bytes=500e3"),
         (
             ["search.first=[{arch.sr: 0.3}]"],
             "search.first must be networks of the space, got arch.sr=0.3: is not on the axes",
@@ -220,23 +219,19 @@ def test_a_yaml_file_of_an_earlier_version_is_refused_with_what_to_write_instead
         (["search.at_most.top1=1"], "search.at_most.top1 must be one of size_bytes, parameters, macs, activations"),
         (["+search.at_most.top1=1"], "search.at_most.top1 must be one of size_bytes, parameters, macs, activations"),
         (["search.at_most.size_bytes=5"], "search.at_most must leave a network of the space, got size_bytes<=5, "),
-        (["search.sampler=cmaes"], "search.sampler must be one of"),
         (["arch.sr=0.5,7"], "sweep: arch.sr must be in (0, 1], got 7.0"),
-        (["seed=0,1"], "the space must be of networks and recipes, got 'seed'"),
-        (["arch.sr=interval(0,1)"], "the space must be of lists of choices"),
         (
             ["arch.base_e=range(1,1e8)"],
             "arch.base_e must be an axis of at most 10,000 choices, got",
         ),
         (["compress.density=0.2"], "compress.density must be a setting that compress=none reads"),
         (["search.first_rung=3"], "search.first_rung must be below train.epochs, 3, got 3"),
-        (["search.objectives=[macs]"], "search.objectives must be top1 or latency, with or without others, got "),
         (["+search.budget=5"], "search.budget must be one of budget_runs, "),
         (["stop_epoch=2"], "stop_epoch must be 0 in a search"),
         (["hydra/launcher=basic"], "hydra/launcher must be local for a search"),
     ],
 )
-def test_bad_input_is_told_on_one_line_and_nothing_trains(overrides, message, tmp_path):
+def test_bad_input_is_refused_on_one_line_and_nothing_trains(overrides, message, tmp_path):
     code, _, err = answered(*arguments(tmp_path / "results", *overrides))
     assert code == 2
     assert message in err

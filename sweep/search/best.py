@@ -1,6 +1,8 @@
 """The best network of a store that keeps some bounds, and the command line that trains it again."""
 
+import contextlib
 import dataclasses
+import functools
 import json
 import re
 import shlex
@@ -97,28 +99,39 @@ def overrides_of(config: RunConfig) -> list[str]:
 
     Raises InputError if no command line of this version leads to it.
     """
-    data = [f"data={config.data.name}", *([f"data.root={config.data.root}"] if config.data.root else [])]
+    folder = (config.data.classes, config.data.fingerprint)
+    chosen = [f"data={config.data.name}", *([f"data.root={config.data.root}"] if config.data.root else [])]
     with presets():
-
-        def composed(overrides: list[str]) -> RunConfig:
-            folder = (config.data.classes, config.data.fingerprint)
-            return load(hydra.compose("config", overrides=overrides), describe=lambda root, data_dir: folder)
-
-        chosen = data
-        for part in ("arch", "train"):
-            options: list[list[str]] = []
-            for path in sorted((CONF / part).glob("*.yaml")):
-                try:
-                    preset = getattr(composed([*chosen, f"{part}={path.stem}"]), part)
-                except InputError:
-                    continue
-                if type(preset) is type(getattr(config, part)):
-                    options.append([f"{part}={path.stem}", *_differences(part, preset, getattr(config, part))])
+        for part, known in _presets(tuple(chosen), folder).items():
+            spec = getattr(config, part)
+            options = [
+                [f"{part}={name}", *_differences(part, preset, spec)]
+                for name, preset in known.items()
+                if type(preset) is type(spec)
+            ]
             chosen += sorted(options, key=len)[0] if options else []
-        chosen += _differences("data", composed(chosen).data, config.data)  # last: train=paper sets data.resize
-        if composed([*chosen, f"seed={config.seed}"]).key != config.key:
+        chosen += _differences(
+            "data", _composed(chosen, folder).data, config.data
+        )  # last: train=paper sets data.resize
+        if _composed([*chosen, f"seed={config.seed}"], folder).key != config.key:
             raise InputError(f"the run must be one that this version can train again, got {config.key}")
     return chosen
+
+
+@functools.cache
+def _presets(data: tuple[str, ...], folder: tuple[int, str]) -> dict[str, dict[str, Any]]:
+    """The networks and recipes of conf/ on this data, by part and name, without those that do not go with it."""
+    found: dict[str, dict[str, Any]] = {"arch": {}, "train": {}}
+    for part, known in found.items():
+        for path in sorted((CONF / part).glob("*.yaml")):
+            with contextlib.suppress(InputError):
+                known[path.stem] = getattr(_composed([*data, f"{part}={path.stem}"], folder), part)
+    return found
+
+
+def _composed(overrides: list[str], folder: tuple[int, str]) -> RunConfig:
+    """The run of a command line. folder: the classes and the fingerprint of an image folder."""
+    return load(hydra.compose("config", overrides=overrides), describe=lambda root, data_dir: folder)
 
 
 def _differences(part: str, preset: Any, spec: Any) -> list[str]:

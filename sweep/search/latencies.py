@@ -13,7 +13,7 @@ from sweep.store import WEIGHTS, Record, Store
 
 @dataclass(frozen=True, kw_only=True)
 class Latencies:
-    """Where the latencies of a launch are taken; measured: those of runs from elsewhere, taken here, by their keys."""
+    """Where a launch measures latencies. measured: seconds of runs from elsewhere, measured here, by their keys."""
 
     threads: int
     device: str
@@ -21,20 +21,21 @@ class Latencies:
     measured: Mapping[str, float]
 
     def of(self, record: Record) -> float | None:
-        """The record's latency in seconds; None if it was taken elsewhere, and could not be taken here."""
+        """The record's latency in seconds; None if it was measured elsewhere, and could not be measured here."""
         here = (record.threads, record.device, record.host) == (self.threads, self.device, self.host)
         known = record.latency_seconds if here else None
         return self.measured.get(record.key) if known is None else known
 
 
 def take(config: RunConfig, options: Options, records: Sequence[Record]) -> Latencies:
-    """The latencies of a launch; networks of finished records from elsewhere are timed."""
+    """The latencies of a launch: measures the finished networks whose records are from elsewhere."""
     # A process of its own: the launcher does without torch, and its workers' server is not to be started yet.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_take, config, options, records).result()
+        return pool.submit(take_here, config, options, records).result()
 
 
-def _take(config: RunConfig, options: Options, records: Sequence[Record]) -> Latencies:
+def take_here(config: RunConfig, options: Options, records: Sequence[Record]) -> Latencies:
+    """The same in this process, which imports torch. Networks without weights in the store stay unknown."""
     import torch
 
     from fire.machine.latency import latency
@@ -51,7 +52,7 @@ def _take(config: RunConfig, options: Options, records: Sequence[Record]) -> Lat
             try:
                 network = pretrained.read(store.folder(record.key) / WEIGHTS).network
             except InputError:
-                continue  # without weights it stays unknown
+                continue
             network = network.to(device=device, memory_format=layout)  # type: ignore[call-overload] # as in fire.train.loop
             measured[record.key] = latency(network, config.data.image_size, config.data.channels, device)
     return here

@@ -33,70 +33,70 @@ class Observation(NamedTuple):
     losses: tuple[float, ...] | None
 
 
-# (space, untried, observations, generator) -> untried points, the best first. untried: bool, shape (space.size,);
-# observations: in the order in which their runs ended, then those that run.
-Sampler = Callable[[Space, NDArray[np.bool_], Sequence[Observation], np.random.Generator], Iterator[int]]
+class Question(NamedTuple):
+    """What a sampler is asked with.
+
+    untried: shape (space.size,), the points to choose from. observations: in the order in which their runs ended, then
+    those that run.
+    """
+
+    space: Space
+    untried: NDArray[np.bool_]
+    observations: Sequence[Observation]
+    generator: np.random.Generator
 
 
-def grid(
-    space: Space, untried: NDArray[np.bool_], observations: Sequence[Observation], generator: np.random.Generator
-) -> Iterator[int]:
+Sampler = Callable[[Question], Iterator[int]]  # yields untried points, the best first
+
+
+def grid(question: Question) -> Iterator[int]:
     """The points in their order in the grid."""
-    yield from np.flatnonzero(untried).tolist()
+    yield from np.flatnonzero(question.untried).tolist()
 
 
-def random(
-    space: Space, untried: NDArray[np.bool_], observations: Sequence[Observation], generator: np.random.Generator
-) -> Iterator[int]:
+def random(question: Question) -> Iterator[int]:
     """The points in random order."""
-    yield from generator.permutation(np.flatnonzero(untried)).tolist()
+    yield from question.generator.permutation(np.flatnonzero(question.untried)).tolist()
 
 
-def tpe(
-    space: Space, untried: NDArray[np.bool_], observations: Sequence[Observation], generator: np.random.Generator
-) -> Iterator[int]:
+def tpe(question: Question) -> Iterator[int]:
     """Optuna's tree-structured Parzen estimator."""
+    seed = int(question.generator.integers(2**31))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         # constant_liar: running points count as bad ones, so two workers are not sent to one place.
-        sampler = TPESampler(seed=_seed(generator), constant_liar=True, multivariate=True, n_startup_trials=STARTUP)
-    study = _study(sampler, observations)
-    distributions = _distributions(space.axes)
-    study.add_trials(_trial(space.axes, codes, losses) for codes, losses in observations)
-    yield from nearest_untried(space, untried, _asked(study, distributions), generator)
+        sampler = TPESampler(seed=seed, constant_liar=True, multivariate=True, n_startup_trials=STARTUP)
+    study = _study(sampler, question)
+    study.add_trials(_trial(question.space.axes, codes, losses) for codes, losses in question.observations)
+    yield from nearest_untried(question, _asked(study, question.space.axes))
 
 
-def nsga2(
-    space: Space, untried: NDArray[np.bool_], observations: Sequence[Observation], generator: np.random.Generator
-) -> Iterator[int]:
+def nsga2(question: Question) -> Iterator[int]:
     """Optuna's NSGA-II, one child at a time: its parents are the best of all observations, by rank and crowding."""
-    ended = [(codes, losses) for codes, losses in observations if losses is not None]
+    ended = [(codes, losses) for codes, losses in question.observations if losses is not None]
     parents = [ended[place] for place in best_first([losses for _, losses in ended])[:POPULATION]]
-    sampler = NSGAIISampler(seed=_seed(generator), population_size=POPULATION)
-    study = _study(sampler, observations)
-    distributions = _distributions(space.axes)
+    sampler = NSGAIISampler(seed=int(question.generator.integers(2**31)), population_size=POPULATION)
+    study = _study(sampler, question)
     for number, (codes, losses) in enumerate(parents):
-        study.add_trial(_trial(space.axes, codes, None))
+        study.add_trial(_trial(question.space.axes, codes, None))
         sampler.get_trial_generation(study, study.trials[number])  # makes it one of the first generation
         study.tell(number, losses)
-    yield from nearest_untried(space, untried, _asked(study, distributions), generator)
+    yield from nearest_untried(question, _asked(study, question.space.axes))
 
 
 SAMPLERS: dict[str, Sampler] = {"tpe": tpe, "nsga2": nsga2, "random": random, "grid": grid}
 
 
-def nearest_untried(
-    space: Space, untried: NDArray[np.bool_], proposals: Iterator[Codes], generator: np.random.Generator
-) -> Iterator[int]:
+def nearest_untried(question: Question, proposals: Iterator[Codes]) -> Iterator[int]:
     """The first few proposals that are untried, then all untried points by their distance from the last proposal.
 
     Further proposals would lie in the same region, where most points may be names of networks already tried.
     """
     for codes in itertools.islice(proposals, ASKS):
-        point = int(np.ravel_multi_index(codes, space.shape))
-        if untried[point]:
+        point = int(np.ravel_multi_index(codes, question.space.shape))
+        if question.untried[point]:
             yield point
-    yield from space.by_distance(codes, untried, generator)
+    yield from question.space.by_distance(codes, question.untried, question.generator)
 
 
 class _Places(IntDistribution):
@@ -134,18 +134,14 @@ def _trial(axes: tuple[Axis, ...], codes: Codes, losses: tuple[float, ...] | Non
     )
 
 
-def _study(sampler: BaseSampler, observations: Sequence[Observation]) -> optuna.Study:
+def _study(sampler: BaseSampler, question: Question) -> optuna.Study:
     """A study without trials, for as many objectives as the observations have."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would print a line for each study
-    objectives = next((len(losses) for _, losses in observations if losses is not None), 1)
+    objectives = next((len(losses) for _, losses in question.observations if losses is not None), 1)
     return optuna.create_study(directions=["minimize"] * objectives, sampler=sampler)
 
 
-def _asked(study: optuna.Study, distributions: dict[str, BaseDistribution]) -> Iterator[Codes]:
+def _asked(study: optuna.Study, axes: tuple[Axis, ...]) -> Iterator[Codes]:
     """What the study proposes, without end."""
     while True:
-        yield tuple(study.ask(distributions).params.values())
-
-
-def _seed(generator: np.random.Generator) -> int:
-    return int(generator.integers(2**31))
+        yield tuple(study.ask(_distributions(axes)).params.values())

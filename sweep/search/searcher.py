@@ -172,9 +172,10 @@ class Searcher:
         if len(trials) + len(points) <= self.spec.budget_runs:  # all of them, the cheapest first
             yield from points[np.argsort(self._space.costs["macs"][points], kind="stable")].tolist()
         else:
-            from sweep.search.samplers import SAMPLERS  # imports optuna, which takes a second
+            from sweep.search.samplers import SAMPLERS, Question  # imports optuna, which takes a second
 
-            yield from SAMPLERS[self.spec.sampler](self._space, untried, self._observations(trials), random)
+            question = Question(self._space, untried, self._observations(trials), random)
+            yield from SAMPLERS[self.spec.sampler](question)
 
     def _observations(self, trials: Mapping[int, Trial]) -> list["Observation"]:
         """What the sampler learns from: the objectives at the end of each run, measured or predicted."""

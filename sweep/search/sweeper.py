@@ -76,7 +76,7 @@ class SearchSweeper(StoreSweeper):
         """The settings, the space and the options that the experiment and the command line lead to."""
         planner = self.hydra.planner
         overrides = {override.get_key_element(): override for override in self.overrides(arguments)}
-        grid = {key: _choices(override) for key, override in overrides.items() if override.is_sweep_override()}
+        grid = {key: axis_choices(override) for key, override in overrides.items() if override.is_sweep_override()}
         others = {key: override.input_line or "" for key, override in overrides.items() if key not in grid}
         node = planner.composed([line for key, line in others.items() if key not in self.params]).search
         refuse_unknown(node, "search.", names_of(SearchSpec))
@@ -160,12 +160,12 @@ def _print_dry_run(campaign: Campaign) -> None:
         console().print("nothing is trained")
 
 
-def _choices(override: Override) -> list[str]:
+def axis_choices(override: Override) -> list[str]:
     """The choices of an axis, as override values."""
     key = override.get_key_element()
     require(not key.startswith("search."), key, "one value; a list is written in brackets", override.input_line)
-    require(key.partition(".")[0] in PARTS, "the space", "of networks and recipes", key)
-    require(override.is_discrete_sweep(), "the space", "of lists of choices", override.input_line)
+    require(key.partition(".")[0] in PARTS, "an axis of a search", "a setting of the network or the recipe", key)
+    require(override.is_discrete_sweep(), key, "a list of choices in a search", override.input_line)
     choices = list(itertools.islice(override.sweep_string_iterator(), MOST_CHOICES + 1))  # a range may have billions
     rule = f"an axis of at most {MOST_CHOICES:,} choices"
     require(len(choices) <= MOST_CHOICES, key, rule, override.input_line)
