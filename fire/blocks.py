@@ -24,7 +24,7 @@ class Conv:
 class Fire:
     """Squeeze to s1x1 channels, expand to e1x1 + e3x3; a branch with 0 filters is absent.
 
-    bypass: "none"; "identity" adds the module's input to its output; "conv" adds a 1x1 convolution of it.
+    bypass: what is made of the module's input and added to its output, a case of fire.model.Fire; "none": nothing.
     """
 
     name: str

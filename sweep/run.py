@@ -198,7 +198,7 @@ def _compress(config: RunConfig, options: Options, folder: Path, report: Report,
     )
     _write_curve(folder, result.curve)
     path = folder / COMPRESSED
-    compressed = Compressed(header=deployed.header, tensors={**result.levels})
+    compressed = Compressed(header=deployed.header, tensors=result.tensors)
     fcn.save(path, compressed, methods.CODER_OF[config.compress.method])
     decoded = fcn.load(path)
     network = decoded.network().to(device)

@@ -10,7 +10,7 @@ from torch import nn
 
 from fire.arch import AlexNetSpec
 from fire.compress.deep_compression import prune
-from fire.compress.methods import Fitted, compress
+from fire.compress.methods import QuantisedNetwork, compress
 from fire.compress.parametrizations import Masked, weighted_layers
 from fire.compress.pruning import published_densities
 from fire.compress.spec import CompressSpec
@@ -38,14 +38,14 @@ def trained(narrow, digits, cpu) -> nn.Sequential:
 
 @pytest.fixture(scope="module")
 def shrink(digits, cpu):
-    def go(network: nn.Sequential, spec: CompressSpec, recipe: TrainSpec = TRAIN, data=digits, **options) -> Fitted:
+    def go(network, spec: CompressSpec, recipe: TrainSpec = TRAIN, data=digits, **options) -> QuantisedNetwork:
         return compress(network, data, spec, train=recipe, seed=0, device=cpu, **options)
 
     return go
 
 
 @pytest.fixture(scope="module", params=[DEEP, ENTROPY], ids=lambda spec: spec.method)
-def compressed(request, trained, shrink) -> Fitted:
+def compressed(request, trained, shrink) -> QuantisedNetwork:
     return shrink(trained, request.param)
 
 
@@ -55,20 +55,20 @@ def entropy_bits(integers) -> float:
     return float(-(counts * np.log2(counts / counts.sum())).sum())
 
 
-def network_of(result: Fitted, narrow) -> nn.Sequential:
+def network_of(result: QuantisedNetwork, narrow) -> nn.Sequential:
     """The network whose tensors the levels are, in evaluation mode."""
     network = build(replace(narrow, norm="none"), channels=1)
-    network.load_state_dict({name: torch.from_numpy(level.to_float()) for name, level in result.levels.items()})
+    network.load_state_dict({name: torch.from_numpy(level.to_float()) for name, level in result.tensors.items()})
     return network.eval()
 
 
-def weight_bits(result: Fitted) -> float:
-    return sum(entropy_bits(level.integers) for name, level in result.levels.items() if name.endswith("weight"))
+def weight_bits(result: QuantisedNetwork) -> float:
+    return sum(entropy_bits(level.integers) for name, level in result.tensors.items() if name.endswith("weight"))
 
 
 def test_levels_are_those_of_the_network_in_its_order(compressed, trained, narrow, digits, cpu):
-    assert list(compressed.levels) == list(trained.state_dict())
-    for name, level in compressed.levels.items():
+    assert list(compressed.tensors) == list(trained.state_dict())
+    for name, level in compressed.tensors.items():
         assert level.integers.dtype == np.int32
         assert level.values.dtype == np.float32
         assert level.integers.shape == tuple(trained.state_dict()[name].shape)
@@ -88,7 +88,7 @@ def test_deep_compression_keeps_exactly_the_density_in_few_values(trained, shrin
     result = shrink(trained, spec)
     densities = published_densities(weighted_layers(trained))
     for name, density in densities.items():
-        level = result.levels[f"{name}.weight"]
+        level = result.tensors[f"{name}.weight"]
         assert np.count_nonzero(level.integers) == round(density * level.integers.size), name
         assert level.values[0] == 0
         assert len(level.values) <= 8
@@ -120,9 +120,9 @@ def test_a_higher_price_leaves_fewer_bits(trained, shrink):
 def test_parameters_outside_of_layers_are_kept_as_they_were_trained(spec, narrow, shrink):
     network = fold(build(narrow, channels=1))
     network.fire2.scale = nn.Parameter(torch.tensor([0.3]))
-    levels = shrink(network, replace(spec, epochs=1, final_epochs=1)).levels
-    assert list(levels) == list(network.state_dict())
-    assert levels["fire2.scale"].tolist() == network.fire2.scale.tolist()
+    tensors = shrink(network, replace(spec, epochs=1, final_epochs=1)).tensors
+    assert list(tensors) == list(network.state_dict())
+    assert tensors["fire2.scale"].tolist() == network.fire2.scale.tolist()
 
 
 def test_a_layer_without_bias_is_refused(narrow, shrink):
@@ -140,20 +140,20 @@ def test_grouped_convolutions_and_linear_layers(method, shrink, data_set_of):
     spec = CompressSpec(method=method, epochs=1, final_epochs=1, pruning="table")
     result = shrink(fold(network), spec, data=data_set_of(images, np.arange(16) % 10))
     if method == "deep_compression":
-        assert len(result.levels["fc7.weight"].values) <= 2**5
-        assert np.count_nonzero(result.levels["fc7.weight"].integers) == round(0.09 * 32 * 32)
-        conv2 = result.levels["conv2.weight"].integers
+        assert len(result.tensors["fc7.weight"].values) <= 2**5
+        assert np.count_nonzero(result.tensors["fc7.weight"].integers) == round(0.09 * 32 * 32)
+        conv2 = result.tensors["conv2.weight"].integers
         assert np.count_nonzero(conv2) == round(0.38 * conv2.size)
 
 
 def test_same_seed_same_levels_and_the_network_is_left_alone(compressed, trained, shrink, digits, cpu):
     before = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
-    spec = DEEP if compressed.levels["conv1.weight"].values.ndim else ENTROPY
+    spec = DEEP if compressed.tensors["conv1.weight"].values.ndim else ENTROPY
     torch.manual_seed(5)
     again = shrink(trained, spec)
-    for name, level in compressed.levels.items():
-        assert np.array_equal(level.integers, again.levels[name].integers), name
-        assert np.array_equal(level.values, again.levels[name].values), name
+    for name, level in compressed.tensors.items():
+        assert np.array_equal(level.integers, again.tensors[name].integers), name
+        assert np.array_equal(level.values, again.tensors[name].values), name
     assert all(torch.equal(tensor, before[name]) for name, tensor in trained.state_dict().items())
 
 
@@ -177,9 +177,9 @@ def test_killed_compression_goes_on_to_the_same_levels(epochs, interrupted, trai
     seen: list[Progress] = []
     resumed = shrink(trained, spec, checkpoint=tmp_path / "checkpoint", report=seen.append)
     assert min(progress.epochs_done for progress in seen) > epochs  # what was done is not done again
-    for name, level in whole.levels.items():
-        assert np.array_equal(level.integers, resumed.levels[name].integers), name
-        assert np.array_equal(level.values, resumed.levels[name].values), name
+    for name, level in whole.tensors.items():
+        assert np.array_equal(level.integers, resumed.tensors[name].integers), name
+        assert np.array_equal(level.values, resumed.tensors[name].values), name
     for field in ("epoch", "lr", "train_loss", "validation_loss", "validation_top1"):
         assert [getattr(row, field) for row in whole.curve] == [getattr(row, field) for row in resumed.curve]
 
@@ -193,9 +193,9 @@ def test_fine_tuning_blends_images_too_and_resumes_to_the_same_levels(trained, s
 
     whole = shrink(trained, spec, blended, checkpoint=tmp_path / "checkpoint", report=keep)
     resumed = shrink(trained, spec, blended, checkpoint=tmp_path / "first")
-    for name, level in whole.levels.items():
-        assert np.array_equal(level.integers, resumed.levels[name].integers), name
-        assert np.array_equal(level.values, resumed.levels[name].values), name
+    for name, level in whole.tensors.items():
+        assert np.array_equal(level.integers, resumed.tensors[name].integers), name
+        assert np.array_equal(level.values, resumed.tensors[name].values), name
     plain = shrink(trained, spec)
     assert whole.curve[-1].train_loss == resumed.curve[-1].train_loss > plain.curve[-1].train_loss
 
@@ -218,7 +218,7 @@ def test_distillation_has_the_float_network_as_teacher(trained, shrink, digits):
 
 
 def test_biases_stand_on_grids(compressed):
-    for name, level in compressed.levels.items():
+    for name, level in compressed.tensors.items():
         if name.endswith("bias"):
             assert level.values.shape == ()
             assert level.values > 0

@@ -16,6 +16,7 @@ from fire.data import decoding, sources
 from fire.data.batches import Batches
 from fire.data.spec import DataSpec
 from fire.errors import SpecError
+from fire.fields import settings_of
 from fire.machine.accelerate import accelerate
 from fire.train.evaluation import autocast
 from fire.train.optimizers import build_optimizers, learning_rate
@@ -39,6 +40,23 @@ def let_through(specification: Any, **fields: str) -> Any:
 @pytest.fixture
 def folded(narrow) -> torch.nn.Sequential:
     return model.fold(model.build(narrow, channels=1))
+
+
+def test_every_choice_is_tested_here():
+    chosen = {
+        f"{cls.__name__}.{name}"
+        for cls in (SqueezeNetSpec, AlexNetSpec, DataSpec, TrainSpec, CompressSpec, SearchSpec)
+        for name, setting in settings_of(cls).items()
+        if setting.choices
+    }
+    assert chosen == {
+        *("SqueezeNetSpec.bypass", "SqueezeNetSpec.norm", "SqueezeNetSpec.version"),
+        *("AlexNetSpec.norm", "AlexNetSpec.version"),
+        *("DataSpec.name", "DataSpec.resize", "DataSpec.on_corrupt"),
+        *(f"TrainSpec.{name}" for name in ("optimizer", "schedule", "init", "inputs", "precision", "kernels")),
+        *("CompressSpec.method", "CompressSpec.pruning"),
+        "SearchSpec.sampler",
+    }
 
 
 def bypass_of_a_spec():

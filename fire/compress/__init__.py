@@ -1,1 +1,1 @@
-"""Compressed networks: integers, what they stand for, the coders and the file."""
+"""Compression: a trained network is fine-tuned until its weights are few bits."""

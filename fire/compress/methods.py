@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fire.compress import deep_compression, rate
-from fire.compress.parametrizations import finished, weighted_layers
+from fire.compress.parametrizations import freeze, weighted_layers
 from fire.compress.spec import CompressSpec
 from fire.compress.tuning import Tuning, distilled, fine_tune
 from fire.data.dataset import DataSet
@@ -23,13 +23,14 @@ CODER_OF = {"deep_compression": "huffman", "entropy": "adaptive"}  # of each met
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Fitted:
-    """A compressed network: its tensors in the order of its state dict, those of layers as levels, others as trained.
+class QuantisedNetwork:
+    """A compressed network's tensors, in the order of its state dict, and how they came about.
 
-    curve: the epochs of fine-loop. precision and kernels: what they computed in and with.
+    tensors: quantised those of layers, others as trained. curve: the epochs of fine-tuning. precision and kernels:
+    what they were computed in and with.
     """
 
-    levels: dict[str, Quantised | Floats]
+    tensors: dict[str, Quantised | Floats]
     curve: tuple[Epoch, ...]
     precision: str
     kernels: str
@@ -45,14 +46,16 @@ def compress(
     device: torch.device,
     checkpoint: Path | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
-) -> Fitted:
+) -> QuantisedNetwork:
     """Compress a trained and folded network, which is left as it is, fine-tuning on data.train.
 
-    train says the batches, their augmentation and the precision; its optimizer is not used. The test set is not
-    touched. On the CPU the same seed, threads and precision give the same levels, also if fine-tuning was killed and
-    went on from its checkpoint, a file that is written after each epoch. Raises SpecError if the method is "none", or
-    the network is not folded or has a layer without bias; TrainingError if fine-tuning diverges,
-    CheckpointError if it cannot go on from its checkpoint.
+    train gives the batches, their augmentation, the loss and the precision; its optimizer is not used. The test set is
+    not touched.
+
+    On the CPU the same seed, threads and precision give the same tensors, also if fine-tuning was killed and resumed
+    from its checkpoint, a file that is written after each epoch. Raises SpecError if the method is "none", or if the
+    network is not folded or has a layer without bias; TrainingError if fine-tuning diverges; CheckpointError if it
+    cannot resume from its checkpoint.
     """
     require(spec.method != "none", "compress.method", "deep_compression or entropy", spec.method)
     _check(network)
@@ -83,12 +86,12 @@ def compress(
         lr = getattr(spec, setting)
         hint = f" of compression; lower compress.{setting}={lr:g}"
         fine_tune(loop, tuning, loss, epochs=epochs[setting], lr=lr, hint=hint)
-    levels: dict[str, Quantised | Floats] = {**others}
+    tensors: dict[str, Quantised | Floats] = {**others}
     for name, layer in layers.items():
         for part in ("weight", "bias"):
-            levels[f"{name}.{part}"] = finished(layer, part)
-    return Fitted(
-        levels={name: levels[name] for name in names},
+            tensors[f"{name}.{part}"] = freeze(layer, part)
+    return QuantisedNetwork(
+        tensors={name: tensors[name] for name in names},
         curve=tuple(loop.curve),
         precision=loop.precision,
         kernels=loop.kernels,

@@ -53,7 +53,7 @@ class Shared(nn.Module):
         """The codebook found for the weight becomes the parameter."""
         return self._codebook.clone()
 
-    def levels(self, codebook: Tensor) -> Quantised:
+    def quantised(self, codebook: Tensor) -> Quantised:
         """What the weight is made of."""
         return Quantised(integers=_int32(self.codes), values=(codebook * self.learned).cpu().numpy())
 
@@ -74,7 +74,7 @@ class Grid(nn.Module):
         positions = weight / step
         return (positions + (positions.round() - positions).detach()) * step
 
-    def levels(self, weight: Tensor) -> Quantised:
+    def quantised(self, weight: Tensor) -> Quantised:
         """What the rounded weight is made of."""
         step = self.log_step.exp()
         return Quantised(integers=_int32((weight / step).round()), values=step.cpu().numpy())
@@ -97,7 +97,7 @@ class Scaled(nn.Module):
         """The step's logarithm becomes the parameter."""
         return self._log_step.clone()
 
-    def levels(self, log_step: Tensor) -> Quantised:
+    def quantised(self, log_step: Tensor) -> Quantised:
         """What the weight is made of."""
         return Quantised(integers=_int32(self.integers), values=log_step.exp().cpu().numpy())
 
@@ -122,7 +122,7 @@ def parameters(layers: dict[str, Layer]) -> list[nn.Parameter]:
 
 
 def put_biases_on_grids(layers: dict[str, Layer], bits: int) -> None:
-    """Round the biases of each layer to a uniform grid from -largest to largest; they can go on learning."""
+    """Round the biases of each layer to a uniform grid from -largest to largest; they can still learn."""
     for layer in layers.values():
         largest = parameter(layer, "bias").detach().abs().max()
         step = torch.where(largest > 0, largest, 1.0) / (2 ** (bits - 1) - 1)
@@ -130,13 +130,13 @@ def put_biases_on_grids(layers: dict[str, Layer], bits: int) -> None:
 
 
 @torch.no_grad()
-def finished(layer: Layer, name: str) -> Quantised:
-    """The levels of the layer's "weight" or "bias"; the tensor becomes a plain parameter again."""
+def freeze(layer: Layer, name: str) -> Quantised:
+    """The quantised "weight" or "bias" of the layer, in which it becomes a plain parameter again."""
     made_by = layer.get_submodule(f"parametrizations.{name}.0")
     assert isinstance(made_by, Shared | Grid | Scaled)
-    levels = made_by.levels(parameter(layer, name))
+    quantised = made_by.quantised(parameter(layer, name))
     parametrize.remove_parametrizations(layer, name)
-    return levels
+    return quantised
 
 
 def _int32(integers: Tensor) -> NDArray[np.int32]:

@@ -24,7 +24,7 @@ START_BITS = 2.0  # a weight, at first
 STEP_LR = 0.02  # of the steps' logarithms, at the peak
 COUNT_EVERY = 16  # steps of training between two counts of the integers
 MOST_LEVELS = 2**20  # between the least and the greatest integer of a tensor
-UNSEEN = 0.5  # how often an integer is taken to have been seen before it is counted, as by an adaptive coder
+PRIOR = 0.5  # count of each integer before any is seen (Krichevsky and Trofimov 1981)
 
 
 class CodeLengths:
@@ -36,7 +36,7 @@ class CodeLengths:
             raise TrainingError("diverged: the weights have left their grid; lower compress.lr")
         self._least = int(integers.min()) - 1
         counts = torch.bincount((integers - self._least).flatten().long()).float()
-        counts = torch.cat([counts, counts.new_zeros(1)]) + UNSEEN
+        counts = torch.cat([counts, counts.new_zeros(1)]) + PRIOR
         self._bits = -(counts / counts.sum()).log2()
 
     def bits(self, positions: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def train_on_grid(loop: Loop, spec: CompressSpec) -> Tuning:
 
     @torch.no_grad()
     def count(step: int, steps: int) -> None:
-        if step % loop.steps % COUNT_EVERY == 0:  # at the start of an epoch, too: one may begin from a checkpoint
+        if step % loop.steps % COUNT_EVERY == 0:  # also at the start of an epoch, which may follow a checkpoint
             for name in layers:
                 lengths[name] = CodeLengths(positions(name).round())
 

@@ -1,4 +1,4 @@
-"""How much the loss minds changes in each layer's weights."""
+"""How much the loss depends on each layer's weights."""
 
 import itertools
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from fire.data.batches import Batches
 
 IMAGES = 1024
 LEAST = 1e-6  # of the greatest sensitivity: that of a layer whose weights get no gradient at all
-BATCH = 8  # the square of a batch's mean gradient tells the less about single images the larger the batch is
+BATCH = 8  # the larger a batch, the less the square of its mean gradient is that of single images
 
 
 def sensitivities(network: nn.Module, layers: Mapping[str, Layer], batches: Batches) -> dict[str, float]:
