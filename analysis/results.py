@@ -115,8 +115,9 @@ def _row(record: Record) -> dict[str, Any]:
 
 def _columns(spec: Any) -> dict[str, Any]:
     """All settings but where files lie. Raises InputError for text that tables could not show."""
-    places = {name for name, setting in fields.settings_of(spec.__class__).items() if setting.place}
-    found = {name: value for name, value in vars(spec).items() if name not in places}
+    settings = fields.settings_of(spec.__class__)
+    found = {name: value for name, value in vars(spec).items() if not settings[name].place}
     for name, value in found.items():
-        require(not isinstance(value, str) or value.isprintable(), name, "printable", value)
+        if isinstance(value, str):
+            require(value.isprintable(), name, "printable", value)
     return found

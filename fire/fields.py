@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fire.errors import require
+from fire.errors import SpecError
 
 KEY = "setting"  # of the fields' metadata
 When = Callable[[Any], bool]
@@ -101,4 +101,5 @@ def check(spec: Any, prefix: str = "") -> None:
     """Raise SpecError for the first field that breaks its rule. prefix: of the field's name on the command line."""
     for name, found in settings_of(spec.__class__).items():
         value = getattr(spec, name)
-        require(found.holds(value), f"{prefix}{name}", found.rule, value)
+        if not found.holds(value):
+            raise SpecError(f"{prefix}{name} must be {found.rule}, got {value!r}")

@@ -157,9 +157,9 @@ def _differing(spec: Any) -> dict[str, Any]:
 
 def _require_moderate(part: str, spec: Any) -> None:
     """Raise SpecError for a whole number so large that records and tables could not hold what follows from it."""
-    for each in dataclasses.fields(spec):
-        value = getattr(spec, each.name)
-        require(not isinstance(value, int) or value < 2**31, f"{part}.{each.name}", "below 2^31", value)
+    for name, value in vars(spec).items():
+        if isinstance(value, int):
+            require(value < 2**31, f"{part}.{name}", "below 2^31", value)
 
 
 def _canonical(spec: Any) -> Any:
@@ -167,13 +167,20 @@ def _canonical(spec: Any) -> Any:
 
     range(0.1,1,0.1) makes the first of them; without this it would be another key, and trained once more.
     """
-    numbers = {
-        field.name: float(f"{value:.{DIGITS}g}")
-        for field in dataclasses.fields(spec)
-        if isinstance(value := getattr(spec, field.name), float) or isinstance(field.default, float)
+    floats = _floats(spec.__class__)
+    changed = {
+        name: number
+        for name, value in vars(spec).items()
+        if (isinstance(value, float) or name in floats)
+        and ((number := float(f"{value:.{DIGITS}g}")) != value or not isinstance(value, float))
     }
-    changed = any(repr(value) != repr(getattr(spec, name)) for name, value in numbers.items())
-    return replace(spec, **numbers) if changed else spec
+    return replace(spec, **changed) if changed else spec
+
+
+@functools.cache
+def _floats(cls: Any) -> frozenset[str]:
+    """The fields that are floats by default."""
+    return frozenset(field.name for field in dataclasses.fields(cls) if isinstance(field.default, float))
 
 
 def in_home(path: str) -> str:
@@ -182,8 +189,9 @@ def in_home(path: str) -> str:
 
 
 def _settings(spec: Any, values: Mapping[str, Any]) -> Any:
-    for name, value in values.items():
-        require(name in spec.__dataclass_fields__, name, "a setting of this version", value)
+    for name in values:
+        if name not in spec.__dataclass_fields__:
+            raise SpecError(f"{name} must be a setting of this version, got {values[name]!r}")
     return spec(**values)
 
 
