@@ -1,78 +1,18 @@
 """Checkpoints that are damaged, or of something else: no run goes on from them, and none ends with other weights."""
 
-import io
 import math
 import os
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from fire.machine import native
-from fire.model import build
 from fire.train import checkpoints
-from fire.train.checkpoints import Checkpoint, CheckpointError
-from fire.train.optimizers import build_optimizers
-from fire.train.progress import Epoch
-from fire.train.spec import TrainSpec
-
-EPOCHS = 3
-CURVE = tuple(
-    Epoch(epoch=i, lr=0.1, train_loss=2.0, validation_loss=2.0, validation_top1=0.1, train_seconds=1.0, seconds=1.0)
-    for i in (1, 2)
-)
-
-
-DAMAGED = re.compile("^the checkpoint is damaged(, or of another version)?$")
-
-
-def torch_state(path: Path) -> dict:
-    """What torch.save wrote of the checkpoint."""
-    return torch.load(io.BytesIO(checkpoints._verified(path.read_bytes())), weights_only=True)
-
-
-def write(path: Path, network: nn.Module, optimizers, average: nn.Module | None) -> None:
-    checkpoint = Checkpoint(
-        network=network.state_dict(),
-        optimizers=[optimizer.state_dict() for optimizer in optimizers],
-        average=None if average is None else average.state_dict(),
-        curve=CURVE,
-        precision="fp32",
-        kernels="torch",
-        threads=1,
-    )
-    checkpoints.write(path, checkpoint)
-
-
-class Parts:
-    """A network, its optimizers and its averaged weights, one step after they were made."""
-
-    def __init__(self, arch, optimizer: str = "sgd", ema: float = 0.9, momentum: float = 0.9) -> None:
-        spec = TrainSpec(optimizer=optimizer, ema=ema, momentum=momentum, nesterov=momentum > 0)
-        self.network = build(arch, channels=1, seed=0)
-        self.optimizers = build_optimizers(self.network, spec)
-        self.average = AveragedModel(self.network, use_buffers=True) if ema else None
-
-    def step(self) -> "Parts":
-        self.network(torch.ones(2, 1, 8, 8)).square().sum().backward()
-        for optimizer in self.optimizers:
-            optimizer.step()
-        self.network.zero_grad()
-        return self
-
-    def write(self, path: Path) -> Path:
-        write(path, self.network, self.optimizers, self.average)
-        return path
-
-    def restore(self, path: Path) -> None:
-        saved = checkpoints.read(path, EPOCHS)
-        assert saved is not None
-        saved.restore(self.network, self.optimizers, self.average)
+from fire.train.checkpoints import CheckpointError
+from tests.checkpointing import DAMAGED, EPOCHS, Parts, is_refused, torch_state
 
 
 @pytest.fixture(scope="module")
@@ -107,48 +47,6 @@ def test_a_whole_checkpoint_is_put_back(optimizer, momentum, ema, arch, tmp_path
 
 def test_no_checkpoint_is_none(tmp_path):
     assert checkpoints.read(tmp_path / "checkpoint.pt", EPOCHS) is None
-
-
-def small(path: Path) -> bytes:
-    """The checkpoint of four weights, so small that each of its bytes can be tried."""
-    torch.manual_seed(0)
-    layer = nn.Linear(2, 2)
-    sgd = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
-    layer(torch.ones(1, 2)).sum().backward()
-    sgd.step()
-    write(path, layer, [sgd], None)
-    return path.read_bytes()
-
-
-def is_refused(path: Path, content: bytes) -> bool:
-    path.write_bytes(content)
-    try:
-        checkpoints.read(path, EPOCHS)
-    except CheckpointError as error:
-        assert DAMAGED.match(str(error))  # noqa: PT017 (what is not refused is counted)
-        return True
-    return False
-
-
-def test_a_flipped_byte_is_noticed_wherever_it_is(tmp_path):
-    path = tmp_path / "checkpoint.pt"
-    content = small(path)
-    for place in range(len(content)):
-        mutated = bytearray(content)
-        mutated[place] ^= (0x01, 0x80, 0xFF)[place % 3]
-        assert is_refused(path, bytes(mutated)), place
-
-
-def test_lost_doubled_and_cleared_sectors_are_noticed(tmp_path):
-    path = tmp_path / "checkpoint.pt"
-    content = small(path)
-    for start in range(0, len(content) - 64, 64):
-        end = start + 64
-        assert is_refused(path, content[:start])
-        assert is_refused(path, content[:start] + content[end:])
-        assert is_refused(path, content[:end] + content[start:])
-        if any(content[start:end]):
-            assert is_refused(path, content[:start] + bytes(64) + content[end:])
 
 
 def test_a_checkpoint_of_an_earlier_version_is_read_and_its_checksums_are_looked_at(path, arch):
