@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from analysis import style
 from fire.arch import SqueezeNetSpec
 from fire.data import dataset
 from fire.data.dataset import DataSet, ImageSet
@@ -58,6 +59,18 @@ def narrow() -> SqueezeNetSpec:
 def store(tmp_path) -> Store:
     """A store of four runs in a sweep: tests.records.small_store."""
     return small_store(tmp_path)
+
+
+@pytest.fixture
+def unrendered(monkeypatch) -> None:
+    """Write the figures of reports as empty files: drawing them takes milliseconds, rendering them seconds."""
+
+    def save(figure, folder, name):
+        folder.mkdir(parents=True, exist_ok=True)
+        for ending in ("png", "svg"):
+            (folder / f"{name}.{ending}").touch()
+
+    monkeypatch.setattr(style, "save", save)
 
 
 @pytest.fixture(scope="session")

@@ -153,7 +153,7 @@ def test_lines_go_along_the_last_setting(tmp_path):
     assert info.in_order
 
 
-def test_the_report_has_the_table_and_keeps_fp32_networks_apart(store, tmp_path):
+def test_the_report_has_the_table_and_keeps_fp32_networks_apart(store, tmp_path, unrendered):
     page = report.write(read(store.root), tmp_path / "report")
     text = page.read_text()
     assert "The paper&#x27;s tables 2 and 3, and ours" in text
@@ -161,7 +161,7 @@ def test_the_report_has_the_table_and_keeps_fp32_networks_apart(store, tmp_path)
     assert len(overview) == 1 + 3
 
 
-def test_a_sweep_of_seeds_alone_and_a_part_of_the_experiment_have_their_sections(store, tmp_path):
+def test_a_sweep_of_seeds_alone_and_a_part_of_the_experiment_have_their_sections(store, tmp_path, unrendered):
     points = tuple(({}, key) for key in "de")  # the networks they were made from are in the store, not in the sweep
     store.write_sweep(Sweep(name="compress=deep_compression", varied=("seed",), points=points))
     store.write_sweep(Sweep(name="results_seed=0", varied=("compress",), points=(({}, "f"),)))
@@ -173,7 +173,7 @@ def test_a_sweep_of_seeds_alone_and_a_part_of_the_experiment_have_their_sections
     assert len(pd.read_csv(written / "table_2.csv")) == 1
 
 
-def test_what_was_trained_otherwise_is_no_seed_of_it(store, tmp_path):
+def test_what_was_trained_otherwise_is_no_seed_of_it(store, tmp_path, unrendered):
     store.write(network("g", "squeezenet", 0.5, data=DataSpec(name="digits")))
     store.write(network("h", "squeezenet", 0.8, arch=dataclasses.replace(NETWORKS["squeezenet"], base_e=64)))
     points = (({}, "g"), ({}, "h"))

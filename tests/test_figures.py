@@ -13,7 +13,7 @@ from analysis import paper, report, style
 from analysis.figures import bypass, curve, latency, pareto, training
 from analysis.results import read
 from analysis.view import View
-from fire.arch import SqueezeNetSpec
+from fire.arch import BYPASSES, SqueezeNetSpec
 from fire.cost import count
 from fire.errors import InputError
 from fire.train.progress import Epoch
@@ -60,6 +60,14 @@ def test_bypass_info_has_the_paper_s_order():
     assert info.kinds == ("none", "simple", "complex")
     assert info.accuracy == pytest.approx((10, 20, 30))
     assert bypass.paper_info().size_mib[2] == pytest.approx(6.06, abs=0.005)
+
+
+def test_a_kind_of_bypass_that_the_paper_has_not_is_drawn(monkeypatch, store):
+    monkeypatch.setattr(bypass, "BYPASSES", (*BYPASSES, "another"))
+    runs = read(store.root).runs.iloc[:3].assign(bypass=["another", "none", "complex"])
+    view = View(runs=runs, along=("bypass",))
+    assert bypass.info(view).kinds == ("none", "complex", "another")
+    assert any(text.startswith("another\n") for text in drawn(bypass.figure(view)))
 
 
 def test_pareto_info_marks_the_front(store):
@@ -131,7 +139,7 @@ def test_a_dollar_sign_in_results_is_no_formula(text):
         assert text in drawn(training.figure(one_epoch(text)))
 
 
-def test_the_report_links_only_to_files_that_exist(store, tmp_path):
+def test_the_report_links_only_to_files_that_exist(store, tmp_path, unrendered):
     for name in ("a#b?c%20d&e", 'quote"quote', "\udcff"):  # the last is a file's name that is no UTF-8
         store.write_sweep(Sweep(name=name, varied=("arch.sr",), points=(({}, "a"), ({}, "c"))))
     page = report.write(read(store.root), tmp_path / "report").read_text()
@@ -144,7 +152,7 @@ def test_the_report_links_only_to_files_that_exist(store, tmp_path):
     assert "diverged" in page, "the failed run is listed"
 
 
-def test_the_report_does_not_average_over_data_sets_of_one_name(store, tmp_path):
+def test_the_report_does_not_average_over_data_sets_of_one_name(store, tmp_path, unrendered):
     store.write(record("e", top1=0.2, data=dataclasses.replace(DATA, limit=100)))
     page = report.write(read(store.root), tmp_path / "report").read_text()
     assert "All networks: digits, limit 0" in page
@@ -153,7 +161,7 @@ def test_the_report_does_not_average_over_data_sets_of_one_name(store, tmp_path)
     assert {"pareto-digits-1", "pareto-digits-2"} <= written
 
 
-def test_a_sweep_over_data_sets_has_a_front_for_each(store, tmp_path):
+def test_a_sweep_over_data_sets_has_a_front_for_each(store, tmp_path, unrendered):
     for key, name, sr in (("e", "digits", 0.5), ("f", "fashion_mnist", 0.5), ("g", "digits", 0.25)):
         store.write(record(key, sr=sr, data=dataclasses.replace(DATA, name=name)))
     points = tuple(({}, key) for key in "efg")
@@ -163,14 +171,14 @@ def test_a_sweep_over_data_sets_has_a_front_for_each(store, tmp_path):
     assert written >= {"both-1", "both-2"}
 
 
-def test_a_sweep_of_seeds_alone_has_their_mean(store, tmp_path):
+def test_a_sweep_of_seeds_alone_has_their_mean(store, tmp_path, unrendered):
     store.write_sweep(Sweep(name="seeds", varied=("seed",), points=(({}, "a"), ({}, "b"))))
     report.write(read(store.root), tmp_path / "report")
     (row,) = pd.read_csv(tmp_path / "report" / "tables" / "seeds.csv").to_dict("records")
     assert (row["sr"], row["n"], row["top1"]) == (0.5, 2, pytest.approx(0.85))
 
 
-def test_a_manifest_cannot_name_a_file_elsewhere(store, tmp_path):
+def test_a_manifest_cannot_name_a_file_elsewhere(store, tmp_path, unrendered):
     path = store.write_sweep(Sweep(name="odd", varied=("arch.sr",), points=(({}, "a"), ({}, "c"))))
     path.write_text(path.read_text().replace('"odd"', '"../../odd"'))
     page = report.write(read(store.root), tmp_path / "a" / "b").read_text()
@@ -178,8 +186,10 @@ def test_a_manifest_cannot_name_a_file_elsewhere(store, tmp_path):
     assert [path.name for path in tmp_path.rglob("odd.*")] == ["odd.json"]
 
 
-def test_the_report_tells_of_records_that_it_cannot_read(store, tmp_path):
-    store.write(dataclasses.replace(record("elder"), arch={"family": "resnet"}))
+def test_the_report_tells_of_records_that_it_cannot_read(store, tmp_path, unrendered):
+    store.write(record("elder"))
+    path = store.folder("elder") / "record.json"
+    path.write_text(path.read_text().replace('"squeezenet"', '"resnet"'))
     page = report.write(read(store.root), tmp_path / "report").read_text()
     assert "Files that cannot be read" in page
     assert "elder/record.json</td>" in page

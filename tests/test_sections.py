@@ -37,14 +37,14 @@ def test_a_title_says_experiment_and_overrides(made, along, title):
     assert sections.title(made, along) == title
 
 
-def test_a_cut_name_does_not_cut_the_title(store, tmp_path):
+def test_a_cut_name_does_not_cut_the_title(store, tmp_path, unrendered):
     given = ("train.epochs=7", "train.lr=0.05", "data=digits", "arch.base_e=24", "arch.incr_e=24", "seed=5")
     store.write_sweep(sweep(f"sr_{'_'.join(given)}"[:60] + "-0123abcd", experiment="sr", overrides=given))
     page = report.write(read(store.root), tmp_path / "report").read_text()
     assert f'<h2 id="1">Squeeze ratio: {" ".join(given)}</h2>' in page
 
 
-def test_a_name_too_long_for_a_file_is_cut(store, tmp_path):
+def test_a_name_too_long_for_a_file_is_cut(store, tmp_path, unrendered):
     names = ["x" * 225 + end for end in "ab"]
     for name in names:
         store.write_sweep(sweep(name))
