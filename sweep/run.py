@@ -199,7 +199,7 @@ def _compress(config: RunConfig, options: Options, folder: Path, report: Report,
     _write_curve(folder, result.curve)
     path = folder / COMPRESSED
     compressed = Compressed(header=deployed.header, tensors=result.tensors)
-    fcn.save(path, compressed, methods.CODER_OF[config.compress.method])
+    fcn.save(path, compressed, methods.coder_of(config.compress))
     decoded = fcn.load(path)
     network = decoded.network().to(device)
     scores = evaluation.evaluate(network, Batches(images.test, images, config.train, device), device)

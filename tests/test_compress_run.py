@@ -27,7 +27,7 @@ from sweep.run import run
 from sweep.store import Record, Store
 from tests.sweeping import ROOT, TINY, Launch, command, launch, synset_folder
 
-COMPRESSED = ("compress=deep_compression", "compress.epochs=1", "compress.density=0.5")
+COMPRESSED = ("compress=deep_compression", "compress.epochs=1", "compress.density=0.5", "compress.coder=adaptive")
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,7 @@ def test_the_record_is_of_the_file(finished, cpu):
     made, record = finished
     path = made.folder / "network.fcn"
     assert record.file_bytes == path.stat().st_size < record.size_bytes / 4
+    assert path.read_bytes()[6:14] == b"adaptive"
     decoded = fcn.load(path)
     tensors = [to_float(tensor) for tensor in decoded.tensors.values()]
     assert sum(tensor.size for tensor in tensors) == record.parameters

@@ -2,8 +2,11 @@ import math
 
 import pytest
 
+from fire.compress.methods import coder_of
 from fire.compress.spec import CompressSpec
 from fire.errors import SpecError
+from fire.fields import settings_of
+from fire.weights.integers import CODERS
 
 
 @pytest.mark.parametrize(
@@ -22,6 +25,7 @@ from fire.errors import SpecError
         ("density", 1.01, "in (0, 1]"),
         ("conv_bits", 0, "in [1, 8]"),
         ("fc_bits", 9, "in [1, 8]"),
+        ("coder", "zip", "one of auto, adaptive, huffman"),
         ("rate", -0.1, "at least 0 and finite"),
     ],
 )
@@ -29,6 +33,23 @@ def test_bad_values_are_refused_with_field_rule_and_value(field, value, rule):
     with pytest.raises(SpecError) as caught:
         CompressSpec(**{field: value})
     assert str(caught.value) == f"compress.{field} must be {rule}, got {value!r}"
+
+
+@pytest.mark.parametrize(
+    ("method", "coder", "expected"),
+    [
+        ("deep_compression", "auto", "huffman"),
+        ("entropy", "auto", "adaptive"),
+        ("deep_compression", "adaptive", "adaptive"),
+        ("entropy", "huffman", "huffman"),
+    ],
+)
+def test_each_method_has_a_coder_of_its_own(method, coder, expected):
+    assert coder_of(CompressSpec(method=method, coder=coder)) == expected
+
+
+def test_every_coder_can_be_chosen():
+    assert set(settings_of(CompressSpec)["coder"].choices) == {"auto", *CODERS}
 
 
 def test_nothing_is_compressed_unless_asked_for():

@@ -83,6 +83,7 @@ COMPRESS = {
     "conv_bits": 3,
     "fc_bits": 3,
     "rate": 0.77,
+    "coder": "adaptive",
 }
 PLAIN = RunConfig(arch=SqueezeNetSpec(classes=10), data=DataSpec(), train=TrainSpec())
 SMALL = replace(PLAIN, compress=CompressSpec(method="deep_compression"))

@@ -3,13 +3,12 @@
 import copy
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from fire import blocks, model
 from fire.arch import AlexNetSpec, SqueezeNetSpec
-from fire.compress.methods import compress
+from fire.compress.methods import coder_of, compress
 from fire.compress.spec import CompressSpec
 from fire.cost import count, count_grid, tensors
 from fire.data import decoding, sources
@@ -54,7 +53,7 @@ def test_every_choice_is_tested_here():
         *("AlexNetSpec.norm", "AlexNetSpec.version"),
         *("DataSpec.name", "DataSpec.resize", "DataSpec.on_corrupt"),
         *(f"TrainSpec.{name}" for name in ("optimizer", "schedule", "init", "inputs", "precision", "kernels")),
-        *("CompressSpec.method", "CompressSpec.pruning"),
+        *("CompressSpec.method", "CompressSpec.pruning", "CompressSpec.coder"),
         "SearchSpec.sampler",
     }
 
@@ -148,8 +147,10 @@ def test_on_corrupt(tmp_path):
 
 
 def test_coder():
-    with pytest.raises(ValueError, match=r"coder must be .*, got 'another'$"):
-        integers.encode("another", [np.zeros(3, np.int32)], [(0, 1)])
+    coder = coder_of(let_through(CompressSpec(method="entropy"), coder="another"))
+    for use in (integers.encode, integers.decode):
+        with pytest.raises(SpecError, match=r"^coder must be .*, got 'another'$"):
+            use(coder, [], [])
 
 
 def test_sampler():

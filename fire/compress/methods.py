@@ -19,7 +19,7 @@ from fire.train.progress import Epoch, Progress
 from fire.train.spec import TrainSpec
 from fire.weights.quantised import Floats, Quantised
 
-CODER_OF = {"deep_compression": "huffman", "entropy": "adaptive"}  # of each method's files
+CODER_OF = {"deep_compression": "huffman", "entropy": "adaptive"}  # by method, where compress.coder is "auto"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,3 +115,8 @@ def _check(network: nn.Module) -> None:
     require(not normalised, "network", "folded", "batch normalisation")
     bare = [name for name, layer in weighted_layers(network).items() if layer.bias is None]
     require(not bare, "network", "of layers with weight and bias", bare[:1])
+
+
+def coder_of(spec: CompressSpec) -> str:
+    """The coder of the compressed network's file, one of fire.weights.integers.CODERS."""
+    return CODER_OF[spec.method] if spec.coder == "auto" else spec.coder

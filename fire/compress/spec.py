@@ -50,6 +50,13 @@ class CompressSpec:
         doc="price in nats of one bit a weight, averaged over the weights",
         when=lambda spec: spec.method == "entropy",
     )
+    coder: str = one_of(
+        "auto",
+        "adaptive",
+        "huffman",
+        doc="of the file; auto: huffman for deep_compression, else adaptive",
+        when=_compresses,
+    )
 
     def __post_init__(self) -> None:
         check(self, "compress.")
