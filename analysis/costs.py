@@ -1,4 +1,4 @@
-"""What accuracy is weighed against: size, operations, latency."""
+"""Costs of networks as axes: size, operations, latency."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -14,7 +14,7 @@ HEADINGS = {
     "paper_reduction": "paper, reduction",
     "paper_top1": "paper, top1 %",
 }
-# What a formula begins with in a spreadsheet, full-width signs and white space before it included (OWASP).
+# A spreadsheet takes texts for a formula that begin with one of these, full-width signs included (OWASP).
 FORMULAS = tuple("=+-@\t\n＝＋－＠")
 PERCENTAGES = ("top1", "top5", "validation_top1", "paper_top1")
 
@@ -22,7 +22,7 @@ PERCENTAGES = ("top1", "top5", "validation_top1", "paper_top1")
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
     """The same table for people: percentages, MiB, MMACs and minutes as text; missing is a dash.
 
-    The ends of an interval, columns *_low and *_high, stand behind the mean in its column.
+    The ends of an interval, columns *_low and *_high, follow the mean in its column.
     """
     shown: dict[str, list[str]] = {}
     for name in frame.columns:

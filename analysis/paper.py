@@ -1,4 +1,4 @@
-"""What the SqueezeNet paper reports: Iandola et al. 2016, arXiv:1602.07360v4, figure 3 and tables 2 and 3; ImageNet.
+"""Numbers of the SqueezeNet paper: Iandola et al. 2016, arXiv:1602.07360v4, figure 3 and tables 2 and 3; ImageNet.
 
 Accuracies are fractions of 1. Points of figure 3 whose top-5 the paper does not print were read off the plot, to about
 0.002. Sizes are computed from the network's parameters in fp32; the paper prints the same, in MiB, rounded up.

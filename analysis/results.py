@@ -1,4 +1,4 @@
-"""From the store to DataFrames: the runs, the sweeps, the training curves, and what of them cannot be read."""
+"""From the store to DataFrames: the runs, the sweeps, the training curves, and the files that cannot be read."""
 
 import dataclasses
 import os
@@ -24,7 +24,7 @@ POSITIVE = ("parameters", "macs", "activations", "size_bytes", "file_bytes", "la
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Results:
-    """What a results directory holds.
+    """The content of a results directory.
 
     runs: a row a run, finished, stopped or failed. Columns: those of sweep.store.Record; the metaparameters under their
     own names (family, sr, pct_3x3, ...); data, the name of the data set; data.* and train.*; compress, the method, and
@@ -81,7 +81,7 @@ def _completed(sweep: Sweep) -> Sweep:
 def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*COLUMNS, "seed", "data", "compress"])
     top1 = frame.set_index("key")["top1"]
-    # Records that are older than this field tell only whose network they compressed.
+    # Records older than this field name only the run whose network they compressed.
     float_top1 = frame["float_top1"].fillna(frame["float_key"].map(top1[top1.index.notna()])).astype(float)
     return frame.assign(size_mib=frame["size_bytes"].astype(float) / MIB, float_top1=float_top1)
 

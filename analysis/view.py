@@ -1,4 +1,4 @@
-"""What figures are drawn of: runs, and how they are compared."""
+"""The runs that a figure shows, and how it compares them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

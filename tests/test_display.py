@@ -5,7 +5,7 @@ import pytest
 from fire.train.progress import Epoch, Note, Progress
 from sweep.commands.display import Display, duration, percent
 from sweep.config import Options
-from sweep.store import Record
+from tests.records import record_of
 from tests.sweeping import point
 
 
@@ -39,11 +39,6 @@ def points(monkeypatch):
     return [point("data=digits", f"arch.sr={sr}") for sr in (0.25, 0.5)]
 
 
-def record_of(point, **fields) -> Record:
-    known = {"config": point.config, **point.cost._asdict(), "size_bytes": 4}
-    return Record(key=point.key, **known, **fields)
-
-
 def progress_after(epochs: float) -> Progress:
     rows = [
         Epoch(
@@ -66,7 +61,7 @@ def test_no_terminal_gets_a_line_an_epoch(points, capsys):
         display.started(first.key)
         for epochs in (0.3, 0.7, 1, 1.5, 2):
             display.progress(first.key, progress_after(epochs))
-        display.ended(first.key, record_of(first, status="finished", top1=0.75, validation_top1=0.25))
+        display.ended(first.key, record_of(first.config, 0.75, validation_top1=0.25))
         display.started(second.key)
         display.ended(second.key, None, "killed")
     lines = capsys.readouterr().out.splitlines()

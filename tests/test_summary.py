@@ -12,8 +12,9 @@ from sweep.config import Options
 from sweep.points import labels
 from sweep.preparation import print_dry_run
 from sweep.store import Store
+from tests.records import record_of
 from tests.sweeping import point
-from tests.test_display import progress_after, record_of
+from tests.test_display import progress_after
 
 WIDE = ("arch.base_e=32", "arch.incr_e=32", "arch.pct_3x3=0.125", "arch.bypass=complex", "arch.fires=4")
 
@@ -44,7 +45,7 @@ def has_failures(out: str) -> bool:
 def test_results_and_failures(points, tmp_path, capsys):
     first, second = points
     store = Store(tmp_path)
-    store.write(record_of(first, status="finished", top1=0.75, validation_top1=0.5, train_seconds=61))
+    store.write(record_of(first.config, 0.75, validation_top1=0.5, train_seconds=61))
     assert ended(store, [first]) == (0, "")
     assert not has_failures(capsys.readouterr().out)
 
@@ -54,7 +55,7 @@ def test_results_and_failures(points, tmp_path, capsys):
     assert "sr=0.5" not in results
     assert all(text in failures for text in ("sr=0.5", second.key, "ended without a record"))
 
-    store.write(record_of(second, status="failed", error="diverged: the loss is nan"))
+    store.write(record_of(second.config, None, status="failed", error="diverged: the loss is nan"))
     assert ended(store, points) == (FAILED, "")
     assert "diverged: the loss is nan" in capsys.readouterr().out
 
@@ -66,10 +67,10 @@ def test_runs_under_way_elsewhere_are_named_with_their_processes(points, tmp_pat
         holder = store.holder(second.key)
         assert re.fullmatch(r"host \S+, process \d+", holder)
         line = f"1 run is under way elsewhere: sr=0.5 ({holder})"
-        store.write(record_of(first, status="finished", top1=0.75))
+        store.write(record_of(first.config, 0.75))
         assert ended(store, points) == (ELSEWHERE, line)
         assert not has_failures(capsys.readouterr().out)
-        store.write(record_of(first, status="failed", error="diverged"))
+        store.write(record_of(first.config, None, status="failed", error="diverged"))
         assert ended(store, points) == (FAILED, ""), "a failure is the user's to mend"
         assert line in capsys.readouterr().out
 
@@ -89,7 +90,7 @@ def test_why_a_run_left_no_record_is_said_where_the_launch_knows_it(points, tmp_
         display.ended(points[0].key, None, late)
     capsys.readouterr()
     store = Store(tmp_path)
-    store.write(record_of(points[0], status="stopped", epochs=1))
+    store.write(record_of(points[0].config, None, status="stopped", epochs=1))
     assert ended(store, points, display.reasons)[0] == FAILED
     failures = capsys.readouterr().out
     assert late in failures
@@ -98,8 +99,8 @@ def test_why_a_run_left_no_record_is_said_where_the_launch_knows_it(points, tmp_
 
 def test_warnings_are_no_failures(points, tmp_path, capsys):
     store = Store(tmp_path)
-    store.write(record_of(points[0], status="finished", top1=0.1, warning="at chance after 2 steps"))
-    store.write(record_of(points[1], status="finished", top1=0.9))
+    store.write(record_of(points[0].config, 0.1, warning="at chance after 2 steps"))
+    store.write(record_of(points[1].config, 0.9))
     assert ended(store, points) == (0, "")
     out = capsys.readouterr().out
     assert "\nwarning sr=0.25: at chance after 2 steps\n" in out
@@ -109,7 +110,7 @@ def test_warnings_are_no_failures(points, tmp_path, capsys):
 
 def test_a_run_left_off_by_an_earlier_launch_is_a_success_only_if_that_was_asked_for(points, tmp_path, capsys):
     (point, _), store = points, Store(tmp_path)
-    store.write(record_of(point, status="stopped", epochs=1, validation_top1=0.5))
+    store.write(record_of(point.config, None, status="stopped", epochs=1, validation_top1=0.5))
     for stop_epoch, succeeded in ((0, False), (1, True), (2, False)):
         assert ended(store, [point], stop_epoch=stop_epoch)[0] == (0 if succeeded else FAILED)
         out = capsys.readouterr().out
@@ -133,7 +134,7 @@ def test_tables_stay_readable_on_narrow_terminals(width, tmp_path, capsys, monke
     points = [point("data=digits", *WIDE, f"seed={seed}", f"arch.sr={sr}") for seed, sr in ((10, 0.125), (11, 0.25))]
     on_terminal(width, monkeypatch)
     store = Store(tmp_path)
-    store.write(record_of(points[0], status="finished", top1=0.7512, validation_top1=0.5034, train_seconds=4000))
+    store.write(record_of(points[0].config, 0.7512, validation_top1=0.5034, train_seconds=4000))
     assert ended(store, points)[0] == FAILED
     print_dry_run(points, points, store)
     out = plain(capsys.readouterr().out)

@@ -19,7 +19,7 @@ class Info(NamedTuple):
 
     title: str
     lines: tuple[str, ...]
-    points: tuple[tuple[str, ...], ...]  # what each point's setting is
+    points: tuple[tuple[str, ...], ...]  # the setting of each
     kilobytes: tuple[tuple[float, ...], ...]  # of 1,000 bytes
     accuracy: tuple[tuple[float, ...], ...]
     low: tuple[tuple[float, ...], ...]

@@ -1,4 +1,4 @@
-"""What a search had found after each run: hypervolume over cost."""
+"""The progress of a search: hypervolume over cost."""
 
 from typing import NamedTuple
 

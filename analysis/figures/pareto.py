@@ -26,7 +26,7 @@ class Info(NamedTuple):
 
 
 def info(view: View) -> Info | None:
-    """All finished runs of one data set, means over seeds; None where no column tells groups of networks apart."""
+    """All finished runs of one data set, means over seeds; None without a column of groups."""
     if view.group is None:
         return None
     metrics = ("top1", view.judged_by, view.cost.column)
