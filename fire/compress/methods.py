@@ -60,12 +60,7 @@ def compress(
     require(spec.method != "none", "compress.method", "deep_compression or entropy", spec.method)
     _check(network)
     network = copy.deepcopy(network)
-    layers = weighted_layers(network)
     names = list(network.state_dict())
-    inside = {f"{name}.{part}" for name in layers for part in ("weight", "bias")}
-    others = {name: held.cpu().numpy() for name, held in network.state_dict().items() if name not in inside}
-    for name in others:
-        network.get_parameter(name).requires_grad_(False)
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # what is left of a pruned layer needs no dropout
@@ -86,12 +81,11 @@ def compress(
         lr = getattr(spec, setting)
         hint = f" of compression; lower compress.{setting}={lr:g}"
         fine_tune(loop, tuning, loss, epochs=epochs[setting], lr=lr, hint=hint)
-    tensors: dict[str, Quantised | Floats] = {**others}
-    for name, layer in layers.items():
-        for part in ("weight", "bias"):
-            tensors[f"{name}.{part}"] = freeze(layer, part)
+    layers = weighted_layers(network)
+    quantised = {f"{name}.{part}": freeze(layer, part) for name, layer in layers.items() for part in ("weight", "bias")}
+    values = {name: held.cpu().numpy() for name, held in network.state_dict().items()}
     return QuantisedNetwork(
-        tensors={name: tensors[name] for name in names},
+        tensors={name: quantised.get(name, values[name]) for name in names},
         curve=tuple(loop.curve),
         precision=loop.precision,
         kernels=loop.kernels,

@@ -31,7 +31,7 @@ SET_ANEW = ("params", "lr", "initial_lr", "peak")
 
 
 class CheckpointError(Exception):
-    """A run cannot go on from its checkpoint and has to start anew; the message says why."""
+    """A run cannot resume from its checkpoint and has to start anew; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
 def read(path: Path, epochs: int) -> Checkpoint | None:
     """The checkpoint of a run of `epochs` epochs; None if there is none.
 
-    Raises CheckpointError if it cannot be read, or no run of this version can go on from it.
+    Raises CheckpointError if it cannot be read, or if this version cannot resume from it.
     """
     try:
         content = files.read(path, most=sys.maxsize)

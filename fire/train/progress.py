@@ -1,4 +1,4 @@
-"""What training tells of itself. Standard library only: who shows it need not import torch, nor does unpickling it."""
+"""Reports of training. Standard library only, so that showing or unpickling them does not import torch."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """Something that happened to a run and that its user should know, in one line; the run goes on."""
+    """Something that happened to a run and that its user should know, in one line; the run continues."""
 
     text: str
 
