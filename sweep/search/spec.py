@@ -62,26 +62,22 @@ class SearchSpec:
     sampler: str = one_of(*SAMPLERS)
     seed: int = whole(0, least=0, doc="of the sampler")
     # A network goes on from one rung to the next, `reduction` times as many epochs, if it is among the best
-    # 1/reduction of those that came to the rung. 1: all are trained to the end.
+    # 1/reduction of those that reached the rung. 1: all are trained to the end.
     reduction: int = whole(2, least=1)
     first_rung: int = whole(0, least=0, doc="epochs; 0: a third of the recipe's")
     retry_failed: bool = False  # runs that failed before this launch count as not tried: they may be chosen again
-    # What is trained first, and to the end: what differs from the configuration; {} is the configuration itself.
-    # The configuration's own values give way to the nearest that are on the axes.
+    # The networks to train first, and to the end, each as what differs from the configuration; {} is the configuration.
     first: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         instead = REMOVED_SAMPLERS.get(self.sampler)
         require(instead is None, "search.sampler", f"{instead} in this version", self.sampler)
         check(self, "search.")
-        require(bool(self.objectives), "search.objectives", "at least one of " + ", ".join(OBJECTIVES), self.objectives)
-        for name in self.objectives:
-            require(name in OBJECTIVES, "search.objectives", "some of " + ", ".join(OBJECTIVES), name)
-        distinct = len(set(self.objectives)) == len(self.objectives)
-        require(distinct, "search.objectives", "distinct", self.objectives)
-        searched = any(name in MEASURED for name in self.objectives)
-        rule = f"{' or '.join(MEASURED)}, with or without others"  # for which alone nothing would have to be trained
-        require(searched, "search.objectives", rule, self.objectives)
+        distinct = set(self.objectives)
+        known = distinct <= set(OBJECTIVES) and len(distinct) == len(self.objectives)
+        require(known, "search.objectives", f"some of {', '.join(OBJECTIVES)}, each once", self.objectives)
+        rule = f"{' or '.join(MEASURED)}, with or without others"  # for others alone, nothing would have to be trained
+        require(not distinct.isdisjoint(MEASURED), "search.objectives", rule, self.objectives)
         read = self.reduction > 1 or self.first_rung == 0
         require(read, "search.first_rung", "0 with search.reduction=1, which has no rungs", self.first_rung)
 
