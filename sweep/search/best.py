@@ -22,7 +22,7 @@ from sweep.config import RunConfig
 from sweep.search.spec import AtMost
 from sweep.store import Record
 
-FOUND = ("root", "fingerprint", "weights_fingerprint")  # what depends on where files lie, and what is found in them
+FOUND = ("root", "fingerprint", "weights_fingerprint")  # where files lie, and digests of their contents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Candidate:
 
     @property
     def data_set(self) -> str:
-        """What tells its data from others': images cut to another size, or fewer of them, are other data."""
+        """A text that is the same for the same data; images of another size, or fewer of them, are other data."""
         return json.dumps(self.config.identity["data"], sort_keys=True)
 
     @property
@@ -70,7 +70,7 @@ def candidates(records: Iterable[Record], at_most: AtMost) -> list[Candidate]:
 
 
 def lines(candidate: Candidate) -> list[str]:
-    """The candidate for people."""
+    """The lines that describe the candidate to a person."""
     record = candidate.records[0]
     seeds = ",".join(map(str, candidate.seeds))
     mean, low, high, seeds_run = candidate.test_top1
