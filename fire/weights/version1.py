@@ -14,10 +14,8 @@ import numpy as np
 from fire.weights import fcn, header
 from fire.weights.quantised import Compressed, Quantised
 
-CODERS = (
-    "huffman",
-    "adaptive",
-)  # by their numbers in version 1, where "adaptive" had another model and was called "range"
+# The coders that replaced those of version 1, by their numbers in its files. "adaptive" was called "range".
+CODERS = ("huffman", "adaptive")
 READ = """
 import dataclasses, json, sys
 from pathlib import Path
