@@ -186,7 +186,7 @@ def test_the_first_seconds_end_in_a_line_whatever_happens(number, code, message,
 
 
 def test_a_second_interrupt_at_the_exit_says_nothing():
-    program = "import os, signal, sys; from sweep import exits\n"
+    program = "import os, signal, sys; from sweep.commands import exits\n"
     program += "def interrupt(*_): os.kill(os.getpid(), signal.SIGINT)\n"
     program += "import atexit; atexit.register(interrupt)\n"
     program += "exits.main('sweep', interrupt)"
