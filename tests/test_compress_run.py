@@ -107,6 +107,7 @@ def test_compress_command_makes_the_run_that_sweep_makes(finished, tmp_path):
     assert (code, err) == (0, "")
     assert (again.folder / "network.fcn").read_bytes() == (made.folder / "network.fcn").read_bytes()
     assert "test top-1" in out
+    assert f"results in {again.folder}/" in out
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ def print_summary(points: Sequence[Point], options: Options, reasons: Mapping[st
     """
     store = Store(options.results_dir)
     compressed = any(point.config.is_compressed for point in points)
-    table = Table(title=f"results in {store.root}/")
+    place = store.folder(points[0].key) if len(points) == 1 else store.root
+    table = Table(title=f"results in {place}/")
     table.add_column("point", overflow="fold")
     for name in ("MiB", *(["file, bytes"] * compressed), "MMACs", "validation top-1", "test top-1", "training"):
         table.add_column(name, justify="right")
