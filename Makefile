@@ -18,6 +18,7 @@ $(SETUP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --editable '.[notebooks,dev]' --constraint constraints.txt
 	touch $@
 
+RESULTS = $(or $(patsubst results_dir=%,%,$(filter results_dir=%,$(ARGS))),results)
 sr: EXPERIMENT = sr
 pct: EXPERIMENT = pct_3x3
 bypass: EXPERIMENT = bypass
@@ -28,7 +29,7 @@ sr pct bypass: $(SETUP)
 		code=$$?; [ $$code = 69 ] && $(DIGITS_DO) || exit $$code; \
 		note="make $@: on scikit-learn's digits, because Fashion-MNIST is missing"; echo "$$note"; \
 		$(BIN)/python -m sweep experiment=$(EXPERIMENT) $(ARGS) data=digits || exit; }; \
-	$(BIN)/python -m analysis results --out report || exit; \
+	$(BIN)/python -m analysis $(RESULTS) --out report || exit; \
 	[ -z "$$note" ] || echo "$$note"
 
 results: $(SETUP)
@@ -36,7 +37,7 @@ results: $(SETUP)
 	$(BIN)/python -m sweep experiment=results_alexnet $(ARGS)
 	$(BIN)/python -m sweep experiment=deep_compression $(ARGS)
 	$(BIN)/python -m sweep experiment=entropy $(ARGS)
-	$(BIN)/python -m analysis results --out report
+	$(BIN)/python -m analysis $(RESULTS) --out report
 
 # The finished runs of results/ become the committed ones, without weights and files of 1 MiB and more, and docs/ their report.
 publish: $(SETUP)

@@ -51,6 +51,11 @@ def test_make_trains_and_reports(target, experiment, make):
     assert make(target, "ARGS=seed=0,1") == (0, [], [f"-m sweep experiment={experiment} seed=0,1", REPORT])
 
 
+def test_make_reports_the_results_that_it_made(make):
+    calls = ["-m sweep experiment=sr results_dir=mine", "-m analysis mine --out report"]
+    assert make("sr", "ARGS=results_dir=mine") == (0, [], calls)
+
+
 @pytest.mark.parametrize(("target", "experiment"), [("sr", "sr"), ("pct", "pct_3x3"), ("bypass", "bypass")])
 def test_make_goes_on_with_the_digits_where_fashion_mnist_is_missing(target, experiment, make):
     code, lines, calls = make(target, "ARGS=train.epochs=1", missing="fashion_mnist")
