@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -83,7 +84,7 @@ def config(*overrides: str) -> RunConfig:
 
 def options(*overrides: str) -> Options:
     """As a sweep plans them."""
-    return planner().options(list(overrides))
+    return _planner_of(overrides).options(list(overrides))
 
 
 @functools.cache
@@ -95,8 +96,11 @@ def planner(*experiment: str) -> Planner:
 
 
 def point(*overrides: str) -> Point:
-    experiment = [override for override in overrides if override.startswith("experiment=")]
-    return planner(*experiment).point(list(overrides))
+    return _planner_of(overrides).point(list(overrides))
+
+
+def _planner_of(overrides: Sequence[str]) -> Planner:
+    return planner(*(override for override in overrides if override.startswith("experiment=")))
 
 
 def answered(*arguments: str) -> tuple[int, str, str]:
