@@ -157,6 +157,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def seeds(counts: pd.Series) -> str:
+    """The numbers of seeds of some networks: "1 to 3 seeds"."""
+    ends = sorted({int(counts.min()), int(counts.max())})
+    return f"{' to '.join(map(str, ends))} seed{'' if ends == [1] else 's'}"
+
+
 def differences(runs: pd.DataFrame) -> str:
     """A sentence on how finished runs differ in precision, kernels, threads, device or torch; empty if they do not."""
     finished = runs[runs["status"] == "finished"]

@@ -35,14 +35,12 @@ def info(view: View) -> Info | None:
     *others, last = sorted(view.along, key=lambda column: column != "compress")
     names = tables.names(groups, others)
     parts = [groups[[name == line for name in names]] for line in dict.fromkeys(sorted(names))]
-    counts = sorted({int(groups["n"].min()), int(groups["n"].max())})
-    seeds = f"{' to '.join(map(str, counts))} seed{'' if counts == [1] else 's'}"
 
     def of(column: str, factor: float) -> tuple[tuple[float, ...], ...]:
         return tuple(tuple(factor * part[column].astype(float)) for part in parts)
 
     return Info(
-        title=f"{tables.data_of(view.runs)}, {seeds}",
+        title=f"{tables.data_of(view.runs)}, {tables.seeds(groups['n'])}",
         lines=tuple(dict.fromkeys(sorted(names))),
         points=tuple(tuple(tables.names(part, [last])) for part in parts),
         kilobytes=of("bytes", 1e-3),

@@ -20,7 +20,7 @@ class Info(NamedTuple):
     networks: pareto.Info
     low: tuple[float, ...]
     high: tuple[float, ...]
-    place: str  # where the latencies were measured
+    place: str  # where the latencies were measured, and how many runs have none from there
 
 
 def info(view: View) -> Info | None:
@@ -33,12 +33,15 @@ def info(view: View) -> Info | None:
     groups = tables.over_seeds(timed, view.by)
     first = timed.iloc[0]
     threads = tables.counted(int(first["threads"]), "thread") if pd.notna(first["threads"]) else None
-    left_out = f"without {tables.counted(elsewhere, 'run')} timed elsewhere" if elsewhere else None
+    untimed = int((view.finished["latency_seconds"].isna() & (view.finished["compress"] == "none")).sum())
+    missing = {"timed elsewhere": elsewhere, "not timed": untimed}  # compressed networks never are
+    left_out = [f"{tables.counted(count, 'run')} {reason}" for reason, count in missing.items() if count]
+    where = ", ".join(filter(None, (first["host"], first["device"], threads)))
     return Info(
-        networks=networks,
+        networks=networks._replace(title=f"{networks.title}, {tables.seeds(groups['n'])}"),
         low=tuple(100 * groups["top1_low"]),
         high=tuple(100 * groups["top1_high"]),
-        place=", ".join(filter(None, (first["host"], first["device"], threads, left_out))),
+        place=where + (f"; without {' and '.join(left_out)}" if left_out else ""),
     )
 
 
