@@ -81,7 +81,9 @@ def build(spec: ArchSpec, channels: int = 3, init: str = "he", seed: int = 0) ->
     """
     with torch.device("meta"):  # torch's own initialisation would draw from the global generator
         network = assemble(spec.plan(channels))
-    network.to_empty(device="cpu")
+    # to_empty() would compute the layouts of tensors in Python, with sympy.
+    empty = {name: torch.empty(x.shape, dtype=x.dtype) for name, x in network.state_dict().items()}
+    network.load_state_dict(empty, assign=True)
     generator = torch.Generator().manual_seed(seed)
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     for layer in layers[:-1]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from fire.machine.accelerate import accelerate
+from fire.train.eager import Adam
 from fire.train.evaluation import Scores, evaluate
 from fire.train.loop import Loop, Loss, Stage
 
@@ -47,7 +48,7 @@ def fine_tune(loop: Loop, tuning: Tuning, loss: Loss, *, epochs: int, lr: float,
         with parametrize.cached():  # of each weight, instead of making it anew for every batch
             return evaluate(loop.faster, loop.validation, loop.device)
 
-    adam = torch.optim.Adam(list(tuning.groups), fused=True)
+    adam = Adam(list(tuning.groups), fused=True)
     loop.run(
         Stage(
             epochs=epochs,

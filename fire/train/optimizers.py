@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fire.errors import unknown
+from fire.train.eager import SGD, Eager
 from fire.train.spec import TrainSpec
 
 
-class ConvMuon(torch.optim.Muon):
+class ConvMuon(Eager, torch.optim.Muon):
     """Muon (Jordan et al. 2024) for convolutions, each a matrix of (outputs, kernel * kernel * inputs) to it."""
 
     def __init__(self, weights: Sequence[Tensor], **options: Any) -> None:
@@ -55,9 +56,7 @@ def build_optimizers(network: nn.Module, spec: TrainSpec) -> list[Optimizer]:
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": spec.weight_decay},
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    optimizers: list[Optimizer] = [
-        torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)
-    ]
+    optimizers: list[Optimizer] = [SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, fused=True)]
     if with_muon:
         optimizers.append(
             ConvMuon(
