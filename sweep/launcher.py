@@ -1,12 +1,9 @@
 """The local launcher: a process for each run, some at a time; if one dies, only its run is lost."""
 
-import contextlib
-import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
@@ -18,14 +15,14 @@ from omegaconf import DictConfig
 from fire.machine import hardware
 from sweep import forkserver
 from sweep.commands.display import Display
-from sweep.commands.exits import described
+from sweep.commands.exits import ELSEWHERE
 from sweep.config import Options, RunConfig
 from sweep.points import Planner, Point
 from sweep.store import Record, Store
+from sweep.worker import work
 
 ATTEMPTS = 2  # of a run whose process was killed or ran out of memory
 LONGEST_WAIT = 86400.0  # seconds; the system's calls do not take any number of them
-BUSY = os.EX_TEMPFAIL  # exit code of a worker whose run another process is at
 OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError", "out of memory", "can't allocate memory")  # Python, CUDA, torch
 
 
@@ -134,7 +131,7 @@ class _Pool:
 
     def _start(self, config: RunConfig, options: Options, slot: str | None) -> None:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(config, options, slot, theirs), name=config.key)
+        process = self._context.Process(target=work, args=(config, options, slot, theirs), name=config.key)
         forkserver.start(process)
         theirs.close()
         deadline = time.monotonic() + options.timeout if options.timeout else float("inf")
@@ -175,7 +172,7 @@ class _Pool:
         else:
             del self._attempts[config.key]
             self._has_more = True
-            if code == BUSY:
+            if code == ELSEWHERE:
                 self._display.elsewhere(config.key)
             else:
                 self._display.ended(config.key, record, reason)
@@ -194,28 +191,3 @@ def _stop(processes: list[ForkServerProcess]) -> None:
         if process.is_alive():
             process.kill()
             process.join()
-
-
-def _work(config: RunConfig, options: Options, slot: str | None, connection: Connection) -> None:
-    """The body of a worker process."""
-    if slot is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = slot  # torch has not looked at the GPUs yet
-        if options.device.startswith("cuda"):
-            options = replace(options, device="cuda")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the launcher ends its workers
-    from sweep.run import BusyError, run
-
-    threading.Thread(target=_follow_launcher, args=(connection,), daemon=True).start()
-    try:
-        run(config, options, connection.send)
-    except Exception as error:  # the launcher shows why there is no record
-        with contextlib.suppress(OSError):
-            connection.send(described(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}")
-        raise SystemExit(BUSY if isinstance(error, BusyError) else 1) from error
-
-
-def _follow_launcher(connection: Connection) -> None:
-    """End this process when the launcher is gone, even if it was killed: no orphans."""
-    with contextlib.suppress(EOFError, OSError):
-        connection.recv()
-    os._exit(1)
