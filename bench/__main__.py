@@ -1,8 +1,9 @@
-"""python -m bench [--full] [--out FOLDER] [steps|sweeps|cost|overhead ...]: the benchmarks, and their table.
+"""python -m bench [--full] [--out FOLDER] [steps|sweeps|cost|overhead|accuracy ...]: the benchmarks, and their table.
 
 The quick form takes about ten minutes, the full one an hour. With names, these parts alone are measured, and the others
 keep what was measured before: the folder holds each part's rows in <part>.json, and table.md of all of them. The
-published ones were written with --out docs/bench.
+published ones were written with --out docs/bench. accuracy takes two hours and a half, so it has to be named; stopped,
+it goes on from the pairs in pairs.json.
 """
 
 import argparse
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from bench import cost, overhead, step, sweeps
-from bench.measure import Row, markdown
+from bench import accuracy, cost, overhead, step, sweeps
+from bench.measure import Row, machine, markdown
 from fire.data import dataset
 from fire.data.spec import DataSpec
 from fire.files import write
@@ -24,7 +25,7 @@ from sweep import origin
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Speed against peers, as ratios.")
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all unless said")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all but accuracy unless said")
     parser.add_argument("--full", action="store_true", help="more rounds, longer ones: an hour instead of ten minutes")
     parser.add_argument("--out", type=Path, default=Path("report/bench"), help="(default: report/bench)")
     parser.add_argument("--data-dir", default="data")
@@ -36,10 +37,10 @@ def main() -> None:
     folder: Path = chosen.out
     folder.mkdir(parents=True, exist_ok=True)
     form = "full" if chosen.full else "quick"
-    for part in chosen.parts or PARTS:
+    for part in chosen.parts or [part for part in PARTS if part != "accuracy"]:
         print(part, flush=True)
-        rows = [asdict(row) for row in PARTS[part](chosen.full, chosen.data_dir)]
-        head = f"{form} form: {origin.host()}, torch {torch.__version__}, commit {origin.git_state()[0]}"
+        rows = [asdict(row) for row in PARTS[part](chosen)]
+        head = f"{form} form: {machine()}, torch {torch.__version__}, commit {origin.git_state()[0]}"
         write(folder / f"{part}.json", json.dumps({"measured": head, "rows": rows}, indent=1) + "\n")
         write(folder / "table.md", table(folder))
     print(table(folder))
@@ -48,36 +49,39 @@ def main() -> None:
 def table(folder: Path) -> str:
     """The rows of all parts that were measured, and on what."""
     found = [(part, json.loads(path.read_text())) for part in PARTS if (path := folder / f"{part}.json").is_file()]
-    heads = "".join(f"<!-- {part}, {content['measured']} -->\n" for part, content in found)
-    return heads + markdown([Row(**row) for _, content in found for row in content["rows"]])
+    heads = "".join(f"- {part}, {content['measured']}\n" for part, content in found)
+    return heads + "\n" + markdown([Row(**row) for _, content in found for row in content["rows"]])
 
 
-def _steps(full: bool, data_dir: str) -> list[Row]:
-    rounds = {"rounds": 5, "floor_rounds": 5 if full else 2}
-    return [
-        row for name in step.NETWORKS for row in step.rows(name, **rounds, seconds=8 if full else 2, data_dir=data_dir)
-    ]
+def _steps(chosen: argparse.Namespace) -> list[Row]:
+    rounds = {"rounds": 5, "floor_rounds": 5 if chosen.full else 2, "seconds": 8 if chosen.full else 2}
+    return [row for name in step.NETWORKS for row in step.rows(name, **rounds, data_dir=chosen.data_dir)]
 
 
-def _sweeps(full: bool, data_dir: str) -> list[Row]:
-    images = 5_120 if full else 2_560
-    return sweeps.rows(rounds=5 if full else 1, epochs=2, images=images, data_dir=data_dir)
+def _sweeps(chosen: argparse.Namespace) -> list[Row]:
+    images = 5_120 if chosen.full else 2_560
+    return sweeps.rows(rounds=5 if chosen.full else 1, epochs=2, images=images, data_dir=chosen.data_dir)
 
 
-def _cost(full: bool, data_dir: str) -> list[Row]:
+def _cost(chosen: argparse.Namespace) -> list[Row]:
     return cost.rows(rounds=5)
 
 
-def _overhead(full: bool, data_dir: str) -> list[Row]:
-    records = (10_000, 100_000) if full else (10_000,)
-    return overhead.rows(rounds=5 if full else 1, data_dir=data_dir, records=records)
+def _overhead(chosen: argparse.Namespace) -> list[Row]:
+    records = (10_000, 100_000) if chosen.full else (10_000,)
+    return overhead.rows(rounds=5 if chosen.full else 1, data_dir=chosen.data_dir, records=records)
 
 
-PARTS: dict[str, Callable[[bool, str], list[Row]]] = {
+def _accuracy(chosen: argparse.Namespace) -> list[Row]:
+    return accuracy.rows(accuracy.add(chosen.out / "pairs.json", chosen.data_dir))
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "steps": _steps,
     "sweeps": _sweeps,
     "cost": _cost,
     "overhead": _overhead,
+    "accuracy": _accuracy,
 }
 
 

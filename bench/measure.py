@@ -4,6 +4,9 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from fire.machine import hardware, native
+from sweep import origin
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -14,6 +17,11 @@ class Row:
     goal: str
     measured: str
     detail: str = ""
+
+
+def machine() -> str:
+    """This machine and the arithmetic that train.precision=auto and train.kernels=auto choose on it."""
+    return f"{origin.host()}, {hardware.fastest_precision('cpu')}, {native.fastest('cpu')} kernels"
 
 
 def interleaved(measurements: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

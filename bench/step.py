@@ -22,9 +22,11 @@ from fire.cost import count
 from fire.data import dataset
 from fire.data.dataset import ImageSet
 from fire.data.spec import DataSpec
+from fire.machine import hardware, native
 from fire.machine.accelerate import accelerate
 from fire.machine.hardware import cores
 from fire.machine.process import prepare_process
+from fire.train.evaluation import autocast
 from fire.train.spec import TrainSpec
 from fire.train.training import train
 
@@ -151,13 +153,14 @@ def _output_of_steps(name: str, data_dir: str, verbose: str) -> str:
 def _steps_for_the_floor(name: str, data_dir: str) -> None:
     prepare_process("cpu", 1)
     network = model.build(NETWORKS[name], channels=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    faster = accelerate(network, "compiled")
+    faster = accelerate(network, native.fastest("cpu"))
+    device, precision = torch.device("cpu"), hardware.fastest_precision("cpu")
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
     images, labels = torch.randn(BATCH, 1, 28, 28), torch.arange(BATCH) % 10
     times = []
     for _ in range(STEPS):
         started = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(device, precision):
             logits = faster(images)
         torch.nn.functional.cross_entropy(logits.float(), labels).backward()
         optimizer.step()

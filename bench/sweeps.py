@@ -29,10 +29,10 @@ class Command:
     peak_bytes: list[float] = field(default_factory=list)
     top1: list[list[float]] = field(default_factory=list)
 
-    def seconds(self) -> float:
-        """From launch to exit."""
+    def seconds(self, seed: int | None = None) -> float:
+        """From launch to exit. seed: by default another one each round, the same for all commands."""
+        seed = len(self.top1) if seed is None else seed
         with tempfile.TemporaryDirectory() as folder:
-            seed = len(self.top1)  # another one each round, the same for all commands
             arguments = [argument.format(folder=folder, seed=seed) for argument in self.arguments]
             started = time.perf_counter()
             process = subprocess.Popen(
@@ -91,21 +91,27 @@ def peer_scores(folder: str) -> list[float]:
     return [row["top1"] for row in sorted(rows, key=lambda row: float(row["sr"]))]
 
 
+def ours(overrides: list[str], data_dir: str) -> list[str]:
+    """Our sweep, with a recipe."""
+    places = ["seed={seed}", f"data_dir={data_dir}", "results_dir={folder}/results"]
+    return ["sweep", "experiment=sr", *overrides, *places]
+
+
+def lightning(epochs: int, images: int, data_dir: str) -> list[str]:
+    """The peer's sweep; images: 0 for all."""
+    return [
+        "bench.lightning_peer", "-m", f"sr={','.join(map(str, RATIOS))}", f"epochs={epochs}", f"images={images}",
+        "seed={seed}", f"data_dir={Path(data_dir).resolve()}", "out={folder}/out", "hydra.sweep.dir={folder}/multirun",
+    ]  # fmt: skip
+
+
 def commands(epochs: int, images: int, data_dir: str) -> list[Command]:
     """The same configurations, epochs, seeds, optimizer, schedule and distribution of initial weights for all."""
-    ratios = ",".join(map(str, RATIOS))
     for_ray = [str(epochs), str(images), "{seed}", data_dir, "{folder}/out", *map(str, RATIOS)]
-    ours = [
-        "sweep", "experiment=sr", f"train.epochs={epochs}", "train.optimizer=sgd", "train.clip=0",
-        f"data.limit={images}", "seed={seed}", f"data_dir={data_dir}", "results_dir={folder}/results",
-    ]  # fmt: skip
-    lightning = [
-        "bench.lightning_peer", "-m", f"sr={ratios}", f"epochs={epochs}", f"images={images}", "seed={seed}",
-        f"data_dir={Path(data_dir).resolve()}", "out={folder}/out", "hydra.sweep.dir={folder}/multirun",
-    ]  # fmt: skip
+    recipe = [f"train.epochs={epochs}", "train.optimizer=sgd", "train.clip=0", f"data.limit={images}"]
     return [
-        Command("ours", ours, ours=True),
-        Command("Lightning", lightning),
+        Command("ours", ours(recipe, data_dir), ours=True),
+        Command("Lightning", lightning(epochs, images, data_dir)),
         Command("Ray Tune", ["bench.ray_peer", "plain", *for_ray]),
         Command("ours under Ray Tune", ["bench.ray_peer", "ours", *for_ray]),
     ]
@@ -121,9 +127,9 @@ GOALS = {
 def rows(rounds: int, epochs: int, images: int, data_dir: str) -> list[Row]:
     """A row a peer, and one for memory; a peer that is not installed is not measured."""
     what = f"SR sweep, {len(RATIOS)} points, {epochs} epochs of {images or 55_000:,} images, launch to curve"
-    ours, *peers = commands(epochs, images, data_dir)
+    own, *peers = commands(epochs, images, data_dir)
     able = [peer for peer in peers if _works(peer)]
-    seconds = interleaved({each.name: each.seconds for each in [ours, *able]}, rounds)
+    seconds = interleaved({each.name: each.seconds for each in [own, *able]}, rounds)
     found = []
     for peer in peers:
         name, goal = GOALS[peer.name]
@@ -131,28 +137,16 @@ def rows(rounds: int, epochs: int, images: int, data_dir: str) -> list[Row]:
             found.append(Row(what=what, peer=name, goal=goal, measured="not measured", detail="cannot be imported"))
             continue
         times = f"{median(seconds['ours'], 's')} against {median(seconds[peer.name], 's')}"
-        detail = f"{times}; {accuracies(ours, peer)}"
+        detail = f"{times}; {accuracies(own, peer)}"
         found.append(
             Row(what=what, peer=name, goal=goal, measured=ratio(seconds[peer.name], seconds["ours"]), detail=detail)
-        )
-    lightning = peers[0]
-    if lightning in able:
-        in_mib = [median([size / 2**20 for size in each.peak_bytes], "MiB") for each in (ours, lightning)]
-        found.append(
-            Row(
-                what="peak memory of that sweep, all processes (PSS)",
-                peer=GOALS["Lightning"][0],
-                goal="0.5",
-                measured=ratio(ours.peak_bytes, lightning.peak_bytes),
-                detail=" against ".join(in_mib),
-            )
         )
     return found
 
 
-def accuracies(ours: Command, peer: Command) -> str:
+def accuracies(own: Command, peer: Command) -> str:
     """The mean difference of the test accuracies of all rounds and points, in points, and its standard error."""
-    rounds = zip(ours.top1, peer.top1, strict=True)
+    rounds = zip(own.top1, peer.top1, strict=True)
     differences = [100 * (a - b) for us, them in rounds for a, b in zip(us, them, strict=True)]
     error = statistics.stdev(differences) / math.sqrt(len(differences))
     return f"top-1 {statistics.mean(differences):+.2f} points (standard error {error:.2f}, n = {len(differences)})"

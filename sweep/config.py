@@ -69,6 +69,9 @@ class RunConfig:
             object.__setattr__(self, part, _canonical(getattr(self, part)))
         agrees = self.arch.classes == self.data.classes
         require(agrees, "arch.classes", f"data.classes, {self.data.classes}", self.arch.classes)
+        if self.train.half_size:
+            with in_part("train.half_size: half of data"):
+                count(self.arch, -(-self.data.image_size // 2), self.data.channels)
 
     @property
     def family(self) -> str:

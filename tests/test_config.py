@@ -65,6 +65,7 @@ TRAIN = {
     "mirror": False,
     "shift": 2,
     "erase": 0.5,
+    "half_size": 0.5,
     "mixup": 0.2,
     "precision": "bf16",
     "kernels": "torch",
@@ -86,12 +87,13 @@ COMPRESS = {
     "coder": "adaptive",
 }
 PLAIN = RunConfig(arch=SqueezeNetSpec(classes=10), data=DataSpec(), train=TrainSpec())
+FOR_HALVES = replace(PLAIN, arch=SqueezeNetSpec(version="small", classes=10))  # takes images of half the side
 SMALL = replace(PLAIN, compress=CompressSpec(method="deep_compression"))
 
 
 @pytest.mark.parametrize(
     ("base", "part", "changes"),
-    [(PLAIN, "arch", ARCH), (PLAIN, "data", DATA), (PLAIN, "train", TRAIN), (SMALL, "compress", COMPRESS)],
+    [(PLAIN, "arch", ARCH), (PLAIN, "data", DATA), (FOR_HALVES, "train", TRAIN), (SMALL, "compress", COMPRESS)],
     ids=["arch", "data", "train", "compress"],
 )
 def test_every_change_changes_the_key(base, part, changes):
@@ -251,6 +253,10 @@ def test_image_folders(tmp_path):
         ("data.validation=1.5", "a whole number of images, or a fraction between 0 and 1, got 1.5"),
         ("data.validation=-0.1", "a whole number of images, or a fraction between 0 and 1, got -0.1"),
         ("data.image_size=29", "data.image_size must be in [1, data.stored_size], got 29"),
+        (
+            "train.half_size=0.5 data.stored_size=3 data.image_size=3",
+            "train.half_size: half of data.image_size must be large enough to leave a map after pool4",
+        ),
         ("train.lr=nan", "train.lr must be above 0 and finite, got nan"),
         ("train.momentum=1", "train.momentum must be in [0, 1), got 1.0"),
         ("arch.pct_3x3=-1", "arch.pct_3x3 must be in [0, 1], got -1.0"),
@@ -262,7 +268,7 @@ def test_image_folders(tmp_path):
 )
 def test_a_bad_value_is_named_with_its_rule(override, message):
     with pytest.raises(InputError) as caught:
-        print(point(override), options(override))
+        print(point(*override.split()), options(*override.split()))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from fire import model
 from fire.arch import AlexNetSpec, SqueezeNetSpec
-from fire.train.optimizers import ConvMuon, build_optimizers
+from fire.train.optimizers import ConvMuon, build_optimizers, orthogonal
 from fire.train.spec import TrainSpec
 
 MUON = TrainSpec(optimizer="muon", muon_lr=0.5, muon_weight_decay=0.1)
@@ -34,6 +34,17 @@ def test_a_step_of_muon_is_nearly_orthogonal():
     values = torch.linalg.svdvals((before - conv.weight.detach()).reshape(8, -1))
     assert values.min() > 0.5  # Jordan et al. 2024: the iteration ends between 0.7 and 1.2
     assert values.max() < 1.5
+
+
+def test_orthogonal_applies_muons_polynomial_to_the_singular_values():
+    generator = torch.Generator().manual_seed(0)
+    sides = [(4, 16), (16, 4), (3, 9), (12, 64), (48, 108), (64, 144), (1, 7), (5, 5)]  # of several batches
+    matrices = [torch.randn(*side, generator=generator, dtype=torch.float64) for side in sides]
+    for matrix, found in zip(matrices, orthogonal(matrices), strict=True):
+        left, values, right = torch.linalg.svd(matrix / matrix.norm(), full_matrices=False)
+        for _ in range(5):  # Jordan et al. 2024
+            values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+        torch.testing.assert_close(found, left * values @ right)
 
 
 @pytest.mark.parametrize("spec", [SqueezeNetSpec(version="small", norm="batch"), AlexNetSpec(version="small", fc=32)])

@@ -43,6 +43,7 @@ class Stage:
 
     parameters: those whose gradients are scaled down together to a norm of `clip`; 0: never.
     schedule: the recipe whose schedule it is. lr_scale: by what its learning rates are multiplied in the curve.
+    half_size: part of the steps, the first ones, that see images of half the side.
     average: averaged weights, updated after every step.
     validate: scores of the network as it is, over loop.validation.
     penalty: what is added to the loss, but not in the curve, in nats.
@@ -56,6 +57,7 @@ class Stage:
     clip: float
     schedule: TrainSpec
     lr_scale: float = 1.0
+    half_size: float = 0.0
     average: AveragedModel | None = None
     loss: Loss
     penalty: Callable[[], Tensor] | None = None
@@ -174,6 +176,8 @@ class Loop:
             lr = learning_rate(stage.schedule, step, steps)
             for group, peak in zip(_groups(stage), peaks, strict=True):
                 group["lr"] = peak * lr / stage.schedule.lr
+            if step < stage.half_size * steps:
+                images = F.avg_pool2d(images, 2, ceil_mode=True)
             loss = stage.loss(self.logits(self.faster, images), images, labels)
             losses.append(loss.detach())
             (loss if stage.penalty is None else loss + stage.penalty()).backward()

@@ -1,5 +1,6 @@
 """What moves the weights: SGD with momentum, Muon for convolutions, and their schedule."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,20 +14,74 @@ from fire.train.spec import TrainSpec
 
 
 class ConvMuon(Eager, torch.optim.Muon):
-    """Muon (Jordan et al. 2024) for convolutions, each a matrix of (outputs, kernel * kernel * inputs) to it."""
+    """Muon (Jordan et al. 2024) for convolutions, each a matrix of (outputs, kernel * kernel * inputs) to it.
+
+    torch's optimizer takes the matrices one by one, in bf16; here those of like size are orthogonalised together.
+    """
 
     def __init__(self, weights: Sequence[Tensor], **options: Any) -> None:
         self._weights = weights
         self._matrices = [nn.Parameter(_matrix(weight.data)) for weight in weights]  # in the weights' own memory
         super().__init__(self._matrices, **options)
 
+    @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Move the weights along the gradients that are on them."""
+        (group,) = self.param_groups
+        updates = []
         for weight, matrix in zip(self._weights, self._matrices, strict=True):
             assert weight.grad is not None
-            matrix.grad = _matrix(weight.grad)
-        super().step(closure)  # type: ignore[no-untyped-call]
-        super().zero_grad()
+            gradient, state = _matrix(weight.grad), self.state[matrix]
+            if not state:
+                state["momentum_buffer"] = torch.zeros_like(gradient)
+            momentum = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
+            updates.append(gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum)
+        for matrix, update in zip(self._matrices, orthogonal(updates), strict=True):
+            outputs, inputs = matrix.shape
+            matrix.mul_(1 - group["lr"] * group["weight_decay"])
+            matrix.add_(update, alpha=-group["lr"] * max(1, outputs / inputs) ** 0.5)
+
+
+def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """What Muon makes of each matrix: the same singular vectors, the singular values all near 1.
+
+    Matrices whose shorter sides round up to the same power of two are one batch, padded with zeros, which is harmless.
+    """
+    found = list(matrices)
+    batches: dict[int, list[int]] = defaultdict(list)
+    for place, matrix in enumerate(matrices):
+        batches[(min(matrix.shape) - 1).bit_length()].append(place)
+    for places in batches.values():
+        wide = [matrices[i] if len(matrices[i]) <= matrices[i].shape[1] else matrices[i].T for i in places]
+        rows, columns = (max(sides) for sides in zip(*(matrix.shape for matrix in wide), strict=True))
+        batch = wide[0].new_zeros(len(wide), rows, columns)
+        for padded, matrix in zip(batch, wide, strict=True):
+            padded[: len(matrix), : matrix.shape[1]] = matrix
+        for place, result in zip(places, _newton_schulz(batch), strict=True):
+            rows, columns = matrices[place].shape
+            found[place] = result[:rows, :columns] if rows <= columns else result[:columns, :rows].T
+    return found
+
+
+def _newton_schulz(batch: Tensor) -> Tensor:
+    """Five steps x <- (a + b xx' + c (xx')^2) x with Muon's a, b, c, from norm 1. (N, rows, columns), rows <= columns
+
+    All steps multiply from the left by polynomials in xx', which commute: only the small squares are multiplied in
+    each step, and x once.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = batch / batch.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    gram = x @ x.mT
+    product: Tensor | None = None
+    for step in range(5):
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
+        product = factor if product is None else factor @ product
+        if step < 4:
+            gram = factor @ gram @ factor
+    assert product is not None
+    orthogonalised: Tensor = product @ x
+    return orthogonalised
 
 
 def _matrix(weight: Tensor) -> Tensor:

@@ -80,6 +80,7 @@ def train(
             parameters=list(loop.network.parameters()),
             clip=spec.clip,
             schedule=spec,
+            half_size=spec.half_size,
             average=average,
             loss=loop.cross_entropy,
             validate=validate,
