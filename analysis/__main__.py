@@ -3,11 +3,6 @@
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("agg")
-
-from analysis import report, results
 from sweep.commands import exits
 
 
@@ -22,6 +17,12 @@ def write(arguments: list[str]) -> None:
     parser.add_argument("results", type=Path, help="a directory of results, such as results or docs/results")
     parser.add_argument("--out", type=Path, default=Path("report"), help="where to write (default: report)")
     given = parser.parse_args(arguments)
+
+    import matplotlib as mpl  # these three take seconds, which --help need not wait for
+
+    mpl.use("agg")
+    from analysis import report, results
+
     found = results.read(given.results)
     for damage in found.unreadable:
         print(f"analysis: {damage}", file=sys.stderr)

@@ -1,24 +1,43 @@
 """From the store to DataFrames: the runs, the sweeps, the training curves, and the files that cannot be read."""
 
 import dataclasses
+import functools
+import operator
 import os
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from analysis import index
+from analysis.index import Table
 from fire import fields
+from fire.arch import FAMILIES
+from fire.compress.spec import CompressSpec
 from fire.cost import MIB
+from fire.data.spec import DataSpec
 from fire.errors import InputError, require
 from fire.train.progress import Epoch
+from fire.train.spec import TrainSpec
 from sweep.manifests import Sweep
 from sweep.store import Damage, Record, Store
 
 COLUMNS = [field.name for field in dataclasses.fields(Record) if field.name not in ("config", "unknown")]
+ORDER = [
+    *COLUMNS,
+    *("seed", "family", *(field.name for spec in FAMILIES.values() for field in dataclasses.fields(spec))),
+    *("data", *(f"data.{field.name}" for field in dataclasses.fields(DataSpec))),
+    *(f"train.{field.name}" for field in dataclasses.fields(TrainSpec)),
+    *("compress", *(f"compress.{field.name}" for field in dataclasses.fields(CompressSpec))),
+]
+VALUES = operator.attrgetter(*COLUMNS)
+NAMED_BY = {"data": "name", "compress": "method"}  # the setting whose column is named as its part
 FRACTIONS = ("top1", "top5", "validation_top1", "float_top1")
+MANY = 1000  # records; fewer are read in less time than the index takes to write
 POSITIVE = ("parameters", "macs", "activations", "size_bytes", "file_bytes", "latency_seconds")
 
 
@@ -54,18 +73,33 @@ def read(folder: Path | str) -> Results:
         raise InputError(f"the results must be a readable directory, got {str(folder)!r} ({error.strerror})") from error
     store = Store(folder)
     unreadable: list[Damage] = []
-    rows: list[dict[str, Any]] = []
-    curves: dict[str, tuple[Epoch, ...]] = {}
-    for record in store.records(unreadable.append):
-        try:
-            rows.append(_row(record))
-        except InputError as error:
-            unreadable.append(Damage(path=store.folder(record.key) / "record.json", reason=str(error)))
-            continue
-        if record.status == "finished" and (curve := store.curve(record.key, unreadable.append)):
-            curves[record.key] = curve
+    begun = time.time_ns()
+    stamps = store.stamps()
+    table = index.load(store.root, stamps)
+    known = set(table.column("key"))
+    new = [key for key in stamps if key not in known]
+    for keys in (new[start : start + MANY] for start in range(0, len(new), MANY)):
+        table.add(_rows(store, keys, unreadable))
+    if table.size - len(known) >= MANY:
+        index.save(store.root, table, stamps, begun)
+    runs = _frame(table)
     sweeps = tuple(map(_completed, store.sweeps(unreadable.append)))
-    return Results(folder=store.root, runs=_frame(rows), sweeps=sweeps, curves=curves, unreadable=tuple(unreadable))
+    finished = set(runs["key"][runs["status"] == "finished"])
+    compared = dict.fromkeys(key for sweep in sweeps if sweep.search is None for key in sweep.keys if key in finished)
+    curves = {key: curve for key in compared if (curve := store.curve(key, unreadable.append))}
+    unreadable.sort(key=lambda damage: damage.path)
+    return Results(folder=store.root, runs=runs, sweeps=sweeps, curves=curves, unreadable=tuple(unreadable))
+
+
+def _rows(store: Store, keys: Sequence[str], unreadable: list[Damage]) -> Iterator[dict[str, Any]]:
+    """A row for each of the runs whose record can be read."""
+    for key in keys:
+        record = store.read(key, unreadable.append)
+        if record is not None:
+            try:
+                yield _row(record)
+            except InputError as error:
+                unreadable.append(Damage(path=store.folder(key) / "record.json", reason=str(error)))
 
 
 def _completed(sweep: Sweep) -> Sweep:
@@ -78,8 +112,8 @@ def _completed(sweep: Sweep) -> Sweep:
     return replace(sweep, experiment="_".join(words[:first]) or None, overrides=tuple(filter(None, overrides)))
 
 
-def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*COLUMNS, "seed", "data", "compress"])
+def _frame(table: Table) -> pd.DataFrame:
+    frame = table.frame("key", ORDER) if table.size else pd.DataFrame(columns=[*COLUMNS, "seed", "data", "compress"])
     top1 = frame.set_index("key")["top1"]
     # Records older than this field name only the run whose network they compressed.
     float_top1 = frame["float_top1"].fillna(frame["float_key"].map(top1[top1.index.notna()])).astype(float)
@@ -91,33 +125,40 @@ def _row(record: Record) -> dict[str, Any]:
     config = record.config
     if config is None:
         raise InputError(record.unknown)
-    data, train, compress = _columns(config.data), _columns(config.train), fields.read(config.compress)
+    values = dict(zip(COLUMNS, VALUES(record), strict=True))  # dataclasses.asdict copies deeply, 8 times slower
     for name in FRACTIONS:
-        value = getattr(record, name)
-        require(value is None or 0 <= value <= 1, name, "in [0, 1]", value)
+        value = values[name]
+        if value is not None and not 0 <= value <= 1:
+            require(False, name, "in [0, 1]", value)
     for name in POSITIVE:
-        value = getattr(record, name)
-        require(value is None or value > 0, name, "above 0", value)
-    for name in ("top1", "validation_top1") if record.status == "finished" else ():
-        require(getattr(record, name) is not None, name, "known of a finished run", None)
+        value = values[name]
+        if value is not None and not value > 0:
+            require(False, name, "above 0", value)
+    if record.status == "finished":
+        for name in ("top1", "validation_top1"):
+            require(values[name] is not None, name, "known of a finished run", None)
     return {
-        **{name: getattr(record, name) for name in COLUMNS},  # dataclasses.asdict copies deeply, 8 times slower
+        **values,
         "seed": config.seed,
         "family": config.family,
         **vars(config.arch),
-        "data": data.pop("name"),
-        **{f"data.{name}": value for name, value in data.items()},
-        **{f"train.{name}": value for name, value in train.items()},
-        "compress": compress.pop("method"),
-        **{f"compress.{name}": value for name, value in compress.items()},
+        **_columns("data", config.data),
+        **_columns("train", config.train),
+        **_columns("compress", config.compress),
     }
 
 
-def _columns(spec: Any) -> dict[str, Any]:
-    """All settings but where files lie. Raises InputError for text that tables could not show."""
+@functools.lru_cache(maxsize=1024)  # runs share most of their settings
+def _columns(part: str, spec: Any) -> dict[str, Any]:
+    """The columns of all settings but where files lie; of a compression, of those that it reads.
+
+    Raises InputError for text that tables could not show.
+    """
     settings = fields.settings_of(spec.__class__)
-    found = {name: value for name, value in vars(spec).items() if not settings[name].place}
+    found = vars(spec) if part != "compress" else fields.read(spec)
+    columns = {}
     for name, value in found.items():
-        if isinstance(value, str):
-            require(value.isprintable(), name, "printable", value)
-    return found
+        if not settings[name].place:
+            require(not isinstance(value, str) or value.isprintable(), name, "printable", value)
+            columns[part if name == NAMED_BY.get(part) else f"{part}.{name}"] = value
+    return columns

@@ -52,7 +52,7 @@ def _naming(path: Path) -> Iterator[None]:
         raise WriteError(error.errno, error.strerror, str(path)) from error
 
 
-def read(path: Path, most: int = 2**30) -> bytes:
+def read(path: Path | str, most: int = 2**30) -> bytes:
     """The content of a regular file of at most `most` bytes.
 
     Raises OSError for anything else: a pipe would block, a device may have no end.

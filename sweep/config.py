@@ -18,6 +18,7 @@ from fire.data.spec import DataSpec
 from fire.errors import SpecError, require
 from fire.fields import check, number, read, setting, whole
 from fire.train.spec import TrainSpec
+from sweep import typed
 
 MOST_MACS = 2**63
 DIGITS = 12  # of a number, that count
@@ -65,8 +66,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**64, "seed", "at least 0 and below 2^64", self.seed)  # as torch's generators take it
         for part in PARTS:
-            _require_moderate(part, getattr(self, part))
-            object.__setattr__(self, part, _canonical(getattr(self, part)))
+            object.__setattr__(self, part, _canonical(part, getattr(self, part)))
         agrees = self.arch.classes == self.data.classes
         require(agrees, "arch.classes", f"data.classes, {self.data.classes}", self.arch.classes)
         if self.train.half_size:
@@ -118,15 +118,16 @@ class RunConfig:
     ) -> "RunConfig":
         """The configuration with these settings; what they lack is as it was before there was such a setting.
 
-        Raises InputError for what this version does not know, and for values out of their range.
+        Raises InputError for what this version does not know, and for values out of their range; ValueError for values
+        of wrong types.
         """
         family = arch.get("family")
-        require(family in FAMILIES, "family", "one of " + ", ".join(FAMILIES), family)
+        spec = FAMILIES.get(family) if isinstance(family, str) else None
         return cls(
-            arch=_settings(FAMILIES[str(family)], {name: value for name, value in arch.items() if name != "family"}),
-            data=_settings(DataSpec, data),
-            train=_settings(TrainSpec, train),
-            compress=_settings(CompressSpec, compress),
+            arch=_settings(spec, "arch", arch),
+            data=_settings(DataSpec, "data", data),
+            train=_settings(TrainSpec, "train", train),
+            compress=_settings(CompressSpec, "compress", compress),
             seed=seed,
         )
 
@@ -158,32 +159,39 @@ def _differing(spec: Any) -> dict[str, Any]:
     return {name: value for name, value in read(spec).items() if value != defaults[name]}
 
 
-def _require_moderate(part: str, spec: Any) -> None:
-    """Raise SpecError for a whole number so large that records and tables could not hold what follows from it."""
-    for name, value in vars(spec).items():
-        if isinstance(value, int):
-            require(value < 2**31, f"{part}.{name}", "below 2^31", value)
-
-
-def _canonical(spec: Any) -> Any:
+def _canonical(part: str, spec: Any) -> Any:
     """The specification with each number in one form, however it was computed: 0.30000000000000004 is 0.3, 1 is 1.0.
 
     range(0.1,1,0.1) makes the first of them; without this it would be another key, and trained once more.
+    Raises SpecError for a whole number so large that records and tables could not hold what follows from it.
     """
-    floats = _floats(spec.__class__)
-    changed = {
-        name: number
-        for name, value in vars(spec).items()
-        if (isinstance(value, float) or name in floats)
-        and ((number := float(f"{value:.{DIGITS}g}")) != value or not isinstance(value, float))
-    }
+    values, changed = vars(spec), {}
+    for name, is_float in _numbers(spec.__class__):
+        value = values[name]
+        if not isinstance(value, float):
+            if value >= 2**31:
+                raise SpecError(f"{part}.{name} must be below 2^31, got {value!r}")
+            if is_float:
+                changed[name] = _rounded(value)
+        elif (number := _rounded(value)) != value:
+            changed[name] = number
     return replace(spec, **changed) if changed else spec
 
 
+@functools.lru_cache(maxsize=4096)
+def _rounded(value: float) -> float:
+    """The number with the digits that count. Cached: 100,000 records hold few numbers, and text takes long."""
+    return float(f"{value:.{DIGITS}g}")
+
+
 @functools.cache
-def _floats(cls: Any) -> frozenset[str]:
-    """The fields that are floats by default."""
-    return frozenset(field.name for field in dataclasses.fields(cls) if isinstance(field.default, float))
+def _numbers(cls: Any) -> tuple[tuple[str, bool], ...]:
+    """The fields that are numbers by default, each with whether it is a float."""
+    return tuple(
+        (field.name, isinstance(field.default, float))
+        for field in dataclasses.fields(cls)
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool)
+    )
 
 
 def in_home(path: str) -> str:
@@ -191,11 +199,24 @@ def in_home(path: str) -> str:
     return os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser raises for ~name of an unknown user)
 
 
-def _settings(spec: Any, values: Mapping[str, Any]) -> Any:
-    for name in values:
+def _settings(spec: Any, part: str, values: Mapping[str, Any]) -> Any:
+    try:
+        return _specification(spec, part, tuple(values), *values.values())
+    except TypeError:  # no setting is a list or an object, so these have no hash
+        typed.check(spec, values, f"{part}.")
+        raise
+
+
+@functools.lru_cache(maxsize=1024, typed=True)  # runs share most of their settings; 1, 1.0 and true are not the same
+def _specification(spec: Any, part: str, names: tuple[str, ...], *values: Any) -> Any:
+    settings = dict(zip(names, values, strict=True))
+    typed.check(spec, settings, f"{part}.")
+    family = settings.pop("family", None) if part == "arch" else None
+    require(spec is not None, "family", "one of " + ", ".join(FAMILIES), family)
+    for name, value in settings.items():
         if name not in spec.__dataclass_fields__:
-            raise SpecError(f"{name} must be a setting of this version, got {values[name]!r}")
-    return spec(**values)
+            raise SpecError(f"{name} must be a setting of this version, got {value!r}")
+    return spec(**settings)
 
 
 @contextmanager

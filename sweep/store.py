@@ -15,13 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from fire.arch import FAMILIES
-from fire.compress.spec import CompressSpec
-from fire.data.spec import DataSpec
 from fire.errors import InputError
 from fire.files import holder, locked, read, write
 from fire.train.progress import Epoch
-from fire.train.spec import TrainSpec
 from sweep import curves, manifests, typed
 from sweep.config import RunConfig
 from sweep.manifests import Sweep
@@ -30,6 +26,7 @@ FORMAT = 1
 WEIGHTS, COMPRESSED, CHECKPOINT = "weights.safetensors", "network.fcn", "checkpoint.pt"
 LEAST_SPACE = 2**16  # bytes: of a record, a curve and a log; an empty file can be made on a full disk, too
 Status = Literal["finished", "failed", "stopped"]
+Stamp = tuple[int, int, int]  # of a file: when it changed in ns since 1970, its size in bytes, its inode
 
 
 T = TypeVar("T")
@@ -142,7 +139,7 @@ class Store:
 
     def read(self, key: str, on_damage: OnDamage = ignore) -> Record | None:
         """The run's record; None if it has none, or one that cannot be read: then the run counts as not done."""
-        return _load(self.folder(key) / "record.json", lambda content: _record(content, key), on_damage)
+        return _load(f"{self.root}/{key}/record.json", lambda content: _record(content, key), on_damage)
 
     def is_done(self, key: str) -> bool:
         """Whether the run has finished."""
@@ -166,6 +163,19 @@ class Store:
             record = self.read(name, on_damage)
             if record is not None:
                 yield record
+
+    def stamps(self) -> dict[str, Stamp]:
+        """A stamp of each run's record, sorted by key: it changes whenever the record is written."""
+        stamps = {}
+        for name in self._names():
+            try:
+                status = os.stat(f"{self.root}/{name}/record.json")  # noqa: PTH116 (a Path takes as long as the system)
+                stamps[name] = (status.st_ctime_ns, status.st_size, status.st_ino)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:  # reading will say why
+                stamps[name] = (0, 0, 0)
+        return stamps
 
     def _names(self) -> list[str]:
         try:
@@ -205,16 +215,16 @@ class Store:
                 yield sweep
 
 
-def _load(path: Path, parse: Callable[[bytes], T], on_damage: OnDamage) -> T | None:
+def _load(path: Path | str, parse: Callable[[bytes], T], on_damage: OnDamage) -> T | None:
     """The content of the file; None if there is none, or after a call of `on_damage` if it cannot be read or parsed."""
     try:
         return parse(read(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        on_damage(Damage(path=path, reason=error.strerror or str(error)))
+        on_damage(Damage(path=Path(path), reason=error.strerror or str(error)))
     except ValueError as error:
-        on_damage(Damage(path=path, reason=str(error)))
+        on_damage(Damage(path=Path(path), reason=str(error)))
     return None
 
 
@@ -251,16 +261,14 @@ def dump(record: Record) -> str:
 def _record(content: bytes, key: str) -> Record:
     """The record of JSON. Raises ValueError unless it is this run's and has the types that all readers rely on."""
     values = typed.parse(content)
-    parts = {name: values.pop(name) for name in RUN if name in values} if type(values) is dict else {}
-    record = typed.build(Record, values | {"config": None} if type(values) is dict else values)
+    parts = {name: values.pop(name) for name in RUN if name in values} if type(values) is dict else values
+    run = typed.build(_Run, parts)
+    config, unknown = None, None
+    try:
+        config = RunConfig.of_parts(**vars(run))
+    except InputError as error:
+        unknown = str(error)
+    record = typed.build(Record, values | {"config": config, "unknown": unknown})
     if (record.key, record.format) != (key, FORMAT):
         raise ValueError(f"key and format must be {key} and {FORMAT}, got {record.key} and {record.format}")
-    run = typed.build(_Run, parts)
-    family = run.arch.get("family")
-    arch = FAMILIES.get(family) if isinstance(family, str) else None
-    for name, spec in (("arch", arch), ("data", DataSpec), ("train", TrainSpec), ("compress", CompressSpec)):
-        typed.check(spec, getattr(run, name), f"{name}.")
-    try:
-        return dataclasses.replace(record, config=RunConfig.of_parts(**vars(run)))
-    except InputError as error:
-        return dataclasses.replace(record, unknown=str(error))
+    return record

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-LARGEST_INTEGER = 2**64  # a seed, count or size beyond it is a fault of the file, and overflows arrays
+# Numbers are smaller than these: a seed, count or size beyond 2^64 is a fault of the file, and overflows arrays.
+LIMITS: dict[type, float] = {int: 2**64, float: math.inf}
 NAMES = {
     int: "a whole number",
     float: "a finite number",
@@ -37,19 +38,16 @@ class _Rule:
 
     @property
     def free(self) -> frozenset[type]:
-        """The types of which every value is right."""
-        bounded = {int, float, *([str] if self.texts else []), *([dict, list] if self.item else [])}
-        return self.types - bounded
+        """The types of which every value is right, of numbers every value within LIMITS."""
+        return self.types - {*([str] if self.texts else []), *([dict, list] if self.item else [])}
 
     def holds(self, value: Any) -> bool:
         """Whether the value is of one of the types, finite, and one of the texts."""
         kind = type(value)  # not isinstance, which takes true for a number
         if kind not in self.types:
             return False
-        if kind is float:
-            return math.isfinite(value)
-        if kind is int:
-            return bool(-LARGEST_INTEGER < value < LARGEST_INTEGER)
+        if kind in LIMITS:
+            return bool(-LIMITS[kind] < value < LIMITS[kind])
         if kind is str:
             return not self.texts or value in self.texts
         item = self.item
@@ -80,6 +78,11 @@ def build(cls: type[T], content: Any) -> T:
     if type(content) is not dict:
         raise ValueError(f"the content must be an object, got {reprlib.repr(content)}")
     check(cls, content)
+    needed, defaults = _fields(cls)  # type: ignore[arg-type] # mypy does not know that a class is hashable
+    if defaults is not None and needed <= content.keys() <= needed | defaults.keys():
+        made = object.__new__(cls)
+        vars(made).update(defaults | content)  # 5 times as fast as __init__, which sets each field of a frozen class
+        return made
     try:
         return cls(**content)
     except TypeError as error:  # a field is missing, or unknown to this version
@@ -94,11 +97,21 @@ def check(cls: type[Any] | None, values: Mapping[str, Any], prefix: str = "") ->
     """
     rules, free = _rules(cls)  # type: ignore[arg-type] # mypy does not know that a class is hashable
     for name, value in values.items():
-        if type(value) in free.get(name, ()):  # most values: a store may have 100,000 records
-            continue
+        kind = type(value)
+        if kind in free.get(name, ()) and (kind not in LIMITS or -LIMITS[kind] < value < LIMITS[kind]):
+            continue  # most values: a store may have 100,000 records
         rule = rules.get(name, _PLAIN)
         if not rule.holds(value):
             raise ValueError(f"{prefix}{name} must be {rule}, got {reprlib.repr(value)}")
+
+
+@functools.cache
+def _fields(cls: Any) -> tuple[frozenset[str], dict[str, Any] | None]:
+    """The fields without a default, and the defaults of the others; None if its __init__ does more than set fields."""
+    fields = dataclasses.fields(cls)
+    needed = frozenset(field.name for field in fields if field.default is field.default_factory)  # both are MISSING
+    plain = not hasattr(cls, "__post_init__") and all(field.default_factory is dataclasses.MISSING for field in fields)
+    return needed, {field.name: field.default for field in fields if field.name not in needed} if plain else None
 
 
 @functools.cache

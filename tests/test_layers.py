@@ -92,6 +92,7 @@ def test_analysis_reads_the_store_only():
         "fire.arch",
         "fire.cost",
         "fire.errors",
+        "fire.files",
         "fire.fields",
         "fire.stats",
         "fire.train.progress",
