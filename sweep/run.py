@@ -6,7 +6,6 @@ import traceback as traceback_module
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -75,24 +74,24 @@ def _attempt(config: RunConfig, options: Options, folder: Path, report: Report) 
 
     start = origin.now()
     commit, dirty = origin.git_state()
-    cost = config.cost
-    base: dict[str, Any] = {
-        "key": config.key,
-        "config": config,
-        "parameters": cost.parameters,
-        "macs": cost.macs,
-        "activations": cost.activations,
-        "size_bytes": cost.size_bytes,
-        "host": origin.host(),
-        "torch": torch.__version__,
-        "git_commit": commit,
-        "git_dirty": dirty,
-        "start": start,
-    }
+    begun = Record(
+        key=config.key,
+        config=config,
+        status="stopped",
+        parameters=config.cost.parameters,
+        macs=config.cost.macs,
+        activations=config.cost.activations,
+        size_bytes=config.cost.size_bytes,
+        host=origin.host(),
+        torch=torch.__version__,
+        git_commit=commit,
+        git_dirty=dirty,
+        start=start,
+    )
     log(f"start, commit {commit}{' with changes' if dirty else ''}")
     try:
-        result = _result(config, options, folder, report, log)
-        for name, value in result.items():
+        record = _result(begun, config, options, folder, report, log)
+        for name, value in vars(record).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise TrainingError(f"{name} must be finite, got {value}")
     except WriteError:  # the disk is full: no fault of the run, which the next launch goes on with
@@ -102,27 +101,27 @@ def _attempt(config: RunConfig, options: Options, folder: Path, report: Report) 
         message = " ".join((str(error) if expected else f"{type(error).__name__}: {error}").split())  # one line
         trace = traceback_module.format_exc()
         log(message if expected else trace)
-        return Record(**base, status="failed", error=message, traceback=trace, end=origin.now())
-    status: Status = "finished" if config.is_compressed or result["epochs"] == config.train.epochs else "stopped"
-    log(status if result.get("warning") is None else f"{status}; warning: {result['warning']}")
-    return Record(**base, **result, status=status, end=origin.now())
+        return replace(begun, status="failed", error=message, traceback=trace, end=origin.now())
+    status: Status = "finished" if config.is_compressed or record.epochs == config.train.epochs else "stopped"
+    log(status if record.warning is None else f"{status}; warning: {record.warning}")
+    return replace(record, status=status, end=origin.now())
 
 
-def _result(config: RunConfig, options: Options, folder: Path, report: Report, log: Log) -> dict[str, Any]:
-    """What the run leads to, from its checkpoint; from the start if it cannot go on from there."""
+def _result(begun: Record, config: RunConfig, options: Options, folder: Path, report: Report, log: Log) -> Record:
+    """The record with what the run leads to, from its checkpoint; from the start if it cannot go on from there."""
     work = _compress if config.is_compressed else _train
     try:
-        return work(config, options, folder, report, log)
+        return work(begun, config, options, folder, report, log)
     except CheckpointError as error:
         (folder / CHECKPOINT).unlink()
         note = f"{error}; the run starts anew"
         log(note)
         report(Note(text=note))
         # This builds everything anew: parts of the checkpoint may have been loaded already.
-        return work(config, options, folder, report, log)
+        return work(begun, config, options, folder, report, log)
 
 
-def _train(config: RunConfig, options: Options, folder: Path, report: Report, log: Log) -> dict[str, Any]:
+def _train(begun: Record, config: RunConfig, options: Options, folder: Path, report: Report, log: Log) -> Record:
     device = prepare_process(options.device, options.threads)
     images = dataset.load(config.data, Path(options.data_dir))
     network = model.build(config.arch, config.data.channels, config.train.init, config.seed)
@@ -143,20 +142,20 @@ def _train(config: RunConfig, options: Options, folder: Path, report: Report, lo
     )
     _write_curve(folder, trained.curve)
     network = model.fold(trained.network)
-    result = {
-        **_last(trained.curve),
-        "latency_seconds": latency(network, config.data.image_size, config.data.channels, device),
-        "images_per_second": trained.images_per_second,
-        "warning": trained.warning,
-        "images_skipped": images.skipped,
-        "left_out": images.left_out or None,
-        "precision": trained.precision,
-        "kernels": trained.kernels,
-        "threads": trained.threads,
-        "device": device_name(device),
-    }
+    record = replace(
+        _with_last(begun, trained.curve),
+        latency_seconds=latency(network, config.data.image_size, config.data.channels, device),
+        images_per_second=trained.images_per_second,
+        warning=trained.warning,
+        images_skipped=images.skipped,
+        left_out=images.left_out or None,
+        precision=trained.precision,
+        kernels=trained.kernels,
+        threads=trained.threads,
+        device=device_name(device),
+    )
     if len(trained.curve) < config.train.epochs:
-        return result  # of the test set nothing is known before the end
+        return record  # of the test set nothing is known before the end
     batches = Batches(images.test, images, config.train, device)
     scores = evaluation.evaluate(network, batches, device)
     path = folder / WEIGHTS
@@ -169,10 +168,10 @@ def _train(config: RunConfig, options: Options, folder: Path, report: Report, lo
     )
     header = Header(spec=config.arch, preprocessing=preprocessing, class_names=images.class_names)
     safetensors.save(path, safetensors.Deployed(network=network, header=header))
-    return {**result, **_on_test(scores), "weights_bytes": path.stat().st_size}
+    return replace(_with_scores(record, scores), weights_bytes=path.stat().st_size)
 
 
-def _compress(config: RunConfig, options: Options, folder: Path, report: Report, log: Log) -> dict[str, Any]:
+def _compress(begun: Record, config: RunConfig, options: Options, folder: Path, report: Report, log: Log) -> Record:
     """Compress the network of the run without compression, which is trained first if need be."""
     start = run(config.uncompressed, options, report, wait=True)
     if start.status != "finished":
@@ -204,23 +203,22 @@ def _compress(config: RunConfig, options: Options, folder: Path, report: Report,
     network = decoded.network().to(device)
     scores = evaluation.evaluate(network, Batches(images.test, images, config.train, device), device)
     validation = evaluation.evaluate(network, Batches(images.validation, images, config.train, device), device)
-    return {
-        **_on_test(scores),
-        **_last(result.curve),
-        "validation_top1": validation.top1,
-        "validation_loss": validation.loss,
-        "images_skipped": images.skipped,
-        "left_out": images.left_out or None,
-        "float_key": start.key,
-        "float_top1": start.top1,
-        "file_bytes": path.stat().st_size,
-        "overhead_bytes": fcn.overhead_bytes(path.read_bytes()),
-        "nonzero": sum(int(np.count_nonzero(to_float(tensor))) for tensor in decoded.tensors.values()),
-        "precision": result.precision,
-        "kernels": result.kernels,
-        "threads": torch.get_num_threads(),
-        "device": device_name(device),
-    }
+    return replace(
+        _with_scores(_with_last(begun, result.curve), scores),
+        validation_top1=validation.top1,
+        validation_loss=validation.loss,
+        images_skipped=images.skipped,
+        left_out=images.left_out or None,
+        float_key=start.key,
+        float_top1=start.top1,
+        file_bytes=path.stat().st_size,
+        overhead_bytes=fcn.overhead_bytes(path.read_bytes()),
+        nonzero=sum(int(np.count_nonzero(to_float(tensor))) for tensor in decoded.tensors.values()),
+        precision=result.precision,
+        kernels=result.kernels,
+        threads=torch.get_num_threads(),
+        device=device_name(device),
+    )
 
 
 def _write_curve(folder: Path, curve: Sequence[Epoch]) -> None:
@@ -244,19 +242,22 @@ def _following(folder: Path, report: Report, log: Log) -> Callable[[Progress], N
     return follow
 
 
-def _on_test(scores: Scores) -> dict[str, Any]:
-    return {"top1": scores.top1, "top5": scores.top5, "loss": scores.loss}
+def _with_scores(record: Record, scores: Scores) -> Record:
+    """With the scores on the test set."""
+    return replace(record, top1=scores.top1, top5=scores.top5, loss=scores.loss)
 
 
-def _last(curve: Sequence[Epoch]) -> dict[str, Any]:
+def _with_last(record: Record, curve: Sequence[Epoch]) -> Record:
+    """With the last epoch of the curve."""
     last = curve[-1]
-    return {
-        "validation_top1": last.validation_top1,
-        "validation_loss": last.validation_loss,
-        "train_loss": last.train_loss,
-        "epochs": last.epoch,
-        "train_seconds": last.train_seconds,
-    }
+    return replace(
+        record,
+        validation_top1=last.validation_top1,
+        validation_loss=last.validation_loss,
+        train_loss=last.train_loss,
+        epochs=last.epoch,
+        train_seconds=last.train_seconds,
+    )
 
 
 def _recipe(spec: TrainSpec, options: Options) -> TrainSpec:

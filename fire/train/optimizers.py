@@ -45,43 +45,44 @@ class ConvMuon(Eager, torch.optim.Muon):
 def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
     """What Muon makes of each matrix: the same singular vectors, the singular values all near 1.
 
-    Matrices whose shorter sides round up to the same power of two are one batch, padded with zeros, which is harmless.
+    Muon's five steps x <- (a + b xx' + c (xx')^2) x, from norm 1, multiply x from the left by polynomials in xx'. So
+    the product of the five is computed, of squares as large as the shorter side, and x is multiplied by it once.
+    Squares whose sides round up to the same power of two are one batch, padded with zeros.
     """
+    wide = [matrix if len(matrix) <= matrix.shape[1] else matrix.T for matrix in matrices]
     found = list(matrices)
     batches: dict[int, list[int]] = defaultdict(list)
-    for place, matrix in enumerate(matrices):
-        batches[(min(matrix.shape) - 1).bit_length()].append(place)
+    for place, matrix in enumerate(wide):
+        batches[(len(matrix) - 1).bit_length()].append(place)
     for places in batches.values():
-        wide = [matrices[i] if len(matrices[i]) <= matrices[i].shape[1] else matrices[i].T for i in places]
-        rows, columns = (max(sides) for sides in zip(*(matrix.shape for matrix in wide), strict=True))
-        batch = wide[0].new_zeros(len(wide), rows, columns)
-        for padded, matrix in zip(batch, wide, strict=True):
-            padded[: len(matrix), : matrix.shape[1]] = matrix
-        for place, result in zip(places, _newton_schulz(batch), strict=True):
-            rows, columns = matrices[place].shape
-            found[place] = result[:rows, :columns] if rows <= columns else result[:columns, :rows].T
+        side = max(len(wide[place]) for place in places)
+        squares = wide[0].new_zeros(len(places), side, side)
+        for square, place in zip(squares, places, strict=True):
+            rows = len(wide[place])
+            square[:rows, :rows] = wide[place] @ wide[place].T
+        norms = squares.diagonal(dim1=1, dim2=2).sum(1).sqrt().clamp(min=1e-7)[:, None, None]
+        factors = _five_steps(squares / norms**2) / norms
+        for factor, place in zip(factors, places, strict=True):
+            rows = len(wide[place])
+            moved = factor[:rows, :rows] @ wide[place]
+            found[place] = moved if wide[place] is matrices[place] else moved.T
     return found
 
 
-def _newton_schulz(batch: Tensor) -> Tensor:
-    """Five steps x <- (a + b xx' + c (xx')^2) x with Muon's a, b, c, from norm 1. (N, rows, columns), rows <= columns
+def _five_steps(squares: Tensor) -> Tensor:
+    """The product of Muon's five factors a + b xx' + c (xx')^2, from xx' of x before the first. (N, side, side)"""
+    product = factor = _factor(squares)
+    for _ in range(4):
+        squares = factor @ squares @ factor
+        factor = _factor(squares)
+        product = factor @ product
+    return product
 
-    All steps multiply from the left by polynomials in xx', which commute: only the small squares are multiplied in
-    each step, and x once.
-    """
-    a, b, c = 3.4445, -4.7750, 2.0315
-    x = batch / batch.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
-    gram = x @ x.mT
-    product: Tensor | None = None
-    for step in range(5):
-        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal(dim1=1, dim2=2).add_(a)
-        product = factor if product is None else factor @ product
-        if step < 4:
-            gram = factor @ gram @ factor
-    assert product is not None
-    orthogonalised: Tensor = product @ x
-    return orthogonalised
+
+def _factor(squares: Tensor) -> Tensor:
+    factor = torch.baddbmm(squares, squares, squares, beta=-4.7750, alpha=2.0315)
+    factor.diagonal(dim1=1, dim2=2).add_(3.4445)
+    return factor
 
 
 def _matrix(weight: Tensor) -> Tensor:
