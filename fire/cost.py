@@ -5,19 +5,23 @@ form of SqueezeNet on NumPy arrays, at more than a million points a second. Coun
 batch normalisation folded into its convolutions.
 """
 
-import math
-from typing import NamedTuple, assert_never
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import math
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from fire.arch import SQUEEZENETS, ArchSpec
 from fire.blocks import AveragePool, Block, Conv, Dropout, Fire, Linear, LocalResponseNorm, MaxPool
 from fire.errors import SpecError, unknown
 
+if TYPE_CHECKING:  # numpy takes as long to import as Hydra, and only arrays of networks need it
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    Integers = NDArray[np.int64]
+
 BYTES_PER_PARAMETER = 4  # fp32
 MIB = 2**20
-Integers = NDArray[np.int64]
 
 
 class Cost(NamedTuple):
@@ -153,6 +157,8 @@ def count_grid(
     Values are not checked: an invalid point has a meaningless cost (SqueezeNetSpec refuses it);
     only an unknown bypass raises SpecError.
     """
+    import numpy as np
+
     names = np.asarray(bypass)
     convolved = names == "complex"  # where a module has not as many inputs as outputs
     others = names[~(convolved | (names == "none") | (names == "simple"))]
@@ -194,6 +200,8 @@ def _closed_form(
     image_size: int,
     channels: int,
 ) -> tuple[Integers, Integers, Integers]:
+    import numpy as np
+
     macro = SQUEEZENETS[version]
     side = conv_side(image_size, macro.kernel, macro.stride, macro.pad)
     inputs = np.where(conv1 > 0, conv1, macro.conv1).astype(np.int64)

@@ -2,15 +2,20 @@
 
 from sweep.grid import StoreSweeper as _StoreSweeper
 from sweep.launcher import LocalLauncher as _LocalLauncher
-from sweep.search.sweeper import SearchSweeper as _SearchSweeper
 
 
 class StoreSweeper(_StoreSweeper):
     """hydra/sweeper=store"""
 
 
-class SearchSweeper(_SearchSweeper):
+class SearchSweeper(_StoreSweeper):
     """hydra/sweeper=search"""
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Search, as sweep.search.sweeper does."""
+        from sweep.search.sweeper import search  # here, as Hydra imports this module for --help, too: numpy takes long
+
+        search(self, arguments)
 
 
 class LocalLauncher(_LocalLauncher):

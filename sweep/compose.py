@@ -16,7 +16,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fire.arch import FAMILIES
 from fire.compress.spec import CompressSpec
-from fire.data import contents, folders
 from fire.data.spec import DataSpec
 from fire.errors import InputError
 from fire.files import reading
@@ -66,6 +65,8 @@ def schema_of(cls: type[Any]) -> DictConfig:
 
 def describe_folder(root: str, data_dir: str) -> tuple[int, str]:
     """How many classes an image folder has, and its fingerprint, which is kept in data_dir."""
+    from fire.data import contents, folders  # Pillow is imported here, where there are images
+
     listing = folders.scan(Path(root))
     return len(listing.class_names), contents.fingerprint(listing, Path(data_dir))
 

@@ -7,7 +7,6 @@ import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from fire.data import dataset
 from fire.errors import InputError, require
 from fire.machine import hardware, native
 from fire.weights import formats
@@ -76,6 +75,8 @@ def make_ready(points: Sequence[Point], todo: Sequence[Point], options: Options)
 
     Raises StoreError if results cannot be written, DataError if a data set cannot be had or does not fit its spec.
     """
+    from fire.data import dataset  # here, as numpy takes as long as Hydra to import, and --help imports this module
+
     store = Store(options.results_dir)
     store.check_writable()
     for key in {point.key for point in points} - {point.key for point in todo}:
@@ -88,6 +89,8 @@ def make_ready(points: Sequence[Point], todo: Sequence[Point], options: Options)
 
 def _print_remarks(configs: Iterable[RunConfig]) -> None:
     """Print what is left out of the image folders. Raises DataError if one cannot be used, or does not fit its spec."""
+    from fire.data import dataset  # see make_ready
+
     specs = dict.fromkeys(config.data for config in configs)
     for line in dict.fromkeys(line for spec in specs for line in dataset.remarks(spec)):  # which may share a folder
         console().print(line)

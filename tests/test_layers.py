@@ -117,8 +117,9 @@ def test_analysis_reads_the_store_only():
         ),
         (
             "sweep.__main__, sweep.grid, hydra_plugins.design_space",
-            "torch torchvision pandas matplotlib optuna sklearn",
+            "torch torchvision pandas matplotlib optuna sklearn numpy PIL",
         ),
+        ("analysis.__main__", "torch torchvision hydra pandas matplotlib scipy"),
     ],
 )
 def test_what_starts_fast_loads_nothing_slow(modules, absent):

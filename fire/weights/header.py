@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from fire.arch import FAMILIES, MOST_FIRES, ArchSpec
 from fire.cost import count, tensors
 from fire.data.spec import RESIZES
@@ -19,6 +17,7 @@ MOST_ACTIVATIONS = 2**31  # of an image
 LARGEST_FIELD = 2**20
 MOST_CHANNELS = 64
 LARGEST_IMAGE = 2**14
+LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 FORMAT = 1  # of the JSON text
 
 Shapes = dict[str, tuple[int, ...]]  # of tensors, by name
@@ -171,6 +170,8 @@ def _preprocessing(content: Mapping[str, Any]) -> Preprocessing:
     )
     if found.resize not in RESIZES:
         raise InputError(f"resize must be one of {', '.join(RESIZES)}, got {found.resize!r:.100}")
+    import numpy as np  # here, as it takes as long as Hydra, and planning imports this module
+
     if min(map(np.float32, found.scale)) <= 0:
         raise InputError(f"scale must be of numbers above 0, got {min(found.scale)}")
     if 0 < found.stored_size < found.image_size:
@@ -189,7 +190,7 @@ def _integer(name: str, value: Any, least: int, most: int) -> int:
 def _floats(name: str, values: Sequence[Any]) -> list[float]:
     if not isinstance(values, list) or not 1 <= len(values) <= MOST_CHANNELS:
         raise InputError(f"{name} must be a list of 1 to {MOST_CHANNELS} numbers")
-    largest = float(np.finfo(np.float32).max)  # what they are used as; comparisons with NaN are False
+    largest = LARGEST_FLOAT32  # what they are used as; comparisons with NaN are False
     if not all(type(value) is float and abs(value) <= largest for value in values):
         raise InputError(f"{name} must be of finite floats, got {values!r:.100}")
     return values

@@ -1,7 +1,6 @@
 """python -m sweep --help and --version. Hydra's own help takes a second to list the groups; this one reads folders."""
 
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +47,8 @@ Choices (key=choice)
 
 def version() -> str:
     """The program and its version, and the commit of the checkout."""
+    from importlib import metadata  # here, as only this needs its parser of e-mails
+
     commit, dirty = git_state()
     at = f", commit {commit}{' with changes' if dirty else ''}" if commit else ""
     try:

@@ -1,4 +1,4 @@
-"""The sweeper of searches: plans the space, reads what the store has of it, and hands a campaign to the launcher."""
+"""What hydra/sweeper=search does: it plans the space, reads the store, and hands a campaign to the launcher."""
 
 import itertools
 from dataclasses import replace
@@ -32,59 +32,58 @@ PATIENCE = 0.2  # seconds: whoever asks which process holds a lock takes it for 
 NOT_IN_THE_NAME = {*EXECUTION, "search.budget_runs", "search.retry_failed"}  # a search with more budget is the same one
 
 
-class SearchSweeper(StoreSweeper):
-    """Trains chosen points of the grid that the parameters span: hydra/sweeper=search."""
+def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
+    """Train chosen points of the grid that the sweeper's parameters span.
 
-    def sweep(self, arguments: list[str]) -> None:
-        """Search. Raises InputError before anything trains, RunsError if runs have failed or are under way elsewhere.
+    Raises InputError before anything trains, RunsError if runs have failed or are under way elsewhere; at once, if this
+    very search is under way in another process.
+    """
+    launcher = sweeper.hydra.launcher
+    if not isinstance(launcher, LocalLauncher):
+        raise InputError("hydra/launcher must be local for a search, which asks for one point after another")
+    spec, space, options = _planned(sweeper, arguments)
+    config = space.any_point.config
+    _check_settings(spec, config, options)
+    refuse_unread(arguments, [config])
+    searcher = Searcher(space, spec, config.train.epochs)
+    if any(argument.startswith("search.first=") for argument in arguments):
+        for network, reason in searcher.left_out.items():
+            raise InputError(f"search.first must be networks of the space, got {network}: {reason}")
+    # The kind is in the name, else a sweep of the same experiment would have the same one.
+    launch = manifest(sweeper.hydra.config, NOT_IN_THE_NAME, (axis.key for axis in space.axes), "search")
+    store = Store(options.results_dir)
+    check([space.any_point], options)
+    if options.dry_run:
+        _print_dry_run(_campaign(options, searcher, space, launch))
+        return
+    store.check_writable()
+    lock = store.root / "sweeps" / f".{launch.name}.lock"
+    with files.locked(lock, PATIENCE) as held:
+        if not held:
+            where = files.holder(lock) or "another process"
+            raise RunsError(f"search {launch.name} is under way elsewhere ({where})", ELSEWHERE)
+        make_ready([space.any_point], [space.any_point], options)
+        campaign = _campaign(options, searcher, space, launch)
+        with runs_begun():
+            campaign.write_manifest()
+            with campaign.display:
+                launcher.run(options, min(spec.budget_runs, space.size), campaign.next, campaign.display)
+            campaign.print_summary()
 
-        RunsError also, at once, if this very search is under way in another process.
-        """
-        launcher = self.hydra.launcher
-        if not isinstance(launcher, LocalLauncher):
-            raise InputError("hydra/launcher must be local for a search, which asks for one point after another")
-        spec, space, options = self.planned(arguments)
-        config = space.any_point.config
-        _check_settings(spec, config, options)
-        refuse_unread(arguments, [config])
-        searcher = Searcher(space, spec, config.train.epochs)
-        if any(argument.startswith("search.first=") for argument in arguments):
-            for network, reason in searcher.left_out.items():
-                raise InputError(f"search.first must be networks of the space, got {network}: {reason}")
-        # The kind is in the name, else a sweep of the same experiment would have the same one.
-        launch = manifest(self.hydra.config, NOT_IN_THE_NAME, (axis.key for axis in space.axes), "search")
-        store = Store(options.results_dir)
-        check([space.any_point], options)
-        if options.dry_run:
-            _print_dry_run(_campaign(options, searcher, space, launch))
-            return
-        store.check_writable()
-        lock = store.root / "sweeps" / f".{launch.name}.lock"
-        with files.locked(lock, PATIENCE) as held:
-            if not held:
-                where = files.holder(lock) or "another process"
-                raise RunsError(f"search {launch.name} is under way elsewhere ({where})", ELSEWHERE)
-            make_ready([space.any_point], [space.any_point], options)
-            campaign = _campaign(options, searcher, space, launch)
-            with runs_begun():
-                campaign.write_manifest()
-                with campaign.display:
-                    launcher.run(options, min(spec.budget_runs, space.size), campaign.next, campaign.display)
-                campaign.print_summary()
 
-    def planned(self, arguments: list[str]) -> tuple[SearchSpec, Space, Options]:
-        """The settings, the space and the options that the experiment and the command line lead to."""
-        planner = self.hydra.planner
-        overrides = {override.get_key_element(): override for override in self.overrides(arguments)}
-        grid = {key: axis_choices(override) for key, override in overrides.items() if override.is_sweep_override()}
-        others = {key: override.input_line or "" for key, override in overrides.items() if key not in grid}
-        node = planner.composed([line for key, line in others.items() if key not in self.params]).search
-        refuse_unknown(node, "search.", names_of(SearchSpec))
-        refuse_unknown(node.at_most, "search.at_most.", names_of(AtMost))
-        spec = OmegaConf.to_object(node)
-        assert isinstance(spec, SearchSpec)
-        base = [line for key, line in others.items() if not key.startswith("search.")]
-        return spec, Space(planner, base, grid, spec.at_most), planner.options(base)
+def _planned(sweeper: StoreSweeper, arguments: list[str]) -> tuple[SearchSpec, Space, Options]:
+    """The settings, the space and the options that the experiment and the command line lead to."""
+    planner = sweeper.hydra.planner
+    overrides = {override.get_key_element(): override for override in sweeper.overrides(arguments)}
+    grid = {key: axis_choices(override) for key, override in overrides.items() if override.is_sweep_override()}
+    others = {key: override.input_line or "" for key, override in overrides.items() if key not in grid}
+    node = planner.composed([line for key, line in others.items() if key not in sweeper.params]).search
+    refuse_unknown(node, "search.", names_of(SearchSpec))
+    refuse_unknown(node.at_most, "search.at_most.", names_of(AtMost))
+    spec = OmegaConf.to_object(node)
+    assert isinstance(spec, SearchSpec)
+    base = [line for key, line in others.items() if not key.startswith("search.")]
+    return spec, Space(planner, base, grid, spec.at_most), planner.options(base)
 
 
 def _check_settings(spec: SearchSpec, config: RunConfig, options: Options) -> None:
