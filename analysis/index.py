@@ -86,11 +86,15 @@ def load(folder: Path, stamps: Mapping[str, Stamp]) -> Table:
     if content[:64] != _digest(payload):
         return table
     with np.load(io.BytesIO(payload)) as arrays:
-        table.values = json.loads(arrays["values"].tobytes())
+        table.values = {
+            name: arrays[f"values_{number}"].tolist() if values is None else values
+            for number, (name, values) in enumerate(json.loads(arrays["values"].tobytes()).items())
+        }
         places = [arrays[f"places_{number}"] for number in range(len(table.values))]
         indexed = map(tuple, arrays["stamps"].tolist())
     keys = [table.values["key"][place] for place in places[list(table.values).index("key")]]
-    valid = [row for row, (key, stamp) in enumerate(zip(keys, indexed, strict=True)) if stamps.get(key) == stamp]
+    is_valid = [stamps.get(key) == stamp for key, stamp in zip(keys, indexed, strict=True)]
+    valid = np.flatnonzero(is_valid)
     for name, each in zip(table.values, places, strict=True):
         table.places[name] = array("i", each[valid].astype(np.intc).tobytes())
     table.size = len(valid)
@@ -104,13 +108,18 @@ def save(folder: Path, table: Table, stamps: Mapping[str, Stamp], begun: int) ->
     """
     found = np.array([stamps[key] for key in table.column("key")], dtype=np.int64)
     found[found[:, 0] > begun - SETTLED] = -1
-    places = {
+    arrays: dict[str, Any] = {
         f"places_{number}": np.asarray(table.places[name], dtype=np.min_scalar_type(-len(values) - 1))
         for number, (name, values) in enumerate(table.values.items())
     }
+    texts: dict[str, list[Any] | None] = dict(table.values)
+    for number, (name, values) in enumerate(table.values.items()):
+        if all(type(value) is float for value in values):  # as JSON they take six times as long to read
+            texts[name] = None
+            arrays[f"values_{number}"] = np.array(values, dtype=np.float64)
     payload = io.BytesIO()
-    text = np.frombuffer(json.dumps(table.values).encode(), dtype=np.uint8)
-    np.savez(payload, stamps=found, values=text, **places)  # type: ignore[arg-type]
+    text = np.frombuffer(json.dumps(texts).encode(), dtype=np.uint8)
+    np.savez(payload, stamps=found, values=text, **arrays)
     with suppress(OSError), locked(folder / LOCK, patience=0) as alone:
         if alone:
             for leftover in folder.glob(f".{NAME}.*.tmp"):  # of a process that was killed
