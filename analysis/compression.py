@@ -10,7 +10,7 @@ from analysis import paper, tables
 from analysis.view import View
 from sweep.manifests import Sweep
 
-FAMILY_NAMES = {"alexnet": "AlexNet", "squeezenet": "SqueezeNet"}
+FAMILY_NAMES = {"alexnet": "AlexNet", "squeezenet": "SqueezeNet", "resnet8": "ResNet8"}
 EXPERIMENTS = ("results", "results_alexnet")  # their networks are those of the paper's tables 2 and 3
 
 

@@ -231,7 +231,7 @@ def of_networks(results: Results) -> Iterator[Section]:
         parts = tables.apart(of_name, ("data.",))
         for number, (setting, part) in enumerate(parts, 1):
             name = ", ".join(filter(None, (tables.data_of(part), setting)))
-            group = "bypass" if part.get("bypass", pd.Series(dtype=object)).notna().all() else "family"
+            group = "bypass" if "bypass" in part and part["bypass"].notna().all() else "family"
             view = View(runs=part, along=tables.network_columns(part), group=group)
             figures = figures_of(view, OF_NETWORKS, _numbered(f"pareto-{data}", number, len(parts)))
             yield Section(

@@ -14,7 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import plain
 from bench.measure import Row, interleaved, median, ratio
 from bench.step import SMALL
-from fire.cost import count, count_grid
+from fire.cost import count
+from fire.cost_grid import count_grid
 
 Counts = tuple[int, int]  # parameters, multiply-accumulates
 IMAGE = (1, 1, 28, 28)

@@ -16,6 +16,7 @@ from typing import Any
 from analysis import index
 from bench.measure import Row, interleaved, median
 from bench.step import NETWORKS, SMALL
+from fire.cost import COSTS
 from fire.data.spec import DataSpec
 from fire.train import evaluation
 from fire.train.spec import TrainSpec
@@ -58,7 +59,7 @@ def make_store(folder: Path, runs: int, first: int = 0) -> None:
         config = RunConfig(arch=arch, data=DataSpec(), train=TrainSpec(epochs=3, lr=0.2), seed=i // 100_000)
         cost, share = config.cost, i / 1e6
         record = Record(
-            key=config.key, status="finished", config=config, **cost._asdict(), size_bytes=cost.size_bytes,
+            key=config.key, status="finished", config=config, **{name: getattr(cost, name) for name in COSTS},
             top1=0.9 - share, top5=0.99, validation_top1=0.9 - share, validation_loss=0.3 + share, loss=0.3 + share,
             train_loss=0.2 + share, epochs=3, train_seconds=100 + share, images_per_second=1000 + share,
             images_skipped=0, weights_bytes=cost.size_bytes + 4000, precision="fp32", kernels="torch", threads=1,

@@ -1,4 +1,4 @@
-"""Metaparameters of SqueezeNet and AlexNet, and their expansion into a plan of layers. Standard library only.
+"""Metaparameters of SqueezeNet, and their expansion into a plan of layers. Standard library only.
 
 Iandola et al. 2016, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size",
 arXiv:1602.07360, sections 3 (Fire modules), 5.1 (metaparameters), 6 (bypass).
@@ -7,7 +7,9 @@ arXiv:1602.07360, sections 3 (Fire modules), 5.1 (metaparameters), 6 (bypass).
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fire.blocks import AveragePool, Block, Conv, Dropout, Fire, Linear, LocalResponseNorm, MaxPool, Plan
+from fire.baselines import AlexNetSpec as AlexNetSpec
+from fire.baselines import ResNet8Spec as ResNet8Spec
+from fire.blocks import AveragePool, Block, Conv, Dropout, Fire, MaxPool, Plan, is_batch_normalised
 from fire.errors import SpecError, unknown
 from fire.fields import check, number, one_of, setting, whole
 
@@ -95,7 +97,7 @@ class SqueezeNetSpec:
                 e1x1=e - e3x3,
                 e3x3=e3x3,
                 bypass=_bypass(self.bypass, inputs, e),
-                norm=_is_batch_normalised(self.norm),
+                norm=is_batch_normalised(self.norm),
             )
             inputs = e
 
@@ -110,7 +112,7 @@ class SqueezeNetSpec:
                 kernel=macro.kernel,
                 stride=macro.stride,
                 pad=macro.pad,
-                norm=_is_batch_normalised(self.norm),
+                norm=is_batch_normalised(self.norm),
             )
         ]
         if 0 in macro.pools:
@@ -138,80 +140,12 @@ class SqueezeNetSpec:
         return tuple(blocks)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AlexNetMacro:
-    """Kernel, stride and pad of conv1; the side in pixels of the map that enters fc6."""
-
-    kernel: int
-    stride: int
-    pad: int
-    map_size: int
-
-
-ALEXNETS = {
-    "caffe": AlexNetMacro(kernel=11, stride=4, pad=0, map_size=6),
-    "small": AlexNetMacro(kernel=5, stride=1, pad=2, map_size=3),
+ArchSpec = SqueezeNetSpec | AlexNetSpec | ResNet8Spec
+FAMILIES: dict[str, type[SqueezeNetSpec] | type[AlexNetSpec] | type[ResNet8Spec]] = {
+    "squeezenet": SqueezeNetSpec,
+    "alexnet": AlexNetSpec,
+    "resnet8": ResNet8Spec,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlexNetSpec:
-    """AlexNet as the paper's baseline: Caffe's grouped network, 60,965,224 parameters at 1000 classes.
-
-    version "small" keeps the filters, groups and fully connected layers and changes conv1 and the pools for images
-    of about 28 to 64 pixels. A value outside its range raises SpecError.
-    """
-
-    version: str = one_of(*ALEXNETS)
-    fc: int = whole(4096, least=1, doc="outputs of fc6 and of fc7")
-    classes: int = whole(1000, least=2)
-    norm: str = one_of("response", "batch", "none", doc="Krizhevsky's, without parameters; or folded at export")
-    dropout: float = number(0.5, interval="[0, 1)")
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    def plan(self, channels: int = 3) -> Plan:
-        """The layers, first to last, for images with this number of channels."""
-        macro = ALEXNETS[self.version]
-        response = self.norm == "response"
-        batch = not response and _is_batch_normalised(self.norm)
-        blocks: list[Block] = [
-            Conv(
-                name="conv1",
-                inputs=channels,
-                outputs=96,
-                kernel=macro.kernel,
-                stride=macro.stride,
-                pad=macro.pad,
-                norm=batch,
-            )
-        ]
-        if response:
-            blocks.append(LocalResponseNorm(name="norm1"))
-        blocks.append(MaxPool(name="pool1"))
-        blocks.append(Conv(name="conv2", inputs=96, outputs=256, kernel=5, pad=2, groups=2, norm=batch))
-        if response:
-            blocks.append(LocalResponseNorm(name="norm2"))
-        blocks += [
-            MaxPool(name="pool2"),
-            Conv(name="conv3", inputs=256, outputs=384, kernel=3, pad=1, norm=batch),
-            Conv(name="conv4", inputs=384, outputs=384, kernel=3, pad=1, groups=2, norm=batch),
-            Conv(name="conv5", inputs=384, outputs=256, kernel=3, pad=1, groups=2, norm=batch),
-            MaxPool(name="pool5"),
-            # The identity at the sizes the network was made for (227 pixels; 28 pixels for "small").
-            AveragePool(name="resize5", size=macro.map_size),
-            Linear(name="fc6", inputs=256 * macro.map_size**2, outputs=self.fc),
-            Dropout(name="drop6", probability=self.dropout),
-            Linear(name="fc7", inputs=self.fc, outputs=self.fc),
-            Dropout(name="drop7", probability=self.dropout),
-            Linear(name="fc8", inputs=self.fc, outputs=self.classes, relu=False),
-        ]
-        return tuple(blocks)
-
-
-ArchSpec = SqueezeNetSpec | AlexNetSpec
-FAMILIES: dict[str, type[SqueezeNetSpec] | type[AlexNetSpec]] = {"squeezenet": SqueezeNetSpec, "alexnet": AlexNetSpec}
 
 
 def _bypass(name: str, inputs: int, outputs: int) -> str:
@@ -225,13 +159,3 @@ def _bypass(name: str, inputs: int, outputs: int) -> str:
             return "identity" if inputs == outputs else "conv"
         case _:
             raise unknown("bypass", name)
-
-
-def _is_batch_normalised(norm: str) -> bool:
-    match norm:
-        case "none":
-            return False
-        case "batch":
-            return True
-        case _:
-            raise unknown("norm", norm)

@@ -6,6 +6,8 @@ while it trains; the exported network has it folded into the convolution.
 
 from dataclasses import dataclass
 
+from fire.errors import unknown
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conv:
@@ -38,6 +40,25 @@ class Fire:
     @property
     def outputs(self) -> int:
         return self.e1x1 + self.e3x3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Residual:
+    """Two 3x3 convolutions, the first with this stride, whose output is added to the module's input, then ReLU.
+
+    Where the shapes of input and output differ, a 1x1 convolution with this stride, without norm, is on the shortcut.
+    He et al. 2016, "Deep Residual Learning for Image Recognition", section 3.
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    stride: int = 1
+    norm: bool = False
+
+    @property
+    def has_projection(self) -> bool:
+        return self.stride != 1 or self.inputs != self.outputs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,5 +99,16 @@ class Linear:
     relu: bool = True
 
 
-Block = Conv | Fire | MaxPool | LocalResponseNorm | AveragePool | Dropout | Linear
+Block = Conv | Fire | Residual | MaxPool | LocalResponseNorm | AveragePool | Dropout | Linear
 Plan = tuple[Block, ...]
+
+
+def is_batch_normalised(norm: str) -> bool:
+    """Whether the convolutions of a specification with this `norm` are followed by batch normalisation."""
+    match norm:
+        case "none":
+            return False
+        case "batch":
+            return True
+        case _:
+            raise unknown("norm", norm)

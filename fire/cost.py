@@ -1,38 +1,43 @@
 """Parameters, multiply-accumulates, activations and bytes of a network, by arithmetic: nothing is built.
 
-Two routes lead to the same numbers: `count` walks the plan of one specification, `count_grid` evaluates the closed
-form of SqueezeNet on NumPy arrays, at more than a million points a second. Counted is the network as deployed, with
-batch normalisation folded into its convolutions.
+Two routes lead to the same numbers: `count` walks the plan of one specification, fire.cost_grid.count_grid evaluates
+the closed form of SqueezeNet on arrays. Counted is the network as deployed, with batch normalisation folded into its
+convolutions. Standard library only.
 """
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, NamedTuple, assert_never
+from typing import NamedTuple, assert_never
 
-from fire.arch import SQUEEZENETS, ArchSpec
-from fire.blocks import AveragePool, Block, Conv, Dropout, Fire, Linear, LocalResponseNorm, MaxPool
+from fire.arch import ArchSpec
+from fire.blocks import AveragePool, Block, Conv, Dropout, Fire, Linear, LocalResponseNorm, MaxPool, Residual
 from fire.errors import SpecError, unknown
-
-if TYPE_CHECKING:  # numpy takes as long to import as Hydra, and only arrays of networks need it
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
-
-    Integers = NDArray[np.int64]
 
 BYTES_PER_PARAMETER = 4  # fp32
 MIB = 2**20
+# The costs that a network has before it is trained: columns of records, and what a search may bound.
+COSTS = ("parameters", "macs", "activations", "size_bytes", "peak_ram_bytes", "weight_bytes", "flash_bytes")
 
 
 class Cost(NamedTuple):
     """What a network costs. macs and activations are per image; biases are parameters but no MACs.
 
     activations: elements of the outputs of all convolutions and linear layers (Radosavovic et al. 2020).
+    biases: as many as these layers have output channels.
+    peak_ram_bytes: the largest sum of int8 tensors that are alive at once while the layers run one after the other:
+      - The image is such a tensor, and the output of each convolution, linear layer, pool and response normalisation.
+        While one of these runs, its input and its output are alive.
+      - Both expand layers of a Fire module write into one buffer, their concatenation, while the squeeze map is alive.
+      - A bypass or shortcut keeps the module's input alive until it is added, in place, into the module's output.
+      - The 1x1 convolution on a bypass or shortcut runs last, into a buffer of its own of the output's size.
+      - ReLU works in place. Dropout, flattening and normalisation, which is folded, take nothing.
+      Runtimes that let buffers overlap need less, code and runtime come on top.
     """
 
     parameters: int
     macs: int
     activations: int
+    biases: int
+    peak_ram_bytes: int
 
     @property
     def size_bytes(self) -> int:
@@ -44,18 +49,15 @@ class Cost(NamedTuple):
         """Size of the parameters in fp32, in MiB: the unit in which the paper prints MB."""
         return self.size_bytes / MIB
 
-
-class Costs(NamedTuple):
-    """The same as Cost for an array of networks: int64 arrays of one shape."""
-
-    parameters: Integers
-    macs: Integers
-    activations: Integers
+    @property
+    def weight_bytes(self) -> int:
+        """Size of the parameters as int8 weights and int32 biases."""
+        return self.parameters + 3 * self.biases
 
     @property
-    def size_bytes(self) -> Integers:
-        """Size of the parameters in fp32."""
-        return BYTES_PER_PARAMETER * self.parameters
+    def flash_bytes(self) -> int:
+        """Size of weight_bytes with the weights' scales: an fp32 number for each output channel."""
+        return self.weight_bytes + 4 * self.biases
 
 
 def conv_side(side: int, kernel: int, stride: int, pad: int) -> int:
@@ -86,6 +88,12 @@ def tensors(block: Block) -> dict[str, tuple[int, ...]]:
                     return found | _layer(f"{block.name}.bypass", block.inputs, block.outputs, 1, 1)
                 case other:
                     raise unknown("bypass", other)
+        case Residual():
+            found = _layer(f"{block.name}.conv1", block.inputs, block.outputs, 3, 3)
+            found |= _layer(f"{block.name}.conv2", block.outputs, block.outputs, 3, 3)
+            if block.has_projection:
+                found |= _layer(f"{block.name}.shortcut", block.inputs, block.outputs, 1, 1)
+            return found
         case Linear():
             return _layer(block.name, block.inputs, block.outputs)
         case MaxPool() | AveragePool() | LocalResponseNorm() | Dropout():
@@ -103,28 +111,15 @@ def count(spec: ArchSpec, image_size: int = 224, channels: int = 3) -> Cost:
 
     Raises SpecError if a map would shrink to nothing on the way.
     """
-    parameters = macs = activations = 0
-    side = image_size
+    parameters = macs = activations = biases = peak = 0
+    depth, side = channels, image_size
     for block in spec.plan(channels):
-        match block:
-            case Conv():
-                side = conv_side(side, block.kernel, block.stride, block.pad)
-            case MaxPool():
-                side = pool_side(side, block.kernel, block.stride)
-            case AveragePool():
-                side = block.size
-            case Linear():
-                side = 1
-            case Fire() | LocalResponseNorm() | Dropout():
-                pass
-            case _:
-                assert_never(block)
+        before = depth * side**2
+        depth, side = _map_after(block, depth, side)
         if side < 1:
-            raise SpecError(
-                f"image_size must be large enough to leave a map after {block.name} "
-                f"of version {spec.version!r}, got {image_size}"
-            )
+            raise SpecError(f"image_size must be large enough to leave a map after {block.name}, got {image_size}")
         pixels = side**2
+        peak = max(peak, _alive(block, before, depth * pixels, pixels))
         for name, shape in tensors(block).items():
             size = math.prod(shape)
             parameters += size
@@ -132,111 +127,53 @@ def count(spec: ArchSpec, image_size: int = 224, channels: int = 3) -> Cost:
                 macs += size * pixels
             elif name.endswith(".bias"):  # as many as output channels
                 activations += size * pixels
-    return Cost(parameters, macs, activations)
+                biases += size
+    return Cost(parameters, macs, activations, biases, peak)
 
 
-def count_grid(
-    *,
-    base_e: ArrayLike = 128,
-    incr_e: ArrayLike = 128,
-    freq: ArrayLike = 2,
-    pct_3x3: ArrayLike = 0.5,
-    sr: ArrayLike = 0.125,
-    bypass: ArrayLike = "none",
-    fires: ArrayLike = 8,
-    conv1: ArrayLike = 0,
-    snap: int = 1,
-    version: str = "1.0",
-    conv10_pad: int = 0,
-    classes: int = 1000,
-    image_size: int = 224,
-    channels: int = 3,
-) -> Costs:
-    """Costs of many SqueezeNets at once; the arguments are SqueezeNetSpec's, arrays broadcast against each other.
+def _map_after(block: Block, depth: int, side: int) -> tuple[int, int]:
+    """Channels of the block's output, and its side in pixels, for an input of this depth and side."""
+    match block:
+        case Conv():
+            return block.outputs, conv_side(side, block.kernel, block.stride, block.pad)
+        case Fire():
+            return block.outputs, side
+        case Residual():
+            return block.outputs, conv_side(side, 3, block.stride, 1)
+        case MaxPool():
+            return depth, pool_side(side, block.kernel, block.stride)
+        case AveragePool():
+            return depth, block.size
+        case Linear():
+            return block.outputs, 1
+        case LocalResponseNorm() | Dropout():
+            return depth, side
+        case _:
+            assert_never(block)
 
-    Values are not checked: an invalid point has a meaningless cost (SqueezeNetSpec refuses it);
-    only an unknown bypass raises SpecError.
+
+def _alive(block: Block, before: int, after: int, pixels: int) -> int:
+    """The most elements that are alive at once while the block runs, by the rules of Cost.peak_ram_bytes.
+
+    before, after: elements of its input and output; pixels: of a channel of the output.
     """
-    import numpy as np
-
-    names = np.asarray(bypass)
-    convolved = names == "complex"  # where a module has not as many inputs as outputs
-    others = names[~(convolved | (names == "none") | (names == "simple"))]
-    if others.size:
-        raise unknown("bypass", str(others[0]))
-    arrays = np.broadcast_arrays(base_e, incr_e, freq, pct_3x3, sr, fires, conv1, convolved)
-    shape = arrays[0].shape
-    flat = [array.ravel() for array in arrays]
-    totals = np.empty((3, flat[0].size), np.int64)
-    chunk = 8192  # two dozen temporaries of this length stay in a core's cache
-    for start in range(0, flat[0].size, chunk):
-        part = slice(start, start + chunk)
-        totals[:, part] = _closed_form(
-            *(array[part] for array in flat),
-            snap=snap,
-            version=version,
-            conv10_pad=conv10_pad,
-            classes=classes,
-            image_size=image_size,
-            channels=channels,
-        )
-    return Costs(*(row.reshape(shape) for row in totals))
-
-
-def _closed_form(
-    base_e: Integers,
-    incr_e: Integers,
-    freq: Integers,
-    pct_3x3: NDArray[np.float64],
-    sr: NDArray[np.float64],
-    fires: Integers,
-    conv1: Integers,
-    convolved: NDArray[np.bool_],
-    *,
-    snap: int,
-    version: str,
-    conv10_pad: int,
-    classes: int,
-    image_size: int,
-    channels: int,
-) -> tuple[Integers, Integers, Integers]:
-    import numpy as np
-
-    macro = SQUEEZENETS[version]
-    side = conv_side(image_size, macro.kernel, macro.stride, macro.pad)
-    inputs = np.where(conv1 > 0, conv1, macro.conv1).astype(np.int64)
-    weights = inputs * (channels * macro.kernel**2)
-    biases = inputs
-    parameters = weights + biases
-    macs = weights * side**2
-    activations = biases * side**2
-    if 0 in macro.pools:
-        side = pool_side(side)
-    last_side = np.full(inputs.shape, side, np.int64)
-    fewest = int(fires.min())
-    for i in range(int(fires.max(initial=0))):
-        e = base_e + incr_e * (i // freq)
-        if snap > 1:
-            e = np.maximum(1, np.rint(e / snap).astype(np.int64)) * snap
-        e3x3 = np.rint(pct_3x3 * e / snap).astype(np.int64) * snap
-        s1x1 = np.maximum(1, np.rint(sr * e / snap).astype(np.int64)) * snap
-        bypass = convolved & (inputs != e)
-        weights = s1x1 * (inputs + e + 8 * e3x3) + bypass * (inputs * e)
-        biases = s1x1 + e + bypass * e
-        if i >= fewest:  # here some of the networks have ended
-            present = i < fires
-            weights, biases = weights * present, biases * present
-            inputs = np.where(present, e, inputs)
-        else:
-            inputs = e
-        parameters += weights + biases
-        macs += weights * side**2
-        activations += biases * side**2
-        if i + 1 in macro.pools:
-            side = pool_side(side)
-        last_side = np.where(i < fires, side, last_side) if i >= fewest else np.full_like(last_side, side)
-    area = (last_side + 2 * conv10_pad) ** 2
-    parameters += classes * inputs + classes
-    macs += classes * inputs * area
-    activations += classes * area
-    return parameters, macs, activations
+    match block:
+        case Fire():
+            squeezed = block.s1x1 * pixels
+            match block.bypass:
+                case "none":  # the input is dead once it is squeezed
+                    return squeezed + max(before, after)
+                case "identity":
+                    return before + squeezed + after
+                case "conv":  # which runs when the squeeze map is dead
+                    return before + after + max(squeezed, after)
+                case other:
+                    raise unknown("bypass", other)
+        case Residual():  # the input, that of conv2 or the shortcut's output, and the output
+            return before + 2 * after
+        case Conv() | MaxPool() | AveragePool() | LocalResponseNorm() | Linear():
+            return before + after
+        case Dropout():
+            return before
+        case _:
+            assert_never(block)

@@ -71,6 +71,28 @@ class Fire(nn.Module):
         return y if self.bypass is None else y + self.relu_bypass(self.bypass(x))
 
 
+class Residual(nn.Module):
+    """Two 3x3 convolutions and a shortcut around them; He et al. 2016, section 3. (N, C, H, W) -> (N, outputs, H', W')
+
+    H' is H / stride, rounded up. The shortcut is the identity where it keeps the shape, otherwise a 1x1 convolution.
+    """
+
+    def __init__(self, plan: blocks.Residual) -> None:
+        super().__init__()
+        self.conv1 = _convolution(plan.inputs, plan.outputs, 3, plan.stride, 1, norm=plan.norm)
+        self.relu1 = nn.ReLU()
+        self.conv2 = _convolution(plan.outputs, plan.outputs, 3, 1, 1, norm=plan.norm)
+        projected = plan.has_projection
+        self.shortcut = (
+            _convolution(plan.inputs, plan.outputs, 1, plan.stride, norm=False) if projected else nn.Identity()
+        )
+        self.relu2 = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.relu2(self.conv2(self.relu1(self.conv1(x))) + self.shortcut(x))
+        return y
+
+
 def build(spec: ArchSpec, channels: int = 3, init: str = "he", seed: int = 0) -> nn.Sequential:
     """The network of a specification with its initial weights, fp32 on the CPU.
 
@@ -129,6 +151,8 @@ def _modules(block: blocks.Block) -> Iterator[tuple[str, nn.Module]]:
                 yield f"relu_{block.name}", nn.ReLU()
         case blocks.Fire():
             yield block.name, Fire(block)
+        case blocks.Residual():
+            yield block.name, Residual(block)
         case blocks.Linear():
             yield block.name, nn.Linear(block.inputs, block.outputs)
             if block.relu:

@@ -72,10 +72,12 @@ class RunConfig:
         if self.train.half_size:
             with in_part("train.half_size: half of data"):
                 count(self.arch, -(-self.data.image_size // 2), self.data.channels)
+        published = self.family in ("squeezenet", "alexnet") or read(self.compress).get("pruning") != "table"
+        require(published, "compress.pruning", f"sensitivity for {self.family}, which no paper has pruned", "table")
 
     @property
     def family(self) -> str:
-        """squeezenet or alexnet."""
+        """The name of the network's family in fire.arch.FAMILIES."""
         return next(name for name, cls in FAMILIES.items() if isinstance(self.arch, cls))
 
     @functools.cached_property

@@ -24,7 +24,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from fire.arch import ArchSpec
+from fire.arch import ArchSpec, SqueezeNetSpec
 from fire.cost import count
 from fire.data import dataset
 from fire.data.batches import Batches
@@ -116,6 +116,7 @@ def _arch(about: WeightsFile, cfg: DictConfig, overrides: Sequence[str], typed: 
     if "arch" not in typed and not about.says_arch:
         if about.spec is None:
             raise InputError(f"arch must be given for {about.path}, got no more than fields of it")
+        assert isinstance(about.spec, SqueezeNetSpec)  # torchvision's
         cfg = compose([f"arch={PRESETS[about.spec.version]}", *overrides], PARTS, OPTIONS)
     spec: ArchSpec = OmegaConf.to_object(cfg.arch)  # type: ignore[assignment] # of the schema's class
     if "arch.classes" in typed:
@@ -149,7 +150,8 @@ def _remarks(
 ) -> list[str]:
     """What the figures depend on beside the file and the data set."""
     lines = formats.remarks(about, arch)
-    if not about.says_arch and not any(key.partition(".")[0] == "arch" for key in typed):
+    says_nothing = not about.says_arch and not any(key.partition(".")[0] == "arch" for key in typed)
+    if says_nothing and isinstance(arch, SqueezeNetSpec):
         lines.append(f"the tensors are those of torchvision's squeezenet{arch.version.replace('.', '_')}")
     for name in ("image_size", *(("stored_size", "resize") if expects.stored_size else ())):
         used, expected = getattr(spec, name), getattr(expects, name)

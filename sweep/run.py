@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from fire import model
 from fire.compress import methods
+from fire.cost import COSTS
 from fire.data import dataset
 from fire.data.batches import Batches
 from fire.errors import InputError, TrainingError
@@ -78,10 +79,7 @@ def _attempt(config: RunConfig, options: Options, folder: Path, report: Report) 
         key=config.key,
         config=config,
         status="stopped",
-        parameters=config.cost.parameters,
-        macs=config.cost.macs,
-        activations=config.cost.activations,
-        size_bytes=config.cost.size_bytes,
+        **{name: getattr(config.cost, name) for name in COSTS},
         host=origin.host(),
         torch=torch.__version__,
         git_commit=commit,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from fire.cost import COSTS
 from fire.errors import InputError
 from fire.files import holder, locked, read, write
 from fire.train.progress import Epoch
@@ -70,6 +71,10 @@ class Record:
     macs: int  # per image
     activations: int  # per image
     size_bytes: int
+    # Of int8, by fire.cost. Records older than these fields get them when they are read.
+    peak_ram_bytes: int | None = None
+    weight_bytes: int | None = None
+    flash_bytes: int | None = None
     error: str | None = None
     traceback: str | None = None
     warning: str | None = None  # of a run that did not fail, but whose accuracy may mislead
@@ -232,7 +237,7 @@ def _load(path: Path | str, parse: Callable[[bytes], T], on_damage: OnDamage) ->
 class _Run:
     """What a record's file has in place of a configuration."""
 
-    arch: dict[str, Any]  # every metaparameter, and the family: squeezenet | alexnet
+    arch: dict[str, Any]  # every metaparameter, and the family: squeezenet | alexnet | resnet8
     data: dict[str, Any]
     train: dict[str, Any]
     seed: int
@@ -251,7 +256,7 @@ def dump(record: Record) -> str:
         **{name: values.pop(name) for name in ("key", "status")},
         **{name: parts[name] for name in ("arch", "data", "train")},
         "seed": record.config.seed,
-        **{name: values.pop(name) for name in ("parameters", "macs", "activations", "size_bytes")},
+        **{name: values.pop(name) for name in COSTS},
         "compress": parts["compress"],
         **values,
     }
@@ -271,4 +276,7 @@ def _record(content: bytes, key: str) -> Record:
     record = typed.build(Record, values | {"config": config, "unknown": unknown})
     if (record.key, record.format) != (key, FORMAT):
         raise ValueError(f"key and format must be {key} and {FORMAT}, got {record.key} and {record.format}")
-    return record
+    missing = [name for name in COSTS if getattr(record, name) is None]
+    if config is None or not missing:
+        return record
+    return dataclasses.replace(record, **{name: getattr(config.cost, name) for name in missing})

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from fire.arch import AlexNetSpec, SqueezeNetSpec
+from fire.arch import ArchSpec, SqueezeNetSpec
 from fire.compress.spec import CompressSpec
+from fire.cost import COSTS
 from fire.data.spec import DataSpec
 from fire.train.spec import TrainSpec
 from sweep.config import RunConfig
@@ -21,8 +22,7 @@ def record_of(config: RunConfig, top1: float | None = 0.5, **fields: Any) -> Rec
         "key": config.key,
         "status": "finished",
         "config": config,
-        **config.cost._asdict(),
-        "size_bytes": config.cost.size_bytes,
+        **{name: getattr(config.cost, name) for name in COSTS},
         "top1": top1,
         "validation_top1": top1,
     }
@@ -32,7 +32,7 @@ def record_of(config: RunConfig, top1: float | None = 0.5, **fields: Any) -> Rec
 def record(
     key: str,
     *,
-    arch: SqueezeNetSpec | AlexNetSpec | None = None,
+    arch: ArchSpec | None = None,
     data: DataSpec = DATA,
     train: TrainSpec = TRAIN,
     compress: CompressSpec | None = None,

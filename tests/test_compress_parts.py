@@ -9,13 +9,14 @@ import torch.nn.functional as F
 from sklearn.cluster import KMeans
 from torch import nn
 
-from fire.arch import AlexNetSpec, SqueezeNetSpec
+from fire.arch import AlexNetSpec, ResNet8Spec, SqueezeNetSpec
 from fire.compress.clustering import kmeans, nearest
 from fire.compress.parametrizations import Grid, Scaled, Shared, parameter, parametrise, weighted_layers
 from fire.compress.pruning import published_densities, scheduled_density, sensitive_densities, survivors
 from fire.compress.rate import CodeLengths
 from fire.compress.sensitivity import sensitivities
 from fire.data.batches import Batches
+from fire.errors import SpecError
 from fire.model import assemble
 from fire.train.spec import TrainSpec
 
@@ -133,6 +134,12 @@ def test_published_densities_are_those_of_the_papers():
         *(0.84, 0.38, 0.35, 0.37, 0.37),
         *(0.09, 0.09, 0.25),
     ]
+
+
+def test_no_densities_are_published_for_other_networks():
+    layers = weighted_layers(assemble(ResNet8Spec().plan()))
+    with pytest.raises(SpecError, match=r"^compress\.pruning must be sensitivity where no densities are published"):
+        published_densities(layers)
 
 
 def test_a_density_of_less_than_one_weight_keeps_one():

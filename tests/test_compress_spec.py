@@ -4,9 +4,10 @@ import pytest
 
 from fire.compress.methods import coder_of
 from fire.compress.spec import CompressSpec
-from fire.errors import SpecError
+from fire.errors import InputError, SpecError
 from fire.fields import settings_of
 from fire.weights.integers import CODERS
+from tests.sweeping import point
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,13 @@ def test_every_coder_can_be_chosen():
 
 def test_nothing_is_compressed_unless_asked_for():
     assert CompressSpec().method == "none"
+
+
+def test_a_network_without_published_densities_is_not_pruned_by_them():
+    deep = ("arch=resnet8", "data=cifar10", "compress=deep_compression")
+    assert point(*deep).config.family == "resnet8"
+    with pytest.raises(InputError) as caught:
+        point(*deep, "compress.pruning=table")
+    assert (
+        str(caught.value) == "compress.pruning must be sensitivity for resnet8, which no paper has pruned, got 'table'"
+    )

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from fire.arch import AlexNetSpec
+from fire.arch import AlexNetSpec, ResNet8Spec
 from fire.compress.deep_compression import prune
 from fire.compress.methods import QuantisedNetwork, compress
 from fire.compress.parametrizations import Masked, weighted_layers
@@ -144,6 +144,15 @@ def test_grouped_convolutions_and_linear_layers(method, shrink, data_set_of):
         assert np.count_nonzero(result.tensors["fc7.weight"].integers) == round(0.09 * 32 * 32)
         conv2 = result.tensors["conv2.weight"].integers
         assert np.count_nonzero(conv2) == round(0.38 * conv2.size)
+
+
+@pytest.mark.parametrize("method", ["deep_compression", "entropy"])
+def test_residual_modules(method, shrink, data_set_of):
+    images = np.random.default_rng(0).integers(256, size=(16, 1, 8, 8), dtype=np.uint8)
+    network = fold(build(ResNet8Spec(), channels=1))
+    spec = CompressSpec(method=method, epochs=1, final_epochs=1)
+    result = shrink(network, spec, data=data_set_of(images, np.arange(16) % 10))
+    assert list(result.tensors) == list(network.state_dict())
 
 
 def test_same_seed_same_levels_and_the_network_is_left_alone(compressed, trained, shrink, digits, cpu):

@@ -10,7 +10,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fire.arch import AlexNetSpec, SqueezeNetSpec
-from fire.cost import conv_side, count, count_grid, pool_side
+from fire.cost import COSTS, conv_side, count, pool_side
+from fire.cost_grid import count_grid
 from fire.errors import SpecError
 from fire.model import assemble, build, fold
 
@@ -155,7 +156,7 @@ def test_points_of_figure_3(sr, pct_3x3, parameters, mib):
 
 
 def test_bypass_costs_of_table_3():
-    assert count(SqueezeNetSpec(bypass="simple")) == count(SqueezeNetSpec())
+    assert count(SqueezeNetSpec(bypass="simple")).parameters == count(SqueezeNetSpec()).parameters
     complex_bypass = count(SqueezeNetSpec(bypass="complex"))
     assert complex_bypass.parameters == 1_589_672
     assert round(complex_bypass.size_mib, 2) == 6.06
@@ -189,9 +190,7 @@ def test_images_too_small_are_refused_and_the_smallest_works(spec, smallest, lay
     assert count(spec, image_size=smallest).macs > 0
     with pytest.raises(SpecError) as caught:
         count(spec, image_size=smallest - 1)
-    assert str(caught.value) == (
-        f"image_size must be large enough to leave a map after {layer} of version {spec.version!r}, got {smallest - 1}"
-    )
+    assert str(caught.value) == (f"image_size must be large enough to leave a map after {layer}, got {smallest - 1}")
 
 
 GRID_FIELDS = ("base_e", "incr_e", "freq", "pct_3x3", "sr", "bypass", "fires", "conv1")
@@ -216,8 +215,7 @@ def test_grid_agrees_with_the_plan_point_by_point(version, fires, snap):
     )
     for i, fields in enumerate(points):
         cost = count(SqueezeNetSpec(**fields, **fixed), image_size=61, channels=1)
-        assert (costs.parameters[i], costs.macs[i], costs.activations[i]) == tuple(cost), fields
-        assert costs.size_bytes[i] == cost.size_bytes
+        assert [getattr(costs, name)[i] for name in COSTS] == [getattr(cost, name) for name in COSTS], fields
 
 
 def usable_bypass(fields: dict, fixed: dict) -> str:
@@ -253,4 +251,4 @@ def test_grid_takes_a_million_points():
     assert costs.macs.shape == (1000, 1000)
     for i, k in [(0, 0), (8, 191), (8, 192), (500, 1), (999, 999)]:  # among them the borders of a chunk
         spec = SqueezeNetSpec(sr=float(sr[i, 0]), pct_3x3=float(np.linspace(0, 1, 1000)[k]))
-        assert (costs.parameters[i, k], costs.macs[i, k], costs.activations[i, k]) == tuple(count(spec))
+        assert tuple(row[i, k] for row in costs) == tuple(count(spec))

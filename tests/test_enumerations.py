@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from fire import blocks, model
-from fire.arch import AlexNetSpec, SqueezeNetSpec
+from fire.arch import FAMILIES, AlexNetSpec, ResNet8Spec, SqueezeNetSpec
 from fire.compress.methods import coder_of, compress
 from fire.compress.spec import CompressSpec
-from fire.cost import count, count_grid, tensors
+from fire.cost import count, tensors
+from fire.cost_grid import count_grid
 from fire.data import decoding, sources
 from fire.data.batches import Batches
 from fire.data.spec import DataSpec
@@ -44,13 +45,13 @@ def folded(narrow) -> torch.nn.Sequential:
 def test_every_choice_is_tested_here():
     chosen = {
         f"{cls.__name__}.{name}"
-        for cls in (SqueezeNetSpec, AlexNetSpec, DataSpec, TrainSpec, CompressSpec, SearchSpec)
+        for cls in (*FAMILIES.values(), DataSpec, TrainSpec, CompressSpec, SearchSpec)
         for name, setting in settings_of(cls).items()
         if setting.choices
     }
     assert chosen == {
         *("SqueezeNetSpec.bypass", "SqueezeNetSpec.norm", "SqueezeNetSpec.version"),
-        *("AlexNetSpec.norm", "AlexNetSpec.version"),
+        *("AlexNetSpec.norm", "AlexNetSpec.version", "ResNet8Spec.norm"),
         *("DataSpec.name", "DataSpec.resize", "DataSpec.on_corrupt"),
         *(f"TrainSpec.{name}" for name in ("optimizer", "schedule", "init", "inputs", "precision", "kernels")),
         *("CompressSpec.method", "CompressSpec.pruning", "CompressSpec.coder"),
@@ -81,7 +82,7 @@ def test_bypass(use):
         use()
 
 
-@pytest.mark.parametrize("plain", [SqueezeNetSpec(), AlexNetSpec()])
+@pytest.mark.parametrize("plain", [SqueezeNetSpec(), AlexNetSpec(), ResNet8Spec()])
 def test_norm(plain):
     with pytest.raises(SpecError, match=r"^norm must be .*, got 'another'$"):
         let_through(plain, norm="another").plan()

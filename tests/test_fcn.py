@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fire.arch import AlexNetSpec, SqueezeNetSpec
+from fire.arch import AlexNetSpec, ResNet8Spec, SqueezeNetSpec
 from fire.errors import InputError
 from fire.weights import header
 from fire.weights.fcn import decode, encode, load, load_header, overhead_bytes, save
@@ -70,8 +70,9 @@ def test_round_trip_of_other_networks(spec, coder):
     assert encode(decode(data), coder) == data
 
 
-def test_round_trip_of_the_other_family():
-    original = compressed(AlexNetSpec(version="small", fc=16, classes=3), density=0.01)
+@pytest.mark.parametrize("spec", [AlexNetSpec(version="small", fc=16, classes=3), ResNet8Spec(classes=3)])
+def test_round_trip_of_the_other_families(spec):
+    original = compressed(spec, density=0.01)
     assert_same(original, decode(encode(original)))
 
 

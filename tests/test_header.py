@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fire.arch import AlexNetSpec, SqueezeNetSpec
+from fire.arch import AlexNetSpec, ResNet8Spec, SqueezeNetSpec
 from fire.errors import InputError
 from fire.model import build, fold
 from fire.weights.header import Header, Preprocessing, dump, parse, tensor_shapes
@@ -21,6 +21,7 @@ from fire.weights.header import Header, Preprocessing, dump, parse, tensor_shape
         SqueezeNetSpec(pct_3x3=1.0, conv1=5),
         AlexNetSpec(version="small", fc=8, classes=3),
         AlexNetSpec(version="small", fc=8, classes=3, norm="batch"),
+        ResNet8Spec(classes=3),
     ],
     ids=str,
 )
@@ -91,7 +92,7 @@ LARGE = {"family": "alexnet", "version": "small", "fc": 2**16}
         ("arch", {"final_relu": "no"}, "'final_relu' must be a field of squeezenet"),
         ("arch", {"norm": "batch"}, "norm must not be 'batch'"),
         ("arch", {"sides": 4}, "'sides' must be a field"),
-        ("arch", {"family": "resnet"}, "family must be one of squeezenet, alexnet"),
+        ("arch", {"family": "resnet"}, "family must be one of squeezenet, alexnet, resnet8"),
         ("arch", {"family": ["squeezenet"]}, "family must be one of"),
         ("arch", {"family": None}, "family must be one of"),
         ("preprocessing", {"image_size": 0}, "image_size must be an integer in"),

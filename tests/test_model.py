@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fire import blocks
-from fire.arch import AlexNetSpec, ArchSpec, SqueezeNetSpec
+from fire.arch import AlexNetSpec, ArchSpec, ResNet8Spec, SqueezeNetSpec
 from fire.model import Fire, build, fold
 
 SPECS = [
@@ -14,12 +14,13 @@ SPECS = [
     SqueezeNetSpec(base_e=8, incr_e=8, conv1=12, classes=7, pct_3x3=0, bypass="complex", conv10_pad=1),
     SqueezeNetSpec(base_e=8, incr_e=8, conv1=12, classes=7, pct_3x3=1, bypass="simple"),
     AlexNetSpec(version="small", fc=24, classes=7),
+    ResNet8Spec(norm="none", classes=7),
 ]
 
 
 def describe(spec: ArchSpec) -> str:
-    if isinstance(spec, AlexNetSpec):
-        return f"alexnet-{spec.norm}"
+    if not isinstance(spec, SqueezeNetSpec):
+        return f"{type(spec).__name__}-{spec.norm}"
     return f"{spec.version}-{spec.bypass}-{spec.pct_3x3}"
 
 
@@ -64,6 +65,12 @@ def by_the_plan(plan: blocks.Plan, weights: dict[str, Tensor], x: Tensor) -> Ten
                 if block.bypass == "conv":
                     y = y + F.relu(convolve(f"{block.name}.bypass", x))
                 x = y
+            case blocks.Residual():
+                y = F.relu(convolve(f"{block.name}.conv1", x, stride=block.stride, padding=1))
+                y = convolve(f"{block.name}.conv2", y, padding=1)
+                if block.name != "stack1":
+                    x = convolve(f"{block.name}.shortcut", x, stride=block.stride)
+                x = F.relu(y + x)
             case blocks.MaxPool():
                 x = F.max_pool2d(x, 3, 2, ceil_mode=True)
             case blocks.LocalResponseNorm():
@@ -104,8 +111,9 @@ def test_folding_keeps_the_function(bypass, pct_3x3, generator):
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
-def test_folding_alexnet_keeps_the_function(generator):
-    network = randomise(build(AlexNetSpec(version="small", fc=24, norm="batch", classes=7)), generator).eval()
+@pytest.mark.parametrize("spec", [AlexNetSpec(version="small", fc=24, norm="batch", classes=7), ResNet8Spec()])
+def test_folding_other_families_keeps_the_function(spec, generator):
+    network = randomise(build(spec), generator).eval()
     images = torch.randn(2, 3, 28, 28, generator=generator)
     with torch.no_grad():
         torch.testing.assert_close(fold(network)(images), network(images), rtol=1e-4, atol=1e-4)

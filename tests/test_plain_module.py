@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 from torch.utils.flop_counter import FlopCounterMode
 
-from fire.arch import AlexNetSpec, ArchSpec, SqueezeNetSpec
+from fire.arch import AlexNetSpec, ArchSpec, ResNet8Spec, SqueezeNetSpec
 from fire.cost import count
 from fire.machine.accelerate import accelerate
 from fire.model import NormedConv2d, build, fold
@@ -29,6 +29,7 @@ SPECS = {
     "without norm": replace(NORMED, norm="none", pct_3x3=1.0),
     "alexnet": AlexNetSpec(version="small", fc=16, classes=5, dropout=0.0),
     "alexnet, batch": AlexNetSpec(version="small", fc=16, classes=5, norm="batch", dropout=0.0),
+    "resnet8": ResNet8Spec(classes=5),
 }
 each_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 

@@ -71,7 +71,7 @@ def write_json(path, change):
 @pytest.mark.parametrize(
     ("part", "values", "reason"),
     [
-        ("arch", {"family": "resnet"}, "family must be one of squeezenet, alexnet, got 'resnet'"),
+        ("arch", {"family": "resnet"}, "family must be one of squeezenet, alexnet, resnet8, got 'resnet'"),
         ("arch", {"sr": 7.0}, "sr must be in (0, 1], got 7.0"),
         ("arch", {"rate": 1}, "rate must be a setting of this version, got 1"),
         ("data", {"name": "a/b"}, "data.name must be one of"),

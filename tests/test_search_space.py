@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from fire.cost import COSTS
 from fire.errors import InputError
 from sweep.search import sweeper
 from sweep.search.space import Space
@@ -18,7 +19,9 @@ def test_the_costs_of_a_space_are_those_of_its_runs():
     for index in range(0, made.size, 7):
         planned = made.point(index)
         assert planned.key == point(*BASE, *(f"{k}={v}" for k, v in made.overrides(index).items())).key
-        assert [made.costs[name][index] for name in ("parameters", "macs", "activations")] == list(planned.cost)
+        assert {name: costs[index] for name, costs in made.costs.items()} == {
+            name: getattr(planned.cost, name) for name in COSTS
+        }
         assert made.costs["size_bytes"][index] == planned.cost.size_bytes
         assert made.index_of(planned.config) == index
     assert made.index_of(point(*BASE, "arch.sr=0.5").config) is None

@@ -10,10 +10,11 @@ from sweep.search.spec import AtMost, SearchSpec
 def test_bounds_include_their_ends_and_are_named_to_the_last_digit():
     at_most = AtMost(parameters=1248424, macs=20e6)
     assert at_most.texts == ["parameters<=1248424", "macs<=20000000"]
-    cost = Cost(parameters=1248424, macs=20_000_001, activations=10**9)
+    cost = Cost(parameters=1248424, macs=20_000_001, activations=10**9, biases=2949, peak_ram_bytes=2**20)
     assert at_most.broken_by(cost) == ["macs<=20000000"]
     assert AtMost(size_bytes=4 * 1248424).broken_by(cost) == [], "four bytes a parameter"
     assert AtMost(size_bytes=4 * 1248424 - 1).broken_by(cost) == ["size_bytes<=4993695"]
+    assert AtMost(peak_ram_bytes=2**20 - 1, flash_bytes=2**21).broken_by(cost) == ["peak_ram_bytes<=1048575"]
 
 
 @pytest.mark.parametrize("bound", [0, -1, float("nan")])

@@ -9,8 +9,9 @@ from analysis import export, report, sections, tables
 from analysis.figures import file_size
 from analysis.results import read
 from analysis.view import View
-from fire.arch import SqueezeNetSpec
+from fire.arch import AlexNetSpec, ResNet8Spec, SqueezeNetSpec
 from sweep.manifests import Sweep
+from sweep.store import Store
 from tests.records import record
 
 
@@ -53,6 +54,17 @@ def test_a_name_too_long_for_a_file_is_cut(store, tmp_path, unrendered):
     written = {path.stem for path in (tmp_path / "report" / "tables").glob("xxx*.csv")}
     assert len(written) == 2
     assert all(f"tables/{stem}.csv" in page.read_text() for stem in written)
+
+
+@pytest.mark.parametrize("arch", [AlexNetSpec(version="small", classes=10), ResNet8Spec()])
+def test_networks_of_a_family_without_bypass_have_their_report(arch, tmp_path, unrendered):
+    store = Store(tmp_path)
+    for seed in (0, 1):
+        store.write(record(f"{seed}", arch=arch, seed=seed))
+    report.write(read(store.root), tmp_path / "report")
+    table = pd.read_csv(tmp_path / "report" / "tables" / "runs-digits.csv")
+    assert set(table["family"]) == {read(store.root).runs["family"][0]}
+    assert len(table) == 2
 
 
 COMPUTED = {"precision": "fp32", "kernels": "compiled", "threads": 1, "device": "cpu", "torch": "2.14.1"}

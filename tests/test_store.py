@@ -28,6 +28,9 @@ RECORD = Record(
     macs=1,
     activations=2,
     size_bytes=4_993_696,
+    peak_ram_bytes=3,
+    weight_bytes=4,
+    flash_bytes=5,
     top1=1 / 3,
     top5=0.0,
     loss=math.ulp(1.0),
@@ -52,6 +55,21 @@ def damage(store: Store, key: str = RECORD.key) -> list[Damage]:
     found: list[Damage] = []
     store.read(key, found.append)
     return found
+
+
+def test_a_record_older_than_a_cost_has_it_by_arithmetic(store):
+    arch = SqueezeNetSpec(version="1.1", classes=5)
+    config = RunConfig(
+        arch=arch, data=DataSpec(channels=3, classes=5, stored_size=224, image_size=224), train=TrainSpec()
+    )
+    store.write(dataclasses.replace(RECORD, config=config, weight_bytes=None, flash_bytes=None))
+    path = record_json(store)
+    content = json.loads(path.read_text())
+    del content["weight_bytes"], content["flash_bytes"]
+    path.write_text(json.dumps(content))
+    read = store.read(RECORD.key)
+    assert round(read.weight_bytes / 1024, 1) == 716.7  # the weights of this network in ST's model zoo, KiB
+    assert (read.macs, read.peak_ram_bytes) == (1, 3)  # as written
 
 
 @pytest.mark.parametrize("record", [RECORD, FAILED], ids=lambda record: record.status)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fire.compress.parametrizations import Layer
+from fire.errors import SpecError
 
 # Han et al. 2015, table 4 (AlexNet), and Iandola et al. 2016, table 1 (SqueezeNet; the last layer is conv10 there).
 ALEXNET_DENSITIES = {
@@ -23,9 +24,14 @@ LAST_DENSITY = 0.20
 
 
 def published_densities(layers: Mapping[str, Layer]) -> dict[str, float]:
-    """The part of each layer's weights that is kept, as published for AlexNet and SqueezeNet."""
+    """The part of each layer's weights that is kept, as published for AlexNet and SqueezeNet.
+
+    Raises SpecError for a network with linear layers that is not AlexNet.
+    """
+    if layers.keys() == ALEXNET_DENSITIES.keys():
+        return dict(ALEXNET_DENSITIES)
     if any(isinstance(layer, nn.Linear) for layer in layers.values()):
-        return {name: ALEXNET_DENSITIES[name] for name in layers}
+        raise SpecError("compress.pruning must be sensitivity where no densities are published, got 'table'")
     densities = {name: EXPAND3X3_DENSITY if name.endswith("expand3x3") else 1.0 for name in layers}
     return densities | {list(layers)[-1]: LAST_DENSITY}
 

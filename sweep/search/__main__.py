@@ -6,11 +6,12 @@ Searches themselves are sweeps: python -m sweep experiment=search.
 import sys
 from pathlib import Path
 
+from fire.cost import COSTS
 from fire.errors import InputError, require
 from sweep.commands import exits
 from sweep.commands.display import damage_lines
 from sweep.search import best
-from sweep.search.spec import COSTS_BEFORE_TRAINING, AtMost
+from sweep.search.spec import AtMost
 from sweep.store import Damage, Store
 
 
@@ -28,11 +29,11 @@ def answer(arguments: list[str]) -> None:
     )
     parser.add_argument("what", choices=["best"])
     parser.add_argument("results", type=Path, nargs="?", default=Path("results"), help="(default: results)")
-    for name in COSTS_BEFORE_TRAINING:
+    for name in COSTS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="MOST", help=f"upper bound on {name}")
     parser.add_argument("--data", help="of this data set only, such as fashion_mnist")
     chosen = parser.parse_args(arguments)
-    at_most = AtMost(**{name: getattr(chosen, name) for name in COSTS_BEFORE_TRAINING})
+    at_most = AtMost(**{name: getattr(chosen, name) for name in COSTS})
     if not chosen.results.is_dir():
         raise InputError(f"the results must be a directory, got {str(chosen.results)!r}")
     damaged: list[Damage] = []

@@ -113,9 +113,8 @@ class Searcher:
         top1 = trial.top1 if top1 is None else top1
         values = {
             "top1": None if top1 is None else -top1,
-            "size_bytes": float(self._space.costs["size_bytes"][index]),
-            "macs": float(self._space.costs["macs"][index]),
             "latency": trial.latency_seconds,
+            **{name: float(costs[index]) for name, costs in self._space.costs.items()},
         }
         known = tuple(value for name in self.spec.objectives if (value := values[name]) is not None)
         return known if len(known) == len(self.spec.objectives) else None

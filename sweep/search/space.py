@@ -15,18 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fire.arch import SqueezeNetSpec
-from fire.cost import count_grid
+from fire.cost import COSTS
+from fire.cost_grid import count_grid
 from fire.errors import InputError, SpecError, require
 from fire.weights import formats
 from sweep.config import PARTS, RunConfig
 from sweep.labels import short_names
 from sweep.points import Planner, Point, check_weights
-from sweep.search.spec import COSTS_BEFORE_TRAINING, AtMost
+from sweep.search.spec import AtMost
 
 MOST_POINTS = 2**20
 NO_BOUNDS = AtMost()
 MOST_TRIES = 200  # for a neighbour that makes a choice valid
-# The settings along which fire.cost.count_grid counts a whole array at once, and the others that it takes.
+# The settings along which fire.cost_grid.count_grid counts a whole array at once, and the others that it takes.
 COUNTED = ("base_e", "incr_e", "freq", "pct_3x3", "sr", "bypass", "fires", "conv1")
 FIXED = ("snap", "version", "conv10_pad", "classes")
 # What all points share: runs of one length are compared, on one data set, by what the network itself can do.
@@ -195,8 +196,8 @@ class Space:
         raise first_error
 
     def _count(self) -> dict[str, NDArray[np.int64]]:
-        """The costs of all points, arrays of shape (size,), by their names in COSTS_BEFORE_TRAINING."""
-        costs = {name: np.zeros(self.size, np.int64) for name in COSTS_BEFORE_TRAINING}
+        """The costs of all points, arrays of shape (size,), by their names in COSTS."""
+        costs = {name: np.zeros(self.size, np.int64) for name in COSTS}
         # The other axes of the network, such as its group: each combination is planned. Recipes cost nothing.
         outer = [i for i, axis in enumerate(self.axes) if axis.key.startswith("arch") and axis.counted is None]
         grid = {axis.key: list(axis.choices) for axis in self.axes}
@@ -227,7 +228,7 @@ class Space:
                     cost = self.planned(self.overrides(index)).cost
                 except InputError:
                     continue
-                agrees = all(getattr(cost, name) == self.costs[name][index] for name in COSTS_BEFORE_TRAINING)
+                agrees = all(getattr(cost, name) == self.costs[name][index] for name in COSTS)
                 require(agrees, "the axes", "settings that no other setting is interpolated from", self.label(index))
 
 
