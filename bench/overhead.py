@@ -1,7 +1,6 @@
 """What our own sweeps cost beside training: planning, a run's beginning and end, loading results."""
 
 import functools
-import multiprocessing
 import statistics
 import subprocess
 import sys
@@ -9,19 +8,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from analysis import index
 from bench.measure import Row, interleaved, median
 from bench.step import NETWORKS, SMALL
+from bench.timed_worker import timed_work
 from fire.cost import COSTS
 from fire.data.spec import DataSpec
-from fire.train import evaluation
 from fire.train.spec import TrainSpec
+from sweep import forkserver
 from sweep.config import Options, RunConfig
-from sweep.run import run
 from sweep.store import Record, Store, dump
 
 PLAN = ("-m", "arch.base_e=range(16,116)", "arch.sr=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1.0", "dry_run=true")
@@ -101,8 +98,7 @@ def help_seconds() -> float:
 
 def run_seconds(data_dir: str) -> float:
     """What a run takes of a warm worker beside its training steps and its evaluations."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.__main__", "sweep.preloaded"])  # as sweep/forkserver.py does
+    context = forkserver.context()
     beside = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(5):
@@ -113,31 +109,14 @@ def run_seconds(data_dir: str) -> float:
                 seed=seed,
             )
             options = Options(threads=1, data_dir=data_dir, results_dir=folder)
-            ours, theirs = context.Pipe()
+            (progress, theirs), (ours, seconds) = context.Pipe(), context.Pipe()
             started = time.perf_counter()
-            process = context.Process(target=_timed_run, args=(config, options, theirs))
+            process = context.Process(target=timed_work, args=(config, options, theirs, seconds))
             process.start()
             process.join()
             beside.append(time.perf_counter() - started - ours.recv())
+            progress.close()
     return statistics.median(beside[1:])  # the first one started the server
-
-
-def _timed_run(config: RunConfig, options: Options, connection: Connection) -> None:
-    """Send how long its training steps and its evaluations took."""
-    evaluating = 0.0
-    evaluate = evaluation.evaluate
-
-    def timed(*arguments: Any) -> Any:
-        nonlocal evaluating
-        started = time.perf_counter()
-        scores = evaluate(*arguments)
-        evaluating += time.perf_counter() - started
-        return scores
-
-    evaluation.evaluate = timed
-    record = run(config, options)
-    assert record.train_seconds is not None, record.error
-    connection.send(evaluating + record.train_seconds)
 
 
 def rows(rounds: int, data_dir: str, records: tuple[int, ...]) -> list[Row]:

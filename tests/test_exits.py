@@ -53,12 +53,12 @@ def test_an_error_that_nobody_reads_keeps_its_exit_code():
     assert process.wait(120) == 2
 
 
-@pytest.mark.parametrize("program", ["sweep", "analysis"])
+@pytest.mark.parametrize("program", [("sweep",), ("analysis", "results")])
 def test_ctrl_c_while_a_command_imports_is_one_line(program, tmp_path):
     for library in ("hydra", "matplotlib"):  # found before the real ones
         (tmp_path / f"{library}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     process = begun(
-        program,
+        *program,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
