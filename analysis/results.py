@@ -49,7 +49,7 @@ class Results:
     own names (family, sr, pct_3x3, ...); data, the name of the data set; data.* and train.*; compress, the method, and
     compress.*, the settings it reads; size_mib; float_top1, of the run that a compressed network was made from. What a
     run does not have is missing (NaN or None).
-    curves: of each finished run that has one, by its key. unreadable: the files that cannot be read, and why.
+    curves: of the finished runs of sweeps, by key. unreadable: the files that cannot be read, and why.
     """
 
     folder: Path
