@@ -69,8 +69,8 @@ class RunConfig:
             object.__setattr__(self, part, _canonical(part, getattr(self, part)))
         agrees = self.arch.classes == self.data.classes
         require(agrees, "arch.classes", f"data.classes, {self.data.classes}", self.arch.classes)
-        if self.train.half_size:
-            with in_part("train.half_size: half of data"):
+        if self.train.half_size_until:
+            with in_part("train.half_size_until: half of data"):
                 count(self.arch, -(-self.data.image_size // 2), self.data.channels)
         published = self.family in ("squeezenet", "alexnet") or read(self.compress).get("pruning") != "table"
         require(published, "compress.pruning", f"sensitivity for {self.family}, which no paper has pruned", "table")

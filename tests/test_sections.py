@@ -56,15 +56,16 @@ def test_a_name_too_long_for_a_file_is_cut(store, tmp_path, unrendered):
     assert all(f"tables/{stem}.csv" in page.read_text() for stem in written)
 
 
-@pytest.mark.parametrize("arch", [AlexNetSpec(version="small", classes=10), ResNet8Spec()])
-def test_networks_of_a_family_without_bypass_have_their_report(arch, tmp_path, unrendered):
+@pytest.mark.parametrize(
+    ("arch", "family"), [(AlexNetSpec(version="small", classes=10), "alexnet"), (ResNet8Spec(), "resnet8")]
+)
+def test_networks_of_a_family_without_bypass_have_their_report(arch, family, tmp_path, unrendered):
     store = Store(tmp_path)
     for seed in (0, 1):
         store.write(record(f"{seed}", arch=arch, seed=seed))
     report.write(read(store.root), tmp_path / "report")
     table = pd.read_csv(tmp_path / "report" / "tables" / "runs-digits.csv")
-    assert set(table["family"]) == {read(store.root).runs["family"][0]}
-    assert len(table) == 2
+    assert list(table["family"]) == [family, family]
 
 
 COMPUTED = {"precision": "fp32", "kernels": "compiled", "threads": 1, "device": "cpu", "torch": "2.14.1"}

@@ -121,14 +121,18 @@ def test_the_first_steps_see_images_of_half_the_side(narrow, digits, cpu):
     network.register_forward_pre_hook(
         lambda module, inputs: sides.append(inputs[0].shape[-1]) if module.training else None
     )
-    train(network, digits, replace(QUICK, epochs=2, half_size=0.7), seed=0, device=cpu)
+    train(network, digits, replace(QUICK, epochs=2, half_size_until=0.7), seed=0, device=cpu)
     steps = 2 * (1238 // 64)
     assert sides == [4] * 27 + [8] * (steps - 27)  # 0.7 * 38 = 26.6
 
 
 @pytest.mark.parametrize(
     ("changes", "epochs"),
-    [({}, 1), ({"ema": 0.9, "erase": 0.3, "clip": 1.0, "mixup": 0.4, "half_size": 0.5}, 2), ({"optimizer": "muon"}, 1)],
+    [
+        ({}, 1),
+        ({"ema": 0.9, "erase": 0.3, "clip": 1.0, "mixup": 0.4, "half_size_until": 0.5}, 2),
+        ({"optimizer": "muon"}, 1),
+    ],
     ids=["plain", "ema", "muon"],
 )
 def test_killed_run_goes_on_to_the_same_bits(changes, epochs, run, narrow, tmp_path):

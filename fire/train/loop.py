@@ -43,7 +43,7 @@ class Stage:
 
     parameters: those whose gradients are scaled down together to a norm of `clip`; 0: never.
     schedule: the recipe whose schedule it is. lr_scale: by what its learning rates are multiplied in the curve.
-    half_size: part of the steps, the first ones, that see images of half the side.
+    half_size_until: the part of the steps, from 0 to 1, up to which images have half the side, rounded up.
     average: averaged weights, updated after every step.
     validate: scores of the network as it is, over loop.validation.
     penalty: what is added to the loss, but not in the curve, in nats.
@@ -57,7 +57,7 @@ class Stage:
     clip: float
     schedule: TrainSpec
     lr_scale: float = 1.0
-    half_size: float = 0.0
+    half_size_until: float = 0.0
     average: AveragedModel | None = None
     loss: Loss
     penalty: Callable[[], Tensor] | None = None
@@ -176,7 +176,7 @@ class Loop:
             lr = learning_rate(stage.schedule, step, steps)
             for group, peak in zip(_groups(stage), peaks, strict=True):
                 group["lr"] = peak * lr / stage.schedule.lr
-            if step < stage.half_size * steps:
+            if step < stage.half_size_until * steps:
                 images = F.avg_pool2d(images, 2, ceil_mode=True)
             loss = stage.loss(self.logits(self.faster, images), images, labels)
             losses.append(loss.detach())

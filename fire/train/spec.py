@@ -33,8 +33,10 @@ class TrainSpec:
     mirror: bool = setting(True, doc="mirror half of the images, where the data set allows it")
     shift: int = whole(0, least=0, doc="random shifts of up to this many pixels, the border filled with zeros")
     erase: float = number(0.0, interval="[0, 1)", doc="side of a random erased square, part of the image's; 0: none")
-    half_size: float = number(
-        0.0, interval="[0, 1)", doc="part of the steps, the first ones, on images of half the side: a third of the time"
+    half_size_until: float = number(
+        0.0,
+        interval="[0, 1)",
+        doc="images of half the side until this part of the steps is done, each faster; 0: never",
     )
     mixup: float = number(0.0, interval="[0, inf)", doc="alpha of MixUp (Zhang et al. 2018), such as 0.2; 0: none")
     precision: str = one_of("auto", "fp32", "bf16", doc="auto: bf16 where the hardware has it, else fp32")

@@ -80,7 +80,7 @@ def train(
             parameters=list(loop.network.parameters()),
             clip=spec.clip,
             schedule=spec,
-            half_size=spec.half_size,
+            half_size_until=spec.half_size_until,
             average=average,
             loss=loop.cross_entropy,
             validate=validate,

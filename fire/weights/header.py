@@ -190,7 +190,7 @@ def _integer(name: str, value: Any, least: int, most: int) -> int:
 def _floats(name: str, values: Sequence[Any]) -> list[float]:
     if not isinstance(values, list) or not 1 <= len(values) <= MOST_CHANNELS:
         raise InputError(f"{name} must be a list of 1 to {MOST_CHANNELS} numbers")
-    largest = LARGEST_FLOAT32  # what they are used as; comparisons with NaN are False
-    if not all(type(value) is float and abs(value) <= largest for value in values):
+    # float32 is what they are used as; comparisons with NaN are False
+    if not all(type(value) is float and abs(value) <= LARGEST_FLOAT32 for value in values):
         raise InputError(f"{name} must be of finite floats, got {values!r:.100}")
     return values
