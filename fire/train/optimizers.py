@@ -43,7 +43,7 @@ class ConvMuon(Eager, torch.optim.Muon):
 
 
 def orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
-    """What Muon makes of each matrix: the same singular vectors, the singular values all near 1.
+    """What Muon makes of each matrix, in its own shape: the same singular vectors, the singular values all near 1.
 
     Muon's five steps x <- (a + b xx' + c (xx')^2) x, from norm 1, multiply x from the left by polynomials in xx'. So
     the product of the five is computed, of squares as large as the shorter side, and x is multiplied by it once.
@@ -80,6 +80,7 @@ def _five_steps(squares: Tensor) -> Tensor:
 
 
 def _factor(squares: Tensor) -> Tensor:
+    """One factor of each square: a, b and c are Muon's (Jordan et al. 2024). (N, side, side)"""
     factor = torch.baddbmm(squares, squares, squares, beta=-4.7750, alpha=2.0315)
     factor.diagonal(dim1=1, dim2=2).add_(3.4445)
     return factor
