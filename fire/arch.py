@@ -4,8 +4,9 @@ Iandola et al. 2016, "SqueezeNet: AlexNet-level accuracy with 50x fewer paramete
 arXiv:1602.07360, sections 3 (Fire modules), 5.1 (metaparameters), 6 (bypass).
 """
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fire.baselines import AlexNetSpec as AlexNetSpec
 from fire.baselines import ResNet8Spec as ResNet8Spec
@@ -21,7 +22,7 @@ MOST_FIRES = 512  # modules of a network; a plan is a list of them
 class MacroArchitecture:
     """What surrounds the Fire modules: conv1's filters, kernel, stride and pad, and where the max pools lie.
 
-    pools: after how many Fire modules a pool follows; 0 is the pool after conv1.
+    pools: the layers that a max pool follows, by their numbers in the paper: 1 is conv1, 4 is fire4.
     """
 
     conv1: int
@@ -32,11 +33,37 @@ class MacroArchitecture:
 
 
 SQUEEZENETS = {
-    "1.0": MacroArchitecture(conv1=96, kernel=7, stride=2, pad=0, pools=(0, 3, 7)),
-    "1.1": MacroArchitecture(conv1=64, kernel=3, stride=2, pad=0, pools=(0, 2, 4)),
+    "1.0": MacroArchitecture(conv1=96, kernel=7, stride=2, pad=0, pools=(1, 4, 8)),
+    "1.1": MacroArchitecture(conv1=64, kernel=3, stride=2, pad=0, pools=(1, 3, 5)),
     # For images of about 28 to 64 pixels; the places of the pools were measured, see docs/log.md.
-    "small": MacroArchitecture(conv1=64, kernel=3, stride=1, pad=1, pools=(0, 3, 7)),
+    "small": MacroArchitecture(conv1=64, kernel=3, stride=1, pad=1, pools=(1, 4, 8)),
 }
+AS_VERSION = "version"  # of pools: where the version has them
+
+
+def macro_architecture(version: str, pools: str, stem_kernel: int, stem_stride: int) -> MacroArchitecture:
+    """The version's macro-architecture with these pools and this stem; see the fields of SqueezeNetSpec.
+
+    Where the version pads conv1, it keeps the side of the map at stride 1: the pad is half of an odd kernel.
+    Raises SpecError if the pools are not ascending numbers joined by +.
+    """
+    macro = SQUEEZENETS[version]
+    if stem_kernel:
+        macro = replace(macro, kernel=stem_kernel, pad=(stem_kernel - 1) // 2 if macro.pad else 0)
+    if stem_stride:
+        macro = replace(macro, stride=stem_stride)
+    return macro if pools == AS_VERSION else replace(macro, pools=_layers(pools))
+
+
+def _layers(pools: str) -> tuple[int, ...]:
+    """The numbers of "1+4"; "none" has none."""
+    if pools == "none":
+        return ()
+    parts = pools.split("+")
+    numbers = tuple(int(part) for part in parts if re.fullmatch(r"[1-9][0-9]{0,3}", part))
+    if len(numbers) < len(parts) or list(numbers) != sorted(set(numbers)):
+        raise SpecError(f"pools must be version, none, or ascending numbers of layers such as 1+4, got {pools!r}")
+    return numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +86,9 @@ class SqueezeNetSpec:
     version: str = one_of(*SQUEEZENETS, doc="the macro-architecture")
     fires: int = whole(8, least=1, most=MOST_FIRES, doc="number of Fire modules")
     conv1: int = whole(0, least=0, doc="filters of conv1; 0: as the version has it")
+    stem_kernel: int = whole(0, least=0, doc="side of conv1's filters; 0: as the version has it")
+    stem_stride: int = whole(0, least=0, doc="of conv1; 0: as the version has it")
+    pools: str = setting(AS_VERSION, doc="layers that a max pool follows: 1+4 is conv1 and fire4; or none, or version")
     snap: int = whole(1, least=1, doc="e_i, e3x3 and s1x1 are multiples of it: 16 suits matrix units")
     conv10_pad: int = whole(0, least=0, doc="the Caffe release of v1.0 has 1, torchvision's port 0")
     classes: int = whole(1000, least=2)
@@ -68,6 +98,9 @@ class SqueezeNetSpec:
 
     def __post_init__(self) -> None:
         check(self)
+        pools, last = self.macro.pools, self.fires + 1
+        if self.pools != AS_VERSION and not all(1 <= layer <= last for layer in pools):
+            raise SpecError(f"pools must follow layers from 1, conv1, to {last}, the last module, got {self.pools!r}")
         if self.bypass != "none" and all(fire.bypass == "none" for fire in self._fires()):
             # Silently the same network as bypass=none would put one network into a comparison twice.
             raise SpecError(
@@ -77,8 +110,8 @@ class SqueezeNetSpec:
 
     @property
     def macro(self) -> MacroArchitecture:
-        """The version's macro-architecture."""
-        return SQUEEZENETS[self.version]
+        """The version's macro-architecture, with this specification's own stem and pools."""
+        return macro_architecture(self.version, self.pools, self.stem_kernel, self.stem_stride)
 
     @property
     def conv1_filters(self) -> int:
@@ -115,14 +148,14 @@ class SqueezeNetSpec:
                 norm=is_batch_normalised(self.norm),
             )
         ]
-        if 0 in macro.pools:
+        if 1 in macro.pools:
             blocks.append(MaxPool(name="pool1"))
         outputs = self.conv1_filters
-        for i, fire in enumerate(self._fires(), start=1):
+        for layer, fire in enumerate(self._fires(), start=2):
             blocks.append(fire)
             outputs = fire.outputs
-            if i in macro.pools:
-                blocks.append(MaxPool(name=f"pool{i + 1}"))
+            if layer in macro.pools:
+                blocks.append(MaxPool(name=f"pool{layer}"))
         last = self.fires + 2  # conv10 in the paper, whose Fire modules end with fire9
         if self.dropout:
             blocks.append(Dropout(name=f"drop{last - 1}", probability=self.dropout))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fire.arch import SQUEEZENETS, MacroArchitecture
+from fire.arch import AS_VERSION, MacroArchitecture, macro_architecture
 from fire.cost import BYTES_PER_PARAMETER, conv_side, pool_side
 from fire.errors import unknown
 
@@ -50,6 +50,9 @@ def count_grid(
     conv1: ArrayLike = 0,
     snap: int = 1,
     version: str = "1.0",
+    pools: str = AS_VERSION,
+    stem_kernel: int = 0,
+    stem_stride: int = 0,
     conv10_pad: int = 0,
     classes: int = 1000,
     image_size: int = 224,
@@ -77,7 +80,7 @@ def count_grid(
             Costs(*(row[part] for row in totals)),
             *(array[part] for array in flat),
             snap=snap,
-            macro=SQUEEZENETS[version],
+            macro=macro_architecture(version, pools, stem_kernel, stem_stride),
             conv10_pad=conv10_pad,
             classes=classes,
             image_size=image_size,
@@ -110,7 +113,7 @@ def _closed_form(
     inputs = np.where(conv1 > 0, conv1, macro.conv1).astype(np.int64)
     _add(totals, inputs * (channels * macro.kernel**2), inputs, side)
     _hold(totals, channels * image_size**2 + inputs * side**2)
-    if 0 in macro.pools:
+    if 1 in macro.pools:
         side = _pool(totals, inputs, side)
     last_side = np.full(inputs.shape, side, np.int64)
     fewest = int(fires.min())
@@ -134,7 +137,7 @@ def _closed_form(
             inputs = e
         _add(totals, weights, outputs, side)
         _hold(totals, alive * side**2)
-        if i + 1 in macro.pools:
+        if i + 2 in macro.pools:
             side = _pool(totals, inputs * present, side)
         last_side = np.where(present, side, last_side)
     output_side = last_side + 2 * conv10_pad

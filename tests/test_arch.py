@@ -64,6 +64,30 @@ def test_conv1_of_each_version(version, filters, kernel, stride):
     assert (conv1.inputs, conv1.outputs, conv1.kernel, conv1.stride) == (1, filters, kernel, stride)
 
 
+def test_v1_1_is_v1_0_with_another_stem_and_other_pools():
+    # The release notes of SqueezeNet v1.1: 64 filters of 3x3 in conv1, pools after layers 1, 3 and 5.
+    assert SqueezeNetSpec(conv1=64, stem_kernel=3, pools="1+3+5").plan() == SqueezeNetSpec(version="1.1").plan()
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7])
+def test_the_small_stem_keeps_the_side_of_the_map(kernel):
+    conv1 = SqueezeNetSpec(version="small", stem_kernel=kernel).plan()[0]
+    assert (conv1.kernel, conv_side(28, conv1.kernel, conv1.stride, conv1.pad)) == (kernel, 28)
+
+
+@pytest.mark.parametrize(
+    ("pools", "names"),
+    [("none", []), ("1", ["pool1"]), ("4+9", ["pool4", "pool9"]), ("version", ["pool1", "pool4", "pool8"])],
+)
+def test_pools_lie_where_they_are_asked_for(pools, names):
+    plan = SqueezeNetSpec(pools=pools, stem_stride=3).plan()
+    assert [block.name for block in plan if isinstance(block, MaxPool)] == names
+    assert [plan[plan.index(block) - 1].name[-1] for block in plan if isinstance(block, MaxPool)] == [
+        name[-1] for name in names
+    ]
+    assert plan[0].stride == 3
+
+
 def test_map_sides_of_v1_0_at_227_pixels():
     side = 227
     sides = [side]
@@ -178,6 +202,13 @@ def test_specifications_are_frozen_and_compare_by_value():
         ({"fires": 0}, "fires must be in [1, 512], got 0"),
         ({"fires": 10**9}, "fires must be in [1, 512], got 1000000000"),
         ({"conv1": -3}, "conv1 must be at least 0, got -3"),
+        ({"stem_kernel": -1}, "stem_kernel must be at least 0, got -1"),
+        ({"stem_stride": -1}, "stem_stride must be at least 0, got -1"),
+        ({"pools": "10"}, "pools must follow layers from 1, conv1, to 9, the last module, got '10'"),
+        ({"pools": "4+1"}, "pools must be version, none, or ascending numbers of layers such as 1+4, got '4+1'"),
+        ({"pools": "4+4"}, "pools must be version, none, or ascending numbers of layers such as 1+4, got '4+4'"),
+        ({"pools": "0"}, "pools must be version, none, or ascending numbers of layers such as 1+4, got '0'"),
+        ({"pools": ""}, "pools must be version, none, or ascending numbers of layers such as 1+4, got ''"),
         ({"snap": 0}, "snap must be at least 1, got 0"),
         ({"conv10_pad": -1}, "conv10_pad must be at least 0, got -1"),
         ({"classes": 1}, "classes must be at least 2, got 1"),

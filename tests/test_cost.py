@@ -1,5 +1,6 @@
 """Facts: Iandola et al. 2016 (tables 1 and 3, figure 3); torch's own counters; torchvision's models."""
 
+import dataclasses
 import random
 
 import numpy as np
@@ -20,7 +21,7 @@ def draw_spec(draw: random.Random) -> SqueezeNetSpec:
     """A random valid point with narrow layers."""
     while True:
         try:
-            return SqueezeNetSpec(
+            spec = SqueezeNetSpec(
                 base_e=draw.randint(1, 40),
                 incr_e=draw.randint(0, 24),
                 freq=draw.randint(1, 4),
@@ -36,8 +37,20 @@ def draw_spec(draw: random.Random) -> SqueezeNetSpec:
                 norm=draw.choice(["none", "batch"]),
                 dropout=draw.choice([0, 0.5]),
             )
+            return dataclasses.replace(spec, **draw_macro(draw, spec.fires))
         except SpecError:  # a simple bypass that would change nothing
             continue
+
+
+def draw_macro(draw: random.Random, fires: int) -> dict:
+    """A random stem, and up to three pools."""
+    layers = range(1, fires + 2)
+    pools = "+".join(map(str, sorted(draw.sample(layers, min(3, draw.randint(0, len(layers)))))))
+    return {
+        "stem_kernel": draw.choice([0, draw.randint(1, 7)]),
+        "stem_stride": draw.choice([0, 1, 2]),
+        "pools": draw.choice(["version", pools or "none"]),
+    }
 
 
 def parameters_of(network: nn.Module) -> int:
@@ -202,6 +215,8 @@ GRID_FIELDS = ("base_e", "incr_e", "freq", "pct_3x3", "sr", "bypass", "fires", "
 def test_grid_agrees_with_the_plan_point_by_point(version, fires, snap):
     draw = random.Random(f"{version}{fires}")
     fixed = {"version": version, "conv10_pad": 1, "classes": 17, "snap": snap}
+    if fires is not None:
+        fixed |= draw_macro(draw, fires)
     points = []
     while len(points) < 100:
         spec = draw_spec(draw)

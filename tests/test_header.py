@@ -1,5 +1,6 @@
 """What a file of weights says beside its numbers."""
 
+import dataclasses
 import json
 
 import pytest
@@ -19,6 +20,7 @@ from fire.weights.header import Header, Preprocessing, dump, parse, tensor_shape
         SqueezeNetSpec(version="small", bypass="complex", norm="batch", sr=0.3, snap=4),
         SqueezeNetSpec(pct_3x3=0.0, fires=3, classes=7),
         SqueezeNetSpec(pct_3x3=1.0, conv1=5),
+        SqueezeNetSpec(stem_kernel=5, stem_stride=1, pools="2"),
         AlexNetSpec(version="small", fc=8, classes=3),
         AlexNetSpec(version="small", fc=8, classes=3, norm="batch"),
         ResNet8Spec(classes=3),
@@ -46,6 +48,15 @@ def test_a_header_says_how_images_are_resized_only_where_they_are_squashed():
     squashed = content | {"preprocessing": EXPECTS | {"resize": "squash"}}
     assert json.loads(dump(header_of(resize="squash"))) == squashed
     assert parse(dump(header_of(resize="squash"))) == header_of(resize="squash")
+
+
+def test_a_header_says_stem_and_pools_only_where_they_are_not_the_versions():
+    plain = header_of()
+    assert not {"stem_kernel", "stem_stride", "pools"} & json.loads(dump(plain))["arch"].keys()
+    spec = SqueezeNetSpec(version="small", classes=10, stem_kernel=5, pools="1+4")
+    header = dataclasses.replace(plain, spec=spec)
+    assert parse(dump(header)) == header
+    assert json.loads(dump(header))["arch"]["pools"] == "1+4"
 
 
 def test_equal_specifications_make_equal_texts():

@@ -28,6 +28,17 @@ def test_the_costs_of_a_space_are_those_of_its_runs():
     assert made.index_of(point(*BASE, "train.lr=0.3").config) is None, "another setting differs"
 
 
+def test_stem_and_pools_are_axes_too():
+    grid = {"arch.pools": ["version", "1+3", "none"], "arch.stem_kernel": ["3", "5"], "arch.sr": ["0.25", "0.5"]}
+    made = Space(planner(), [*BASE, "arch.stem_stride=2"], grid)
+    for index in range(made.size):
+        planned = made.point(index)
+        assert {name: costs[index] for name, costs in made.costs.items()} == {
+            name: getattr(planned.cost, name) for name in COSTS
+        }
+        assert made.index_of(planned.config) == index
+
+
 def test_choices_that_are_numbers_are_ascending():
     (sr,) = (axis for axis in space().axes if axis.key == "arch.sr")
     assert (sr.choices, sr.values, sr.ordered) == (("0.125", "0.25", "1.0"), (0.125, 0.25, 1.0), True)

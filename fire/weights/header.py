@@ -19,6 +19,7 @@ MOST_CHANNELS = 64
 LARGEST_IMAGE = 2**14
 LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 FORMAT = 1  # of the JSON text
+LATER = ("stem_kernel", "stem_stride", "pools")  # left out at their defaults, so that older programs read the file
 
 Shapes = dict[str, tuple[int, ...]]  # of tensors, by name
 
@@ -72,7 +73,11 @@ def dump(header: Header) -> str:
     spec = folded(header.spec)
     family = next(name for name, cls in FAMILIES.items() if isinstance(spec, cls))
     # sr=1 is sr=1.0, so that equal specifications make equal bytes.
-    arch = {name: type(default)(getattr(spec, name)) for name, default in _defaults(family).items()}
+    arch = {
+        name: type(default)(getattr(spec, name))
+        for name, default in _defaults(family).items()
+        if name not in LATER or getattr(spec, name) != default
+    }
     preprocessing = dataclasses.replace(
         header.preprocessing,
         mean=[float(mean) for mean in header.preprocessing.mean],

@@ -29,7 +29,7 @@ NO_BOUNDS = AtMost()
 MOST_TRIES = 200  # for a neighbour that makes a choice valid
 # The settings along which fire.cost_grid.count_grid counts a whole array at once, and the others that it takes.
 COUNTED = ("base_e", "incr_e", "freq", "pct_3x3", "sr", "bypass", "fires", "conv1")
-FIXED = ("snap", "version", "conv10_pad", "classes")
+FIXED = ("snap", "version", "pools", "stem_kernel", "stem_stride", "conv10_pad", "classes")
 # What all points share: runs of one length are compared, on one data set, by what the network itself can do.
 SHARED = ("data", "train.epochs", "seed", "compress")
 
