@@ -1,6 +1,6 @@
 """How long a microcontroller would take for one image: an estimate from published measurements. Standard library only.
 
-cores.csv has the measurements: int8 networks whose multiply-accumulates, milliseconds and clock are known, with sources.
+cores.csv has the measurements, with sources: int8 networks whose multiply-accumulates, time and clock are known.
 """
 
 import csv
@@ -33,7 +33,7 @@ class Estimate:
 def estimated_latency(macs: float, core: str, clock_hz: float) -> Estimate:
     """Estimate how long a core takes for a network of `macs` multiply-accumulates an image.
 
-    It needs as many cycles for a MAC as published networks on that core; what layers and memory it has is not considered.
+    It needs as many cycles for a MAC as published networks on that core; its layers and memory are not considered.
     Raises SpecError for a core without a measurement, or a clock that is not above 0.
     """
     known = macs_per_cycle()
