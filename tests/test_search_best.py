@@ -1,5 +1,6 @@
 """The best network of a store, and the command that trains it again. Nothing trains here."""
 
+import math
 import shlex
 
 import pytest
@@ -76,3 +77,48 @@ def test_the_command_line_of_a_network_has_its_way_of_resizing(recipe, images):
     run = config("data=image_folder", root, *sizes, *recipe)
     again = config(*best.overrides_of(run), data_dir)
     assert (again.key, again.data.resize) == (run.key, run.data.resize)
+
+
+def test_the_standard_error_is_that_of_images_and_seeds():
+    # 200 validation images of the digits: sqrt(0.9 * 0.1 / 200) = 0.0212; the variance of 0.88 and 0.92 is 0.0008.
+    one = best.Candidate(config=config(*TINY), records=(record_of(config(*TINY), 0.9),))
+    two = best.Candidate(
+        config=config(*TINY),
+        records=(record_of(config(*TINY), 0.88), record_of(config(*TINY, "seed=1"), 0.92)),
+    )
+    assert one.standard_error == pytest.approx(0.021213, abs=1e-6)
+    assert two.standard_error == pytest.approx((0.09 / 200 + 0.0008 / 2) ** 0.5)
+    assert best.validation_images(config(*TINY, "data.limit=100").data) == 100
+
+
+def test_what_a_fraction_of_a_folder_sets_aside_is_not_known(images):
+    run = config("data=image_folder", *images, "data.stored_size=20", "data.image_size=20", "arch=squeezenet_narrow")
+    assert best.validation_images(run.data) is None
+    one = best.Candidate(config=run, records=(record_of(run, 0.9),))
+    two = best.Candidate(config=run, records=(record_of(run, 0.88), record_of(run, 0.92)))
+    assert math.isnan(one.standard_error)
+    assert two.standard_error == pytest.approx(0.02)
+    assert best.cheapest([one], one, "macs") is one
+    assert best.comparison(one, one, "macs") == [
+        "the least macs within one standard error of it (not known; 1 seed): the same network"
+    ]
+
+
+def test_the_cheapest_within_one_standard_error_is_printed(printed):
+    # By the formula above the standard error at 0.9 is 0.0212, so 0.88 is near and 0.87 is not.
+    best_one, near = config(*TINY, "arch.base_e=24"), config(*TINY)
+    far = config(*TINY, "arch.base_e=8")
+    runs = {best_one: 0.9, near: 0.88, far: 0.87}
+    out = printed(runs)
+    title = "the least size_bytes within one standard error of it (2.12 points; 200 validation images, 1 seed):\n"
+    chosen, other = out.split(title)
+    assert f"runs      {best_one.key}" in chosen
+    assert f"runs      {near.key}" in other
+    assert far.key not in out
+    # The bound on MACs is the tighter one: 1.01 times what the network has, against ten times.
+    bounds = ["--macs", str(1.01 * best_one.cost.macs), "--flash", str(10 * best_one.cost.flash_bytes)]
+    assert "the least macs within one standard error" in printed(runs, *bounds)
+    only = ["--peak-ram", f"{far.cost.peak_ram_bytes}B", "--parameters", str(far.cost.parameters)]
+    assert "within one standard error of it (2.38 points; 200 validation images, 1 seed): the same network" in printed(
+        runs, *only
+    )

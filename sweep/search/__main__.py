@@ -1,4 +1,4 @@
-"""python -m sweep.search best [RESULTS] [--size-bytes 500e3] [--macs 20e6] ...: the best network within bounds.
+"""python -m sweep.search best [RESULTS] [--peak-ram 48KiB] [--macs 12.51e6] ...: the best network within bounds.
 
 Searches themselves are sweeps: python -m sweep experiment=search.
 """
@@ -6,11 +6,12 @@ Searches themselves are sweeps: python -m sweep experiment=search.
 import sys
 from pathlib import Path
 
-from fire.cost import COSTS
 from fire.errors import InputError, require
 from sweep.commands import exits
 from sweep.commands.display import damage_lines
 from sweep.search import best
+from sweep.search.best import Candidate
+from sweep.search.budget import BYTES, COUNTS, SHORT, amount
 from sweep.search.spec import AtMost
 from sweep.store import Damage, Store
 
@@ -22,37 +23,53 @@ def main() -> None:
 
 def answer(arguments: list[str]) -> None:
     """Print what the arguments ask for. Raises InputError if there is no such network."""
+    chosen = _parser().parse_args(arguments)
+    bounds = {cost: (f"--{short.replace('_', '-')}", getattr(chosen, cost)) for short, cost in SHORT.items()}
+    at_most = AtMost(**{cost: amount(cost, text, flag) for cost, (flag, text) in bounds.items() if text is not None})
+    found = _candidates(chosen.results, at_most, chosen.data)
+    best_of: dict[str, Candidate] = {}
+    for each in found:
+        best_of.setdefault(each.data_set, each)
+    for each in best_of.values():
+        cost = best.tightest(each, at_most)
+        for line in (*best.lines(each), *best.comparison(each, best.cheapest(found, each, cost), cost)):
+            print(line)
+
+
+def _parser() -> exits.Parser:
     parser = exits.Parser(
         prog="python -m sweep.search",
         description="The best network that was trained to the end, within bounds: chosen by its validation accuracy, "
-        "the mean over seeds. For each data set one.",
+        "the mean over seeds. For each data set one, and the cheapest one whose accuracy is at most one standard error "
+        "lower.",
+        epilog=f"MOST is a number, in bytes also with a unit ({', '.join(BYTES)}), else with {', '.join(COUNTS)}: "
+        "48KiB, 12.51M.",
     )
     parser.add_argument("what", choices=["best"])
     parser.add_argument("results", type=Path, nargs="?", default=Path("results"), help="(default: results)")
-    for name in COSTS:
-        parser.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="MOST", help=f"upper bound on {name}")
+    for short, cost in SHORT.items():
+        flags = dict.fromkeys(f"--{name.replace('_', '-')}" for name in (short, cost))
+        parser.add_argument(*flags, dest=cost, metavar="MOST", help=f"upper bound on {cost}")
     parser.add_argument("--data", help="of this data set only, such as fashion_mnist")
-    chosen = parser.parse_args(arguments)
-    at_most = AtMost(**{name: getattr(chosen, name) for name in COSTS})
-    if not chosen.results.is_dir():
-        raise InputError(f"the results must be a directory, got {str(chosen.results)!r}")
+    return parser
+
+
+def _candidates(results: Path, at_most: AtMost, data: str | None) -> list[Candidate]:
+    """The networks to choose from, the best first; of one data set, if one is named."""
+    if not results.is_dir():
+        raise InputError(f"the results must be a directory, got {str(results)!r}")
     damaged: list[Damage] = []
-    found = best.candidates(Store(chosen.results).records(damaged.append), at_most)
+    found = best.candidates(Store(results).records(damaged.append), at_most)
     for line in damage_lines(damaged):
         print(line, file=sys.stderr)
     if not found:
         within = " with " + ", ".join(at_most.texts) if at_most.texts else ""
-        raise InputError(f"the results must hold a finished network{within}, got none in {str(chosen.results)!r}")
+        raise InputError(f"the results must hold a finished network{within}, got none in {str(results)!r}")
     known = sorted({each.config.data.name for each in found})
-    if chosen.data is not None:
-        require(chosen.data in known, "--data", "one of " + ", ".join(known), chosen.data)
-        found = [each for each in found if each.config.data.name == chosen.data]
-    best_of: dict[str, best.Candidate] = {}
-    for each in found:
-        best_of.setdefault(each.data_set, each)
-    for each in best_of.values():
-        for line in best.lines(each):
-            print(line)
+    if data is None:
+        return found
+    require(data in known, "--data", "one of " + ", ".join(known), data)
+    return [each for each in found if each.config.data.name == data]
 
 
 if __name__ == "__main__":

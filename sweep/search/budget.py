@@ -1,0 +1,28 @@
+"""Amounts as people write them, 48KiB or 12.51M, and the short names of costs. Standard library only."""
+
+import re
+from contextlib import suppress
+from decimal import Decimal
+
+from fire.cost import COSTS
+from fire.errors import SpecError
+
+# KB is read as kB: a network that keeps 64,000 bytes also fits into 64 KiB.
+BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
+COUNTS = {"k": 10**3, "M": 10**6, "G": 10**9}
+WITH_UNIT = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?) ?([A-Za-z]+)")
+SHORT = {name.removesuffix("_bytes"): name for name in COSTS}  # peak_ram is peak_ram_bytes
+
+
+def amount(cost: str, text: str, field: str) -> float:
+    """The amount of a cost, one of COSTS, that the text says: a number, or a number with a unit of BYTES or COUNTS.
+
+    field: the name in the message of the SpecError that is raised for any other text.
+    """
+    units = BYTES if cost.endswith("_bytes") else COUNTS
+    found = WITH_UNIT.fullmatch(text)
+    if found and found[2] in units:
+        return float(Decimal(found[1]) * units[found[2]])  # 12.51 times 1e6 is no whole number in binary
+    with suppress(ValueError):
+        return float(text)
+    raise SpecError(f"{field} must be a number, with a unit of {', '.join(units)} or without, got {text!r}")
