@@ -13,7 +13,7 @@ from fire.blocks import AveragePool, Block, Conv, Dropout, Fire, Linear, LocalRe
 from fire.errors import SpecError, unknown
 
 BYTES_PER_PARAMETER = 4  # fp32
-MIB = 2**20
+KIB, MIB = 2**10, 2**20
 # The costs that a network has before it is trained: columns of records, and what a search may bound.
 COSTS = ("parameters", "macs", "activations", "size_bytes", "peak_ram_bytes", "weight_bytes", "flash_bytes")
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from rich.table import Table
 
-from fire.cost import Cost
+from fire.cost import KIB, Cost
 from fire.errors import InputError, require
 from fire.fields import read
 from fire.weights import formats
@@ -232,7 +232,7 @@ def _plain(value: Any) -> Any:
 def dry_run_table(
     points: Sequence[Point], states: Mapping[str, str], first: Sequence[Point] = (), note: str = ""
 ) -> Table:
-    """The points with their costs: macs and activations per image, sizes of fp32 parameters.
+    """The points with their costs: macs and activations per image, sizes of fp32 parameters, RAM and flash in int8.
 
     states: by keys; points without one are to do. first: what is trained before, for points to start from.
     note: what the title adds about the points.
@@ -242,7 +242,7 @@ def dry_run_table(
     table = Table(title=f"{len(points)} {noun}{before}{note}; nothing is trained")
     table.add_column("point", overflow="fold")
     table.add_column("key")
-    for name in ("parameters", "MMACs", "activations", "MiB"):
+    for name in ("parameters", "MMACs", "activations", "MiB", "RAM, KiB", "flash, KiB"):
         table.add_column(name, justify="right")
     table.add_column("state")
     names = labels([*first, *points])
@@ -255,6 +255,8 @@ def dry_run_table(
             f"{cost.macs / 1e6:,.1f}",
             f"{cost.activations:,}",
             f"{cost.size_mib:.3f}",
+            f"{cost.peak_ram_bytes / KIB:,.1f}",
+            f"{cost.flash_bytes / KIB:,.1f}",
             states.get(point.key, "to do"),
         )
     return table

@@ -247,6 +247,10 @@ def test_dry_run(planned, tmp_path):
     rows = re.findall(r"sr=([\d.]+) +│ +\w{16} +│ +([\d,]+) ", out)
     assert [int(text.replace(",", "")) for _, text in rows] == [count(spec, 28, 1).parameters for spec in specs]
     assert [float(text) for text, _ in rows] == [spec.sr for spec in specs]
+    on_device = re.findall(r"│ +([\d.,]+) │ +([\d.,]+) │ to do", out)
+    costs = [count(spec, 28, 1) for spec in specs]
+    assert on_device == [(f"{cost.peak_ram_bytes / 1024:,.1f}", f"{cost.flash_bytes / 1024:,.1f}") for cost in costs]
+    assert max(map(len, out.splitlines())) <= 120
     assert not (tmp_path / "results").exists()
 
 
