@@ -1,13 +1,14 @@
 """The sweeps that a notebook shows: the user's newest ones, or the committed ones where there are none."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import compression, sections
+from analysis import axes, compression, costs, sections
+from analysis.axes import CostAxis
 from analysis.results import Results, read
 from analysis.view import View
 from fire.errors import InputError
@@ -18,16 +19,20 @@ OWN, COMMITTED = Path("results"), Path("docs") / "results"  # below the checkout
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Choice:
-    """A sweep with a finished run, and the names of the other sweeps of its experiment, the newest first."""
+    """A sweep with a finished run, and the names of the other sweeps of its experiment, the newest first.
+
+    x: the axis of its figures over a cost; None: each has its own.
+    """
 
     results: Results
     sweep: Sweep
     others: tuple[str, ...]
+    x: CostAxis | None = None
 
     @property
     def view(self) -> View:
         """Its runs, for tables and figures."""
-        return sections.view_of(self.results, self.sweep)
+        return sections.view_of(self.results, self.sweep, self.x)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -44,25 +49,35 @@ class Choice:
         when = f", launched {self.sweep.launched}" if self.sweep.launched else ""
         lines = [f"sweep {self.sweep.name} in {folder}{when}: {finished} of {len(self.sweep.keys)} runs finished"]
         lines += [f"overrides: {' '.join(self.sweep.overrides)}"] if self.sweep.overrides else []
+        lines += [said] if (said := sections.without(self.x, self.view.runs)) else []
         lines += [f"others in {folder}: {', '.join(self.others)}"] if self.others else []
         return "\n".join(lines)
 
 
 def choose(
-    *experiments: str, folder: Path | str | None = None, sweep: str | None = None, checkout: Path | str = ".."
+    *experiments: str,
+    folder: Path | str | None = None,
+    sweep: str | None = None,
+    x: str | None = None,
+    core: str | None = None,
+    clock: str | None = None,
+    checkout: Path | str = "..",
 ) -> tuple[Choice, ...]:
     """Choose the newest sweep of each experiment that has a finished run, whatever its overrides.
 
     All come from one folder: the given one, or the first of <checkout>/results and <checkout>/docs/results that has
     one. Committed sweeps without overrides precede newer ones. Experiments without a sweep are left out. sweep: the
-    name of a sweep to choose instead. Raises InputError if there is none.
+    name of a sweep to choose instead. x, core, clock: the axis of figures over a cost, as in analysis.axes.chosen.
+    Raises InputError if there is no such sweep, or the sweeps' folder has no run with this cost.
     """
+    axis = axes.chosen(x, core, clock)
     own, committed = Path(checkout) / OWN, Path(checkout) / COMMITTED
     folders = [Path(folder)] if folder is not None else [each for each in (own, committed) if each.is_dir()]
     for each in folders:
         found = _choices(read(each), experiments, sweep, plain_first=each == committed)
         if found:
-            return found
+            costs.check(x, axis, found[0].results.runs)
+            return tuple(replace(choice, x=axis) for choice in found)
     places = ", ".join(map(str, folders)) or f"neither {own} nor {committed}"
     wanted = f"a sweep {sweep!r}" if sweep is not None else "a sweep"
     raise InputError(

@@ -27,10 +27,11 @@ def with_bytes(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def by_network(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Means over seeds of finished runs that agree in the columns `by`: a row a group, the largest first.
+def by_network(runs: pd.DataFrame, by: list[str], cost: str = "bytes") -> pd.DataFrame:
+    """Means over seeds of finished runs that agree in the columns `by`: a row a group, the most costly first.
 
-    Columns: by, bytes, n, top1 and drop with their 95 % intervals; drop is missing if it is unknown of a seed.
+    Columns: by, bytes, cost (another column of the runs), n, top1 and drop with their 95 % intervals; drop is missing
+    if it is unknown of a seed.
     """
     rows: list[dict[str, Any]] = []
     for values, group in with_bytes(runs).groupby(by, sort=False, dropna=False):
@@ -38,6 +39,7 @@ def by_network(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         rows.append(
             {
                 **dict(zip(by, values, strict=True)),
+                cost: float(group[cost].mean()),
                 "bytes": round(float(group["bytes"].mean())),
                 "n": int(group["top1"].notna().sum()),
                 **tables.interval("top1", group["top1"].to_numpy(dtype=float)),
@@ -45,8 +47,8 @@ def by_network(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
             }
         )
     numbers = ["bytes", "n", "top1", "top1_low", "top1_high", "drop", "drop_low", "drop_high"]
-    frame = pd.DataFrame(rows, columns=[*by, *numbers])
-    return frame.sort_values("bytes", ascending=False, kind="stable").reset_index(drop=True)
+    frame = pd.DataFrame(rows, columns=list(dict.fromkeys([*by, *numbers, cost])))
+    return frame.sort_values(cost, ascending=False, kind="stable").reset_index(drop=True)
 
 
 def summary(view: View) -> pd.DataFrame:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fire.cost import KIB
+
 HEADINGS = {
     "drop": "drop, points",
     "paper_mb": "paper, MB",
@@ -16,11 +18,12 @@ HEADINGS = {
 }
 # A spreadsheet takes texts for a formula that begin with one of these, full-width signs included (OWASP).
 FORMULAS = tuple("=+-@\t\n＝＋－＠")
+IN_KIB = {"peak_ram_bytes": "peak RAM, KiB", "weight_bytes": "int8 weights, KiB", "flash_bytes": "flash, KiB"}
 PERCENTAGES = ("top1", "top5", "validation_top1", "paper_top1")
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same table for people: percentages, MiB, MMACs and minutes as text; missing is a dash.
+    """The same table for people: percentages, MiB, KiB, MMACs and minutes as text; missing is a dash.
 
     The ends of an interval, columns *_low and *_high, follow the mean in its column.
     """
@@ -36,6 +39,8 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             shown[title] = [_text(value, lambda v: f"{v:,.0f}x") for value in values]
         elif name == "size_mib":
             shown["MiB"] = [_text(value, lambda v: f"{v:.3f}") for value in values]
+        elif name in IN_KIB:
+            shown[IN_KIB[name]] = [_text(value, lambda v: f"{v / KIB:,.1f}") for value in values]
         elif name == "macs":
             shown["MMACs"] = [_text(value, lambda v: f"{v / 1e6:.1f}") for value in values]
         elif name == "train_seconds":

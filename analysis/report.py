@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from analysis import export, sections, style
+from analysis.axes import CostAxis
 from analysis.results import Results
 from analysis.sections import Section
 from fire.errors import InputError
@@ -35,8 +36,10 @@ th {{ background: #f6f6f6; }} th:first-child, td:first-child {{ text-align: left
 LONGEST_NAME = 150  # bytes: a file's name has at most 255, endings and numbers included
 
 
-def write(results: Results, out: Path) -> Path:
+def write(results: Results, out: Path, x: CostAxis | None = None) -> Path:
     """Write all figures, tables and index.html into the folder `out`; the path of the page.
+
+    x: the axis of all figures over a cost; by default each has its own.
 
     Raises InputError if there is no finished run, or `out` cannot be written.
     """
@@ -46,11 +49,11 @@ def write(results: Results, out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         with style.style():
-            for section in sections.of(results):
+            for section in sections.of(results, x):
                 _write_files(section, out)
                 parts.append((section.title, _section_html(section, f"{len(parts)}")))
         page = out / "index.html"
-        page.write_text(_page(results.runs, parts), "utf-8", "backslashreplace")
+        page.write_text(_page(results.runs, parts, x), "utf-8", "backslashreplace")
     except OSError as error:
         raise InputError(f"the report must go to a writable directory, got {str(out)!r} ({error.strerror})") from error
     return page
@@ -76,7 +79,7 @@ def _link(folder: str, name: str) -> str:
     return f"{folder}/{quote(os.fsencode(_file_name(name)), safe='=,+')}"
 
 
-def _page(runs: pd.DataFrame, parts: list[tuple[str, str]]) -> str:
+def _page(runs: pd.DataFrame, parts: list[tuple[str, str]], x: CostAxis | None) -> str:
     """The page of sections: titles with their HTML."""
     finished = runs[runs["status"] == "finished"]
     commits = {
@@ -93,6 +96,7 @@ def _page(runs: pd.DataFrame, parts: list[tuple[str, str]]) -> str:
     summary = (
         f"{len(finished)} finished runs. Accuracies are of the test set, which training and searches do not look at. "
         f"Sizes are of fp32 parameters in MiB (2<sup>20</sup> bytes). {html.escape(origin)}."
+        + (f" Figures over a cost have this axis: {html.escape(x.name)}." if x is not None else "")
     )
     shown = "\n".join(content for _, content in parts)
     return PAGE.format(title=title, summary=summary, contents=contents, sections=shown)

@@ -38,7 +38,10 @@ VALUES = operator.attrgetter(*COLUMNS)
 NAMED_BY = {"data": "name", "compress": "method"}  # the setting whose column is named as its part
 FRACTIONS = ("top1", "top5", "validation_top1", "float_top1")
 MANY = 1000  # records; fewer are read in less time than the index takes to write
-POSITIVE = ("parameters", "macs", "activations", "size_bytes", "file_bytes", "latency_seconds")
+POSITIVE = (
+    *("parameters", "macs", "activations", "size_bytes", "peak_ram_bytes", "weight_bytes", "flash_bytes"),
+    *("file_bytes", "latency_seconds"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

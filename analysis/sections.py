@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import compression, costs, tables
+from analysis.axes import CostAxis
 from analysis.figures import (
     bypass,
     curve,
@@ -40,10 +41,10 @@ class Kind(NamedTuple):
 # The figures of each section. Of those with the same ending the first that suits is shown.
 TRAINING = Kind("Training curves", training.figure, "training")
 OF_SWEEPS = (
-    Kind("Accuracy over the size of the file", file_size.figure),
+    Kind("Accuracy of compressed networks", file_size.figure),
     Kind("Accuracy along one setting", curve.figure),
     Kind("Accuracy of the kinds of bypass", bypass.figure),
-    Kind("Accuracy over size", pareto.figure, apart=True),
+    Kind("Accuracy over cost", pareto.figure, apart=True),
     Kind("Accuracy over latency", latency.figure, "latency", apart=True),
     TRAINING,
 )
@@ -90,13 +91,17 @@ class Section:
     notes: tuple[str, ...] = ()
 
 
-def of(results: Results) -> Iterator[Section]:
-    """All sections, one after the other: figures need much memory."""
-    for part in SECTIONS:
-        yield from part(results)
+def of(results: Results, x: CostAxis | None = None) -> Iterator[Section]:
+    """All sections, one after the other: figures need much memory. x: the axis of all figures over a cost."""
+    yield from of_sweeps(results, x)
+    yield from of_paper_tables(results)
+    yield from of_networks(results, x)
+    yield from of_warnings(results)
+    yield from of_failed(results)
+    yield from of_unreadable(results)
 
 
-def of_sweeps(results: Results) -> Iterator[Section]:
+def of_sweeps(results: Results, x: CostAxis | None = None) -> Iterator[Section]:
     """A section for each sweep or search with a finished run: the paper's experiments first, then others by name."""
     known = list(TITLES)
 
@@ -106,11 +111,11 @@ def of_sweeps(results: Results) -> Iterator[Section]:
     for sweep in sorted(results.sweeps, key=place):
         runs = results.of(sweep)
         if (runs["status"] == "finished").any():
-            yield _sweep(results, runs, sweep) if sweep.search is None else _search(runs, sweep)
+            yield _sweep(results, runs, sweep, x) if sweep.search is None else _search(runs, sweep, x)
 
 
-def _sweep(results: Results, runs: pd.DataFrame, sweep: Sweep) -> Section:
-    view = view_of(results, sweep)
+def _sweep(results: Results, runs: pd.DataFrame, sweep: Sweep, x: CostAxis | None) -> Section:
+    view = view_of(results, sweep, x)
     finished = int((runs["status"] == "finished").sum())
     note = (
         f"Sweep {sweep.name}: {finished} of {len(sweep.keys)} runs finished. "
@@ -120,16 +125,25 @@ def _sweep(results: Results, runs: pd.DataFrame, sweep: Sweep) -> Section:
         title=title(sweep, view.along),
         figures=tuple(figures_of_sweep(view, sweep.name)),
         tables=((sweep.name, compression.summary(view)),),
-        notes=_notes(note, tables.differences(runs)),
+        notes=_notes(note, without(x, runs), tables.differences(runs)),
     )
 
 
-def view_of(results: Results, sweep: Sweep) -> View:
-    """The runs of a sweep, compared along the columns that it varies."""
+def without(x: CostAxis | None, runs: pd.DataFrame) -> str:
+    """A sentence that none of the runs has the cost of the axis; empty if one has, or without an axis."""
+    if x is None or costs.unless_unknown(x, runs) is not None:
+        return ""
+    name, _, _ = x.name.rpartition(", ")
+    return f"None of these runs has a {name}: their figures keep axes of their own."
+
+
+def view_of(results: Results, sweep: Sweep, x: CostAxis | None = None) -> View:
+    """The runs of a sweep, compared along the columns that it varies. x: a cost, unless none of them has it."""
     runs = results.of(sweep)
     along = tables.along(runs, sweep)
     group = next((column for column in along if not column.startswith("data")), along[0] if along else None)
-    return View(runs=runs, along=along, group=group, curves=results.curves)
+    cost = costs.unless_unknown(x, runs)
+    return View(runs=runs, along=along, group=group, cost=cost, curves=results.curves)
 
 
 def figures_of_sweep(view: View, name: str) -> Iterator[Shown]:
@@ -173,20 +187,23 @@ def _notes(*notes: str) -> tuple[str, ...]:
     return tuple(filter(None, notes))
 
 
-def _search(runs: pd.DataFrame, sweep: Sweep) -> Section:
+def _search(runs: pd.DataFrame, sweep: Sweep, x: CostAxis | None) -> Section:
     """The networks that a search found. Only runs that were trained to the end are compared."""
-    runs, elsewhere = costs.with_comparable_latencies(runs)
     columns = tables.columns_of(runs, sweep)
     finished = runs[runs["status"] == "finished"]
     varied = [name for name in columns if finished[name].nunique() > 1]
     settings = sweep.search or {}
     objectives = list(settings.get("objectives", ()))
-    cost = costs.axis_of(objectives, finished)
+    cost = costs.unless_unknown(x, runs) or costs.axis_of(objectives, finished)
     along = tuple(varied or columns)
     group = "bypass" if "bypass" in along else next(iter(along), None)
     view = View(runs=runs, along=along, group=group, cost=cost, judged_by="validation_top1")
-    best = finished[costs.front(finished[cost.column], finished["validation_top1"])].sort_values(cost.column)
-    shown_costs = ("parameters", "size_mib", "macs", *(["latency_seconds"] if "latency" in objectives else []))
+    comparable, elsewhere = costs.with_comparable_latencies(finished)
+    comparable, _ = costs.with_comparable_latencies(comparable, cost)
+    on_front = costs.front(comparable[cost.column], comparable["validation_top1"])
+    best = comparable[on_front].sort_values(cost.column)
+    timed = ["latency_seconds"] if "latency" in objectives else []
+    shown_costs = dict.fromkeys(("parameters", "size_mib", "macs", *timed, cost.column))
     stopped = int((runs["status"] == "stopped").sum())
     note = (
         f"Search {sweep.name}: {len(runs)} networks tried, {len(finished)} trained to the end, {stopped} stopped early "
@@ -205,7 +222,7 @@ def _search(runs: pd.DataFrame, sweep: Sweep) -> Section:
         title=title(sweep),
         figures=tuple(figures_of(view, OF_SEARCHES, sweep.name)),
         tables=((sweep.name, best[[*varied, *shown_costs, "validation_top1", "top1", "key"]]),),
-        notes=_notes(note, tables.differences(runs)),
+        notes=_notes(note, without(x, runs), tables.differences(runs)),
     )
 
 
@@ -224,7 +241,7 @@ def of_paper_tables(results: Results) -> Iterator[Section]:
         )
 
 
-def of_networks(results: Results) -> Iterator[Section]:
+def of_networks(results: Results, x: CostAxis | None = None) -> Iterator[Section]:
     """For each data set all networks without compression, their Pareto fronts, and the table of their runs."""
     runs = results.runs[(results.runs["compress"] == "none") & (results.runs["status"] == "finished")]
     for data, of_name in runs.groupby("data"):
@@ -232,13 +249,14 @@ def of_networks(results: Results) -> Iterator[Section]:
         for number, (setting, part) in enumerate(parts, 1):
             name = ", ".join(filter(None, (tables.data_of(part), setting)))
             group = "bypass" if "bypass" in part and part["bypass"].notna().all() else "family"
-            view = View(runs=part, along=tables.network_columns(part), group=group)
+            cost = costs.unless_unknown(x, part)
+            view = View(runs=part, along=tables.network_columns(part), group=group, cost=cost)
             figures = figures_of(view, OF_NETWORKS, _numbered(f"pareto-{data}", number, len(parts)))
             yield Section(
                 title=f"All networks: {name}",
                 figures=tuple(figures),
                 tables=((_numbered(f"runs-{data}", number, len(parts)), tables.networks(part)),),
-                notes=_notes(tables.differences(part)),
+                notes=_notes(without(x, part), tables.differences(part)),
             )
 
 
@@ -267,13 +285,3 @@ def of_unreadable(results: Results) -> Iterator[Section]:
         rows = [(str(damage.path), damage.reason) for damage in results.unreadable]
         frame = pd.DataFrame(rows, columns=["file", "reason"])
         yield Section(title="Files that cannot be read", tables=(("unreadable", frame),), notes=(note,))
-
-
-SECTIONS: tuple[Callable[[Results], Iterator[Section]], ...] = (
-    of_sweeps,
-    of_paper_tables,
-    of_networks,
-    of_warnings,
-    of_failed,
-    of_unreadable,
-)

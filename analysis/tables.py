@@ -16,7 +16,10 @@ from sweep.manifests import Sweep
 
 OVERVIEW = ("key", "family", "sr", "pct_3x3", "bypass")
 COSTS = ("parameters", "size_mib", "macs", "activations")
-RESULTS = ("top1", "size_mib", "parameters", "macs", "top5", "validation_top1", "train_seconds")
+RESULTS = (
+    *("top1", "size_mib", "parameters", "macs", "peak_ram_bytes", "weight_bytes", "flash_bytes"),
+    *("top5", "validation_top1", "train_seconds"),
+)
 METAPARAMETERS = {
     "family",
     *(field.name for spec in FAMILIES.values() for field in dataclasses.fields(spec)),

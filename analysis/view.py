@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from analysis import tables
-from analysis.costs import SIZE, CostAxis
+from analysis.axes import CostAxis
 from fire.train.progress import Epoch
 
 
@@ -15,14 +15,14 @@ class View:
     """The runs of a sweep, a search or a data set, whether finished or not.
 
     along: the columns in which the networks differ; runs that agree in them differ by their seeds alone. group: the
-    column whose values get a colour each. cost: what accuracy is weighed against. judged_by: the accuracy that networks
-    were chosen by. curves: training curves by keys of runs.
+    column whose values get a colour each. cost: the axis of figures over a cost; None: each has its own. judged_by: the
+    accuracy that networks were chosen by. curves: training curves by keys of runs.
     """
 
     runs: pd.DataFrame
     along: tuple[str, ...] = ()
     group: str | None = None
-    cost: CostAxis = SIZE
+    cost: CostAxis | None = None
     judged_by: str = "top1"
     curves: Mapping[str, tuple[Epoch, ...]] = field(default_factory=dict)
 

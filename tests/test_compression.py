@@ -133,7 +133,7 @@ def test_the_figure_has_a_point_a_method(store):
     info = file_size.info(View(runs=runs[runs["family"] == "squeezenet"], along=("compress",)))
     (points,) = info.points
     assert points == ("fp32", "Deep Compression", "entropy")
-    assert info.kilobytes[0][1:] == (105.0, 50.0)
+    assert info.cost[0][1:] == (105.0, 50.0)
     assert info.accuracy[0] == pytest.approx((92.5, 92.25, 92.1))
     assert not info.in_order
     with style.style():
@@ -149,7 +149,7 @@ def test_lines_go_along_the_last_setting(tmp_path):
     info = file_size.info(View(runs=read(tmp_path).runs, along=("compress.density", "compress.conv_bits")))
     assert info.lines == ("density 0.1", "density 0.2")
     assert info.points == (("conv_bits 6", "conv_bits 4"),) * 2
-    assert info.kilobytes == ((2.0, 1.0), (4.0, 3.0))
+    assert info.cost == ((2.0, 1.0), (4.0, 3.0))
     assert info.in_order
 
 

@@ -36,7 +36,7 @@ def test_curve_info_is_the_mean_over_seeds_in_percent(store):
     assert info.accuracy == pytest.approx((70, 85))
     assert info.seeds == 2
     assert np.isnan(info.low[0])
-    assert info.size_mib[0] < info.size_mib[1]
+    assert info.cost[0] < info.cost[1]
     assert info.title == "digits, 3 epochs, 2 seeds"
 
 
@@ -59,7 +59,7 @@ def test_bypass_info_has_the_paper_s_order():
     info = bypass.info(View(runs=runs, along=("bypass",)))
     assert info.kinds == ("none", "simple", "complex")
     assert info.accuracy == pytest.approx((10, 20, 30))
-    assert bypass.paper_info().size_mib[2] == pytest.approx(6.06, abs=0.005)
+    assert bypass.paper_info().cost[2] == pytest.approx(6.06, abs=0.005)
 
 
 def test_a_kind_of_bypass_that_the_paper_has_not_is_drawn(monkeypatch, store):

@@ -39,7 +39,7 @@ def test_latency_and_accuracy_are_means_over_seeds(timed):
     # Student's t with 1 degree of freedom: 12.7062; standard deviation of 80 and 90: 7.07107
     assert info.high[1] - 85 == pytest.approx(12.7062 * 7.07107 / np.sqrt(2), rel=1e-5)
     assert np.isnan(info.low[0])
-    assert info.place == "a machine, cpu, 1 thread; without 1 run timed elsewhere and 1 run not timed"
+    assert info.networks.axis.note == "a machine, cpu, 1 thread; without 1 run timed elsewhere and 1 run not timed"
     assert info.networks.title.endswith(", 1 to 2 seeds")
 
 

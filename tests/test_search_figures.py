@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis import costs, report, style, tables
+from analysis.axes import MACS, SIZE
 from analysis.figures import distribution, hypervolume, importance, parallel, pareto
 from analysis.results import read
 from analysis.view import View
@@ -179,9 +180,9 @@ def test_a_search_is_shown_over_its_own_cost(tmp_path):
     Store(tmp_path).write(finished("small", top1=0.8, size_bytes=1000, macs=9_000_000))
     Store(tmp_path).write(finished("quick", top1=0.7, size_bytes=2000, macs=3_000_000))
     runs = read(tmp_path).runs
-    assert costs.axis_of(["top1", "size_bytes", "macs"], runs) == costs.axis_of(["top1"], runs) == costs.SIZE
+    assert costs.axis_of(["top1", "size_bytes", "macs"], runs) == costs.axis_of(["top1"], runs) == SIZE
     cost = costs.axis_of(["top1", "latency", "macs"], runs)
-    assert cost == costs.MACS, "no run has a latency"
+    assert cost == MACS, "no run has a latency"
     assert pareto.info(View(runs=runs, group="bypass", cost=cost)).cost == (9, 3)
     assert dict(zip(runs["key"], costs.front(runs[cost.column], runs["top1"]), strict=True)) == {
         "small": True,
@@ -246,5 +247,5 @@ def test_more_groups_than_colours_are_all_drawn():
     assert len(ax.get_legend().get_texts()) == 8
     ax = Figure().add_subplot()
     sizes = tuple(float(i + 1) for i in range(8))
-    pareto.draw(pareto.Info("", "fires", "top1", "size", sizes, sizes, names, (True,) * 8), ax)
+    pareto.draw(pareto.Info("", "fires", "top1", SIZE, sizes, sizes, names, (True,) * 8), ax)
     assert len(ax.get_legend().get_texts()) == 9, "and the front"

@@ -125,7 +125,7 @@ def test_what_is_varied_decides_the_figure(store):
 
     assert texts("sr") == ["Accuracy along one setting"]
     assert texts("bypass") == ["Accuracy of the kinds of bypass"]
-    assert texts("sr", "bypass") == ["Accuracy over size"]
+    assert texts("sr", "bypass") == ["Accuracy over cost"]
     assert texts() == texts("fires") == [], "a single network"
 
 
@@ -145,11 +145,13 @@ def test_more_kinds_and_lines_than_colours_are_all_drawn(store):
     names = tuple(f"{i:02}" for i in range(60))
     values = tuple((float(i + 1),) for i in range(60))
     for points, in_order in (((("4",),) * 60, True), (tuple((name,) for name in names), False)):
-        shown = file_size.Info("", names, points, values, values, values, values, in_order)
+        shown = file_size.Info("", file_size.FILE, names, points, values, values, values, values, in_order)
         ax = file_size.panels(columns=1, width=4, height=4)[1][0]
         file_size.draw(shown, ax)
         assert len(ax.get_legend().get_texts()) == 60
-    kinds = file_size.Info("", ("",), (names,), (values[0] * 60,), (values[0] * 60,), *((values[0] * 60,),) * 2, False)
+    kinds = file_size.Info(
+        "", file_size.FILE, ("",), (names,), (values[0] * 60,), (values[0] * 60,), *((values[0] * 60,),) * 2, False
+    )
     ax = file_size.panels(columns=1, width=4, height=4)[1][0]
     file_size.draw(kinds, ax)
     assert len(ax.get_legend().get_texts()) == 60

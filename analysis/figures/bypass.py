@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import paper, tables
+from analysis import costs, paper, tables
+from analysis.axes import SIZE, CostAxis
 from analysis.style import CYCLE, panels, set_accuracy_limits
 from analysis.view import View
 from fire.arch import BYPASSES, SqueezeNetSpec
@@ -15,12 +16,13 @@ from fire.cost import count
 
 
 class Info(NamedTuple):
-    """Accuracy of each kind of bypass, in percent, with the size in MiB and the ends of the interval."""
+    """Accuracy of each kind of bypass, in percent, with the cost on the axis and the ends of the interval."""
 
     title: str
+    axis: CostAxis
     metric: str
     kinds: tuple[str, ...]
-    size_mib: tuple[float, ...]
+    cost: tuple[float, ...]
     accuracy: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -30,13 +32,18 @@ def info(view: View) -> Info | None:
     """Mean test accuracy of each kind of bypass, none first; None unless the networks differ in their bypass alone."""
     if view.is_compressed or list(view.along) != ["bypass"] or view.finished["bypass"].isna().any():
         return None
-    groups = tables.over_seeds(view.runs, ["bypass"])
+    runs, axis = costs.known(view.runs, view.cost, SIZE)
+    if runs.empty:
+        return None
+    groups = tables.over_seeds(runs, ["bypass"])
+    groups = groups.assign(cost=costs.means(runs, ["bypass"], axis))
     groups = groups.sort_values("bypass", key=lambda kinds: kinds.map(BYPASSES.index))
     return Info(
         title=f"{tables.setting_of(view.runs)}, {tables.counted(groups['n'].max(), 'seed')}",
-        metric="test top-1",
+        axis=axis,
+        metric=axis.metric,
         kinds=tuple(groups["bypass"]),
-        size_mib=tuple(groups["size_mib"]),
+        cost=tuple(groups["cost"]),
         accuracy=tuple(100 * groups["top1"]),
         low=tuple(100 * groups["top1_low"]),
         high=tuple(100 * groups["top1_high"]),
@@ -49,9 +56,10 @@ def paper_info() -> Info:
     none = (float("nan"),) * len(paper.TABLE_3)
     return Info(
         title="ImageNet, as published (table 3)",
+        axis=SIZE,
         metric="top-1",
         kinds=tuple(row.bypass for row in paper.TABLE_3),
-        size_mib=tuple(sizes),
+        cost=tuple(sizes),
         accuracy=tuple(100 * row.top1 for row in paper.TABLE_3),
         low=none,
         high=none,
@@ -68,7 +76,10 @@ def draw(info: Info, ax: Axes) -> None:
             ax.errorbar(place, accuracy, yerr=spread, color=colors[kind], capsize=4, elinewidth=1.4)
         ax.plot(place, accuracy, marker="o", markersize=8, color=colors[kind])
         ax.annotate(f"{accuracy:.2f}", (place, accuracy), xytext=(9, -3), textcoords="offset points", fontsize=9)
-    ax.set_xticks(range(len(info.kinds)), [f"{k}\n{s:.2f} MiB" for k, s in zip(info.kinds, info.size_mib, strict=True)])
+    shown = "{}\n{:.2f} MiB" if info.axis.column == SIZE.column else "{}\n{:.4g}"
+    ax.set_xticks(range(len(info.kinds)), map(shown.format, info.kinds, info.cost))
+    if info.axis.column != SIZE.column:
+        ax.set_xlabel(info.axis.label())
     ax.set_xlim(-0.5, len(info.kinds) - 0.5 + 0.15)
     ax.set_ylabel(f"{info.metric} accuracy, %")
     ax.set_title(info.title)
@@ -77,11 +88,13 @@ def draw(info: Info, ax: Axes) -> None:
 
 
 def figure(view: View) -> Figure | None:
-    """The kinds of bypass in a sweep, beside the paper's table 3."""
+    """The kinds of bypass in a sweep, beside the paper's table 3 if the axis is the paper's, size."""
     shown = info(view)
     if shown is None:
         return None
-    whole, axes = panels(columns=2, width=4.6, height=3.6)
+    published = shown.axis.column == SIZE.column
+    whole, axes = panels(columns=2 if published else 1, width=4.6, height=3.6)
     draw(shown, axes[0])
-    draw(paper_info(), axes[1])
+    if published:
+        draw(paper_info(), axes[1])
     return whole

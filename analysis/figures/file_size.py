@@ -1,4 +1,4 @@
-"""Accuracy over the size of the file, of compressed networks."""
+"""Accuracy over the size of the file, or another cost, of compressed networks."""
 
 import itertools
 from typing import Any, NamedTuple
@@ -8,19 +8,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import tables
-from analysis.compression import by_network
+from analysis import costs, tables
+from analysis.axes import CostAxis
+from analysis.compression import by_network, with_bytes
 from analysis.style import CYCLE, log_axis, panels
 from analysis.view import View
 
+FILE = CostAxis("bytes", "size of the file, kB of 1,000 bytes", 1e-3)  # of the parameters where there is none
+
 
 class Info(NamedTuple):
-    """Accuracy, in percent, over the bytes of each network, in lines: groups of points that differ in one setting."""
+    """Accuracy, in percent, over the cost of each network, in lines: groups of points that differ in one setting."""
 
     title: str
+    axis: CostAxis
     lines: tuple[str, ...]
     points: tuple[tuple[str, ...], ...]  # the setting of each
-    kilobytes: tuple[tuple[float, ...], ...]  # of 1,000 bytes
+    cost: tuple[tuple[float, ...], ...]
     accuracy: tuple[tuple[float, ...], ...]
     low: tuple[tuple[float, ...], ...]
     high: tuple[tuple[float, ...], ...]
@@ -31,7 +35,10 @@ def info(view: View) -> Info | None:
     """The networks of a sweep, in lines along its last setting; None if none is compressed."""
     if not view.is_compressed or not view.along:
         return None
-    groups = by_network(view.runs, list(view.along))
+    runs, axis = costs.known(with_bytes(view.runs), view.cost, FILE)
+    if runs.empty:
+        return None
+    groups = by_network(runs, list(view.along), axis.column)
     *others, last = sorted(view.along, key=lambda column: column != "compress")
     names = tables.names(groups, others)
     parts = [groups[[name == line for name in names]] for line in dict.fromkeys(sorted(names))]
@@ -40,10 +47,11 @@ def info(view: View) -> Info | None:
         return tuple(tuple(factor * part[column].astype(float)) for part in parts)
 
     return Info(
-        title=f"{tables.data_of(view.runs)}, {tables.seeds(groups['n'])}",
+        title=f"{tables.data_of(runs)}, {tables.seeds(groups['n'])}",
+        axis=axis,
         lines=tuple(dict.fromkeys(sorted(names))),
         points=tuple(tuple(tables.names(part, [last])) for part in parts),
-        kilobytes=of("bytes", 1e-3),
+        cost=of(axis.column, axis.scale),
         accuracy=of("top1", 100),
         low=of("top1_low", 100),
         high=of("top1_high", 100),
@@ -52,19 +60,20 @@ def info(view: View) -> Info | None:
 
 
 def draw(info: Info, ax: Axes) -> None:
-    """Accuracy over the size of the file, on a log scale: lines with their settings, or points of each kind."""
+    """Accuracy over the cost, on a log scale: lines with their settings, or points of each kind."""
     kinds = sorted({point for points in info.points for point in points})  # each with one look
-    lines = zip(info.lines, info.points, info.kilobytes, info.accuracy, info.low, info.high, strict=True)
-    for color, (line, points, kilobytes, accuracy, low, high) in zip(itertools.cycle(CYCLE), lines, strict=False):
+    lines = zip(info.lines, info.points, info.cost, info.accuracy, info.low, info.high, strict=True)
+    for color, (line, points, cost, accuracy, low, high) in zip(itertools.cycle(CYCLE), lines, strict=False):
         spread = np.nan_to_num([np.subtract(accuracy, low), np.subtract(high, accuracy)])
+        shift = 1.05 if line and info.axis.column == FILE.column else 1.0  # kinds side by side
         if info.in_order:
-            ax.errorbar(kilobytes, accuracy, yerr=spread, color=color, marker="o", capsize=3, label=line)
-            for point, x, y in zip(points, kilobytes, accuracy, strict=True):
+            ax.errorbar(cost, accuracy, yerr=spread, color=color, marker="o", capsize=3, label=line)
+            for point, x, y in zip(points, cost, accuracy, strict=True):
                 ax.annotate(point, (x, y), xytext=(0, 7), textcoords="offset points", fontsize=8, ha="center")
             continue
         for i, point in enumerate(points):
             place = kinds.index(point)
-            x = kilobytes[i] * 1.05 ** (place - (len(kinds) - 1) / 2) if line else kilobytes[i]  # side by side
+            x = cost[i] * shift ** (place - (len(kinds) - 1) / 2)
             label = ", ".join(name for name in (line, point) if name)
             look: dict[str, Any] = {
                 "color": color if line else CYCLE[place % len(CYCLE)],
@@ -72,9 +81,9 @@ def draw(info: Info, ax: Axes) -> None:
                 "linestyle": "none",
             }
             ax.errorbar(x, accuracy[i], yerr=spread[:, [i]], capsize=3, label=label, **look)
-    log_axis(ax, [size for line in info.kilobytes for size in line])
-    ax.set_xlabel("size of the file, kB of 1,000 bytes (log scale)")
-    ax.set_ylabel("test top-1 accuracy, %")
+    log_axis(ax, [cost for line in info.cost for cost in line])
+    ax.set_xlabel(info.axis.label(log=True))
+    ax.set_ylabel(f"{info.axis.metric} accuracy, %")
     ax.set_title(info.title)
     ax.margins(x=0.12, y=0.15)
     if any(info.lines) or not info.in_order:
@@ -82,7 +91,7 @@ def draw(info: Info, ax: Axes) -> None:
 
 
 def figure(view: View) -> Figure | None:
-    """Accuracy over the size of the file in a sweep; None if none of its networks is compressed."""
+    """Accuracy over the size of the file, or another cost, in a sweep; None if none of its networks is compressed."""
     shown = info(view)
     if shown is None:
         return None

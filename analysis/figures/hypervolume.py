@@ -6,6 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis import costs
+from analysis.axes import SIZE
 from analysis.style import BLUE, panels
 from analysis.view import View
 from fire.stats import hypervolume
@@ -27,9 +29,11 @@ class Info(NamedTuple):
 
 def info(view: View) -> Info:
     """The runs of a search in the order in which they ended; those stopped early cost the epochs that they trained."""
-    runs = view.runs.sort_values(["end", "key"], kind="stable")
-    finished = ((runs["status"] == "finished") & runs[view.cost.column].notna()).to_numpy()
-    size = np.log10(runs[view.cost.column].to_numpy(np.float64))
+    axis = view.cost or SIZE
+    runs, _ = costs.with_comparable_latencies(view.runs, axis)
+    runs = runs.sort_values(["end", "key"], kind="stable")
+    finished = ((runs["status"] == "finished") & runs[axis.column].notna()).to_numpy()
+    size = np.log10(runs[axis.column].to_numpy(np.float64))
     quality = runs[view.judged_by].to_numpy(np.float64)
     cost = np.cumsum(runs["epochs"].fillna(0).to_numpy(np.float64) * runs["macs"].to_numpy(np.float64)) / 1e9
     reference = (float(size[finished].max()), float(quality[finished].min()))

@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import costs, tables
+from analysis.axes import LATENCY
 from analysis.figures import pareto
 from analysis.style import panels, set_accuracy_limits
 from analysis.view import View
@@ -20,28 +20,23 @@ class Info(NamedTuple):
     networks: pareto.Info
     low: tuple[float, ...]
     high: tuple[float, ...]
-    place: str  # where the latencies were measured, and how many runs have none from there
 
 
 def info(view: View) -> Info | None:
-    """The networks whose latency was measured on one machine, means over seeds; None if these are fewer than two."""
-    runs, elsewhere = costs.with_comparable_latencies(view.finished)
-    timed = runs[runs["latency_seconds"].notna()]
-    networks = pareto.info(replace(view, runs=timed, cost=costs.LATENCY))
+    """The networks whose latency was measured on one machine, means over seeds.
+
+    None if these are fewer than two, or if all figures have the same axis: then other figures show what this one would.
+    """
+    finished = view.finished[view.finished["compress"] == "none"]  # compressed networks are never timed
+    networks = pareto.info(replace(view, runs=finished, cost=LATENCY)) if view.cost is None else None
     if networks is None or len(networks.cost) < 2:
         return None
+    timed, _ = costs.known(finished, None, LATENCY)
     groups = tables.over_seeds(timed, view.by)
-    first = timed.iloc[0]
-    threads = tables.counted(int(first["threads"]), "thread") if pd.notna(first["threads"]) else None
-    untimed = int((view.finished["latency_seconds"].isna() & (view.finished["compress"] == "none")).sum())
-    missing = {"timed elsewhere": elsewhere, "not timed": untimed}  # compressed networks never are
-    left_out = [f"{tables.counted(count, 'run')} {reason}" for reason, count in missing.items() if count]
-    where = ", ".join(filter(None, (first["host"], first["device"], threads)))
     return Info(
         networks=networks._replace(title=f"{networks.title}, {tables.seeds(groups['n'])}"),
         low=tuple(100 * groups["top1_low"]),
         high=tuple(100 * groups["top1_high"]),
-        place=where + (f"; without {' and '.join(left_out)}" if left_out else ""),
     )
 
 
@@ -53,7 +48,6 @@ def draw(info: Info, ax: Axes) -> None:
     ax.errorbar(milliseconds[known], accuracy[known], yerr=spread, fmt="none", ecolor="black", elinewidth=1, capsize=3)
     pareto.draw(info.networks, ax)
     set_accuracy_limits(ax, (*accuracy, *info.low, *info.high))
-    ax.set_xlabel(f"{ax.get_xlabel()}\n{info.place}")
 
 
 def figure(view: View) -> Figure | None:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import costs, tables
+from analysis.axes import SIZE
 from analysis.style import GREY, panels
 from analysis.view import View
 
@@ -24,7 +25,9 @@ class Info(NamedTuple):
 
 def info(view: View) -> Info | None:
     """The finished runs along the columns that vary; None if fewer than two of these do."""
-    finished = view.finished.sort_values(view.judged_by, kind="stable")
+    axis = view.cost or SIZE
+    comparable, _ = costs.with_comparable_latencies(view.finished, axis)
+    finished = comparable.sort_values(view.judged_by, kind="stable")
     varied = [name for name in view.along if finished[name].nunique() > 1]
     if len(varied) < 2:
         return None
@@ -37,7 +40,7 @@ def info(view: View) -> Info | None:
             for row in finished[varied].itertuples(index=False)
         ),
         accuracy=tuple(100 * finished[view.judged_by].astype(float)),
-        front=tuple(costs.front(finished[view.cost.column], finished[view.judged_by]).tolist()),
+        front=tuple(costs.front(finished[axis.column], finished[view.judged_by]).tolist()),
     )
 
 

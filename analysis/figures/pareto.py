@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import costs, tables
+from analysis.axes import SIZE, CostAxis
 from analysis.style import CYCLE, GREY, log_axis, panels
 from analysis.view import View
 
@@ -18,7 +19,7 @@ class Info(NamedTuple):
     title: str
     grouped_by: str
     judged_by: str
-    cost_name: str
+    axis: CostAxis
     cost: tuple[float, ...]
     accuracy: tuple[float, ...]
     group: tuple[str, ...]
@@ -26,23 +27,27 @@ class Info(NamedTuple):
 
 
 def info(view: View) -> Info | None:
-    """All finished runs of one data set, means over seeds; None without a column of groups."""
+    """The finished runs of one data set whose cost is known, means over seeds; None without such, or without groups."""
     if view.group is None:
         return None
-    metrics = ("top1", view.judged_by, view.cost.column)
-    means = {name: tables.over_seeds(view.runs, view.by, name) for name in metrics}
-    groups = means["top1"]
-    cost = view.cost.scale * means[view.cost.column][view.cost.column]
-    count, epochs = tables.counted(len(groups), "trained network"), tables.epochs_of(view.runs)
+    runs, axis = costs.known(view.runs, view.cost, SIZE)
+    if runs.empty:
+        return None
+    groups = tables.over_seeds(runs, view.by)
+    judged = (
+        groups["top1"] if view.judged_by == "top1" else tables.over_seeds(runs, view.by, view.judged_by)[view.judged_by]
+    )
+    cost = costs.means(runs, view.by, axis)
+    count, epochs = tables.counted(len(groups), "trained network"), tables.epochs_of(runs)
     return Info(
-        title=f"{tables.data_of(view.runs)}, {count}, {epochs}",
+        title=f"{tables.data_of(runs)}, {count}, {epochs}",
         grouped_by=view.group,
         judged_by=view.judged_by,
-        cost_name=view.cost.name,
-        cost=tuple(cost),
+        axis=axis,
+        cost=cost,
         accuracy=tuple(100 * groups["top1"]),
         group=tuple(str(value) for value in groups[view.group]),
-        front=tuple(costs.front(cost, means[view.judged_by][view.judged_by]).tolist()),
+        front=tuple(costs.front(cost, judged).tolist()),
     )
 
 
@@ -67,8 +72,8 @@ def draw(info: Info, ax: Axes) -> None:
         )
         ax.scatter([], [], color=color, marker=marker, s=42, label=f"{info.grouped_by} {name}")
     log_axis(ax, info.cost)
-    ax.set_xlabel(f"{info.cost_name} (log scale)")
-    ax.set_ylabel("test top-1 accuracy, %")
+    ax.set_xlabel(info.axis.label(log=True))
+    ax.set_ylabel(f"{info.axis.metric} accuracy, %")
     ax.set_title(info.title + "; filled: on the front")
     ax.legend(loc="best")
 
