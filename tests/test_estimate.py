@@ -1,6 +1,7 @@
 """Estimated latency on microcontrollers, against the figures that were published for each core."""
 
 import csv
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,13 @@ def test_the_range_covers_every_published_point_of_the_core(point):
     slack = 1 + 1e-12
     assert found.low / slack <= float(point["milliseconds"]) / 1e3 <= found.high * slack
     assert found.points == len([each for each in POINTS if each["core"] == point["core"]])
+
+
+def test_the_page_has_the_table_of_cores():
+    page = (Path(__file__).parents[1] / "docs" / "curves.md").read_text()
+    for core, rates in estimate.macs_per_cycle().items():
+        ends = dict.fromkeys(f"{rate:.3f}" for rate in (min(rates), max(rates)))
+        assert f"| {core} | {len(rates)} | {' to '.join(ends)} |" in page
 
 
 def test_one_point_is_no_range():

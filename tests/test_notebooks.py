@@ -1,12 +1,16 @@
 """The notebooks run from top to bottom on the committed results, and are committed without output."""
 
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from analysis.axes import AXES
+
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+RAM = AXES["peak_ram_bytes"]
 
 
 def test_all_five_are_there():
@@ -32,3 +36,17 @@ def test_notebook_runs_and_shows_figures(path):
     printed = "".join(output.get("text", "") for output in outputs)
     assert "../docs/results" in printed, "it names what it shows"
     assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_its_second_line_chooses_the_axis_of_figures_over_a_cost(path):
+    first, *others = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    results = Path(__file__).parents[1] / "docs" / "results"
+    program = first.replace("None", repr(str(results)), 1).replace("X = None", 'X = "peak_ram_bytes"')
+    names: dict[str, Any] = {}
+    exec("\n".join(line for line in program.splitlines() if not line.startswith("%")), names)
+    chosen = names.get("chosen", ())
+    if path.stem == "design_space":
+        assert any("axes.chosen(X)" in source for source in others)
+    else:
+        assert {each.view.cost for each in (chosen if isinstance(chosen, tuple) else (chosen,))} == {RAM}
