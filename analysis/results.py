@@ -24,7 +24,8 @@ from fire.errors import InputError, require
 from fire.train.progress import Epoch
 from fire.train.spec import TrainSpec
 from sweep.manifests import Sweep
-from sweep.store import Damage, Record, Store
+from sweep.record import Record
+from sweep.store import Damage, Store
 
 COLUMNS = [field.name for field in dataclasses.fields(Record) if field.name not in ("config", "unknown")]
 ORDER = [

@@ -13,8 +13,9 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from bench.measure import Row
 from fire.weights import pretrained
 from fire.weights.safetensors import Deployed
+from sweep.record import Record
 from sweep.run import WEIGHTS
-from sweep.store import Record, Store
+from sweep.store import Store
 
 
 class Noise(CalibrationDataReader):

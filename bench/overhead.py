@@ -19,7 +19,8 @@ from fire.data.spec import DataSpec
 from fire.train.spec import TrainSpec
 from sweep import forkserver
 from sweep.config import Options, RunConfig
-from sweep.store import Record, Store, dump
+from sweep.record import Record, dump
+from sweep.store import Store
 
 PLAN = ("-m", "arch.base_e=range(16,116)", "arch.sr=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1.0", "dry_run=true")
 LOAD = """

@@ -8,14 +8,13 @@ data_dir, device, dry_run and threads.
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 from fire.errors import InputError
 from sweep.commands import command
+from sweep.commands.finished import config_of
 from sweep.compose import load, options_of
 from sweep.config import Options, RunConfig
 from sweep.points import BY_GROUP, Point, refuse, refuse_unread
-from sweep.store import WEIGHTS, Damage, Store
 
 OPTIONS = ("data_dir", "device", "dry_run", "threads")
 
@@ -40,7 +39,7 @@ def compressed_config(folder: Path, overrides: list[str]) -> tuple[RunConfig, Op
     Raises InputError if there is no finished run, or an override is of something else.
     """
     folder = folder.resolve()  # "." has no name, by which the store knows a run
-    trained = _trained(folder)
+    trained = config_of(folder, compressed=False)
     refuse(overrides, ["compress.method"], BY_GROUP)
     if not any(override.startswith("compress=") for override in overrides):
         overrides = ["compress=deep_compression", *overrides]
@@ -50,33 +49,6 @@ def compressed_config(folder: Path, overrides: list[str]) -> tuple[RunConfig, Op
         raise InputError("compress must be deep_compression or entropy, got none")
     refuse_unread(overrides, [config])
     return replace(trained, compress=config.compress), replace(options_of(cfg), results_dir=str(folder.parent))
-
-
-def _trained(folder: Path) -> RunConfig:
-    """The configuration of the finished run in the folder."""
-
-    def refuse_folder(reason: str) -> NoReturn:
-        raise InputError(
-            f"the run must be the folder of a finished run without compression, got {str(folder)!r}: {reason}"
-        )
-
-    if not folder.is_dir():
-        refuse_folder("there is no such folder")
-    damaged: list[Damage] = []
-    record = Store(folder.parent).read(folder.name, damaged.append)
-    if record is None:
-        runs = sum(1 for _ in folder.glob("*/record.json"))
-        known = f"it holds {runs} runs, of which one must be chosen" if runs else "it holds no record.json"
-        refuse_folder(str(damaged[0]) if damaged else known)
-    if record.config is not None and record.config.is_compressed:
-        refuse_folder("it is compressed already")
-    if record.status != "finished":
-        refuse_folder(f"it is {record.status}")
-    if not (folder / WEIGHTS).is_file():
-        refuse_folder(f"it has no {WEIGHTS}")
-    if record.config is None or record.config.key != record.key:
-        refuse_folder("this version of the program knows no such run")
-    return record.config
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from fire.compress.spec import CompressSpec
 from fire.cost import Cost, count
 from fire.data.spec import DataSpec
 from fire.errors import SpecError, require
-from fire.fields import check, number, read, setting, whole
+from fire.fields import check, number, one_of, read, setting, whole
 from fire.train.spec import TrainSpec
 from sweep import typed
 
@@ -36,6 +36,7 @@ class Options:
     runs_per_gpu: int = whole(1, least=1)
     stop_epoch: int = whole(0, least=0, doc="stop each run after this epoch, a later launch continues it; 0: never")
     timeout: float = number(0.0, interval="[0, inf)", doc="seconds until a run of a sweep is stopped; 0: never")
+    export: str = one_of("none", "onnx", "int8", doc="ONNX files of finished runs: none, onnx, int8 (both)")
     results_dir: str = setting("results", doc="a folder a run, and sweeps/", place=True)
     data_dir: str = setting("data", doc="downloads and decoded images", place=True)
     dry_run: bool = setting(False, doc="show the points with their costs; train nothing")

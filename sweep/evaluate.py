@@ -16,7 +16,8 @@ accuracy is over these, and over all that the weights know.
 
 import dataclasses
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from fire.arch import ArchSpec, SqueezeNetSpec
 from fire.cost import count
 from fire.data import dataset
 from fire.data.batches import Batches
-from fire.data.dataset import ImageSet
+from fire.data.dataset import DataSet, ImageSet
 from fire.data.spec import DataSpec
 from fire.data.synsets import imagenet
 from fire.errors import InputError, SpecError, require
@@ -40,6 +41,7 @@ from fire.train.spec import TrainSpec
 from fire.weights import formats, pretrained
 from fire.weights.formats import WeightsFile
 from fire.weights.header import Preprocessing
+from fire.weights.safetensors import Deployed
 from sweep.commands import command
 from sweep.commands.command import compose, first
 from sweep.compose import options_of
@@ -64,8 +66,33 @@ def _main(arguments: list[str]) -> None:
         print(line)
 
 
-def evaluate(path: Path, overrides: Sequence[str]) -> list[str]:
-    """What the command prints. Raises InputError if weights and images cannot be used, or not with each other."""
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Weights of a file, and images for them. columns: which of the weights' classes each class of the images is."""
+
+    path: Path
+    about: WeightsFile
+    deployed: Deployed
+    images: DataSet
+    columns: list[int]
+    device: torch.device
+    remarks: tuple[str, ...]
+
+    @property
+    def known(self) -> int:
+        """The number of the weights' classes."""
+        return len(self.deployed.header.class_names)
+
+    def labelled(self, part: ImageSet) -> ImageSet:
+        """The images of a part under the weights' classes."""
+        return ImageSet(part.images, np.array(self.columns)[part.labels], part.rows)
+
+
+def prepare(path: Path, overrides: Sequence[str], load: Callable[[DataSpec, Path], DataSet]) -> Task:
+    """The weights and the images of a command line. load: reads the data set, all of it or its test images.
+
+    Raises InputError if weights and images cannot be used, or not with each other.
+    """
     cfg = compose(overrides, PARTS, OPTIONS)
     typed = {override.partition("=")[0] for override in overrides}
     for key in OF_TRAINING:
@@ -81,31 +108,43 @@ def evaluate(path: Path, overrides: Sequence[str]) -> list[str]:
         count(deployed.header.spec, spec.image_size, spec.channels)
     except SpecError as error:
         raise InputError(f"data.{error}") from error
-    images = dataset.load_test(spec, Path(options.data_dir))
+    images = load(spec, Path(options.data_dir))
     if "data.classes" in typed:
         require(spec.classes == len(images.class_names), "data.classes", f"{len(images.class_names)}", spec.classes)
-    columns = _columns(images.class_names, deployed.header.class_names, about.names_classes)
     # As these weights expect them: (image - mean) * scale.
     images = dataclasses.replace(images, mean=tuple(expects.mean), std=tuple(1 / scale for scale in expects.scale))
-    network = deployed.network.to(device)
+    return Task(
+        path=path,
+        about=about,
+        deployed=deployed,
+        images=images,
+        columns=_columns(images.class_names, deployed.header.class_names, about.names_classes),
+        device=device,
+        remarks=tuple(_remarks(about, deployed.header.spec, spec, expects, typed)),
+    )
+
+
+def evaluate(path: Path, overrides: Sequence[str]) -> list[str]:
+    """What the command prints. Raises InputError as `prepare` does."""
+    task = prepare(path, overrides, dataset.load_test)
+    images, columns, device = task.images, task.columns, task.device
+    network = task.deployed.network.to(device)
 
     def scores(part: ImageSet, chosen: nn.Module) -> str:
         found = scores_of(chosen, Batches(part, images, TrainSpec(), device), device)
         return f"top-1 {100 * found.top1:.2f} %, top-5 {100 * found.top5:.2f} %, loss {found.loss:.4f}"
 
-    labelled = ImageSet(images.test.images, np.array(columns)[images.test.labels], images.test.rows)
-    known = len(deployed.header.class_names)
     skipped = f" ({images.skipped:,} could not be read)" if images.skipped else ""
     left_out = f"; left out: {images.left_out}" if images.left_out else ""
     lines = [f"{len(images.test):,} images{skipped}{left_out}, {path.stat().st_size:,} bytes of weights"]
-    lines += _remarks(about, deployed.header.spec, spec, expects, typed)
-    if columns == list(range(known)):
-        return [*lines, f"{known:,} classes: {scores(images.test, network)}"]
+    lines += task.remarks
+    if columns == list(range(task.known)):
+        return [*lines, f"{task.known:,} classes: {scores(images.test, network)}"]
     some = _Columns(network, torch.tensor(columns, device=device))
     return [
         *lines,
         f"over the {len(columns):,} classes of the images: {scores(images.test, some)}",
-        f"over all {known:,} classes of the weights: {scores(labelled, network)}",
+        f"over all {task.known:,} classes of the weights: {scores(task.labelled(images.test), network)}",
     ]
 
 

@@ -18,7 +18,8 @@ from sweep.commands.display import Display
 from sweep.commands.exits import ELSEWHERE
 from sweep.config import Options, RunConfig
 from sweep.points import Planner, Point
-from sweep.store import Record, Store
+from sweep.record import Record
+from sweep.store import Store
 from sweep.worker import work
 
 ATTEMPTS = 2  # of a run whose process was killed or ran out of memory

@@ -5,6 +5,7 @@ What would fail every run ends here once, with exit code 2.
 
 import functools
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from fire.errors import InputError, require
@@ -14,13 +15,15 @@ from sweep.commands.display import console, damage_lines, print_table
 from sweep.config import Options, RunConfig
 from sweep.launcher import slots
 from sweep.points import Point, check_weights, dry_run_table, labels
+from sweep.record import Record
 from sweep.store import Damage, Store
 
 
 def unfinished(points: Sequence[Point], options: Options) -> list[Point]:
-    """The points whose runs have not finished. Names records that cannot be read: their runs count as not done.
+    """The points whose runs have not finished, or lack what the option export asks for.
 
-    Raises SpecError if compressed networks are to be left off at an epoch.
+    Names records that cannot be read: their runs count as not done. Raises SpecError if compressed networks are to be
+    left off at an epoch.
     """
     whole = options.stop_epoch == 0 or not any(point.config.is_compressed for point in points)
     require(whole, "stop_epoch", "0 where a network is compressed, which is trained to the end", options.stop_epoch)
@@ -29,7 +32,11 @@ def unfinished(points: Sequence[Point], options: Options) -> list[Point]:
     records = {point.key: store.read(point.key, damaged.append) for point in points}
     for line in damage_lines(damaged):
         console().print(line)
-    return [point for point in points if (record := records[point.key]) is None or record.status != "finished"]
+
+    def is_done(record: Record | None) -> bool:
+        return record is not None and record.status == "finished" and store.is_exported(record, options.export)
+
+    return [point for point in points if not is_done(records[point.key])]
 
 
 def starts(points: Sequence[Point], store: Store) -> list[Point]:
@@ -47,9 +54,17 @@ def check(points: Sequence[Point], options: Options, here: bool = True) -> None:
     trained = [point for point in points if not point.config.is_compressed] + starts(points, Store(options.results_dir))
     _print_remarks(point.config for point in points)
     _check_weights(trained)
+    check_export(options.export)
     if here:
         for kernels in dict.fromkeys(point.config.train.kernels for point in points):
             check_machine(kernels, options)
+
+
+def check_export(wanted: str) -> None:
+    """Raise InputError if ONNX files are asked for and what makes them is not installed."""
+    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
+    rule = f"none here, where {', '.join(missing)} must be installed first (the extra `export`)"
+    require(wanted == "none" or not missing, "export", rule, wanted)
 
 
 def check_machine(kernels: str, options: Options) -> None:

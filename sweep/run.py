@@ -30,7 +30,8 @@ from fire.weights.header import Header, Preprocessing
 from fire.weights.quantised import Compressed, to_float
 from sweep import curves, origin
 from sweep.config import Options, RunConfig
-from sweep.store import CHECKPOINT, COMPRESSED, WEIGHTS, Record, Status, Store
+from sweep.record import Record, Status
+from sweep.store import CHECKPOINT, COMPRESSED, WEIGHTS, Store
 
 Report = Callable[[Progress | Note], None]
 Log = Callable[[str], None]
@@ -44,9 +45,9 @@ class BusyError(Exception):
 def run(config: RunConfig, options: Options, report: Report = lambda news: None, *, wait: bool = False) -> Record:
     """Train the network of the configuration unless its run has finished. Returns its record, which is in the store.
 
-    A failure becomes a record with status "failed"; a run that stops at options.stop_epoch, one with "stopped". Raises
-    BusyError if another process trains it, unless `wait` is set; StoreError or WriteError if the results cannot be
-    written, and then leaves no record.
+    A failure becomes a record with status "failed"; a run that stops at options.stop_epoch, one with "stopped". Then
+    the network is exported as options.export says. Raises BusyError if another process trains it, unless `wait` is set;
+    StoreError or WriteError if the results cannot be written; InputError if the network cannot be exported.
     """
     store = Store(options.results_dir)
     store.check_writable()
@@ -58,15 +59,18 @@ def run(config: RunConfig, options: Options, report: Report = lambda news: None,
         for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
             leftover.unlink()
         record = store.read(key)
-        if record is not None and record.status == "finished":
-            store.tidy(key)
+        if record is None or record.status != "finished":
+            write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create({**config.parts, "seed": config.seed})))
+            record = _attempt(config, options, folder, report)
+            store.write(record)
+        if record.status != "finished":  # a run that was stopped goes on from its checkpoint
             return record
-        write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create({**config.parts, "seed": config.seed})))
-        record = _attempt(config, options, folder, report)
-        store.write(record)
-        if record.status == "finished":  # a run that was stopped goes on from its checkpoint
-            store.tidy(key)
-        return record
+        store.tidy(key)
+        if store.is_exported(record, options.export):
+            return record
+        from sweep.exporting import export  # with ONNX Runtime, which other runs do without
+
+        return export(record, config, options, report)
 
 
 def _attempt(config: RunConfig, options: Options, folder: Path, report: Report) -> Record:
@@ -171,7 +175,7 @@ def _train(begun: Record, config: RunConfig, options: Options, folder: Path, rep
 
 def _compress(begun: Record, config: RunConfig, options: Options, folder: Path, report: Report, log: Log) -> Record:
     """Compress the network of the run without compression, which is trained first if need be."""
-    start = run(config.uncompressed, options, report, wait=True)
+    start = run(config.uncompressed, replace(options, export="none"), report, wait=True)
     if start.status != "finished":
         raise TrainingError(f"the network to compress, run {start.key}, failed: {start.error}")
     log(f"compressing the network of run {start.key}")

@@ -1,32 +1,29 @@
 """The store of results: a directory a run, on any file system, without server or daemon. Standard library only.
 
 results/<key>/   config.yaml, record.json, curve.csv, log; weights.safetensors, or network.fcn of a compressed network;
-                 checkpoint.pt until it has finished
+                 checkpoint.pt until it has finished; with export=int8 also network.onnx and network.int8.onnx,
+                 and tuning.pt until these are written
 results/sweeps/  <name>.json for each launched sweep: what varied, and the keys of its points
 
 record.json is written last and at once: a run is done if and only if it is there and says so.
 """
 
-import dataclasses
-import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
-from fire.cost import COSTS
-from fire.errors import InputError
+from fire.errors import InputError, unknown
 from fire.files import holder, locked, read, write
 from fire.train.progress import Epoch
-from sweep import curves, manifests, typed
-from sweep.config import RunConfig
+from sweep import curves, manifests
 from sweep.manifests import Sweep
+from sweep.record import Record, dump, parse
 
-FORMAT = 1
 WEIGHTS, COMPRESSED, CHECKPOINT = "weights.safetensors", "network.fcn", "checkpoint.pt"
+ONNX, INT8_ONNX, TUNING = "network.onnx", "network.int8.onnx", "tuning.pt"  # the last: a checkpoint
 LEAST_SPACE = 2**16  # bytes: of a record, a curve and a log; an empty file can be made on a full disk, too
-Status = Literal["finished", "failed", "stopped"]
 Stamp = tuple[int, int, int]  # of a file: when it changed in ns since 1970, its size in bytes, its inode
 
 
@@ -53,61 +50,6 @@ OnDamage = Callable[[Damage], None]  # a list's append collects what cannot be r
 
 def ignore(damage: Damage) -> None:
     """Read on without a word."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """One run. What is not known is None, never 0. Accuracies are fractions of 1, losses nats; sizes are of fp32.
-
-    top1, top5 and loss are of the test set; validation_top1 and validation_loss of the validation set. Those of a
-    compressed network are of its file, decoded. A run that was stopped before its recipe's end goes on when it is
-    launched again; `epochs` says where it stopped, and the test set has not been looked at.
-    """
-
-    key: str
-    status: Status
-    config: RunConfig | None  # None: this version knows no such run, and `unknown` says why
-    parameters: int
-    macs: int  # per image
-    activations: int  # per image
-    size_bytes: int
-    # Of int8, by fire.cost. Records older than these fields get them when they are read.
-    peak_ram_bytes: int | None = None
-    weight_bytes: int | None = None
-    flash_bytes: int | None = None
-    error: str | None = None
-    traceback: str | None = None
-    warning: str | None = None  # of a run that did not fail, but whose accuracy may mislead
-    top1: float | None = None
-    top5: float | None = None
-    loss: float | None = None
-    validation_top1: float | None = None
-    validation_loss: float | None = None
-    train_loss: float | None = None
-    epochs: int | None = None  # trained so far; of a stopped run, its rung
-    latency_seconds: float | None = None  # of one image: fire.machine.latency
-    train_seconds: float | None = None  # of training steps, over all attempts
-    images_per_second: float | None = None
-    images_skipped: int | None = None  # which could not be read
-    left_out: str | None = None  # what else an image folder held: "3 .txt, 2 hidden"
-    weights_bytes: int | None = None  # size of weights.safetensors
-    float_key: str | None = None  # of a compressed network: the run it was made from
-    float_top1: float | None = None  # its top1 then: it may have been trained again since
-    file_bytes: int | None = None  # size of network.fcn
-    overhead_bytes: int | None = None  # of it: header, tables, checksums
-    nonzero: int | None = None  # weights and biases in it that are not 0
-    precision: str | None = None  # what `auto` chose
-    kernels: str | None = None  # likewise
-    threads: int | None = None
-    device: str | None = None
-    host: str | None = None
-    torch: str | None = None
-    git_commit: str | None = None
-    git_dirty: bool | None = None
-    start: str | None = None  # ISO 8601, UTC
-    end: str | None = None
-    format: int = FORMAT
-    unknown: str | None = None
 
 
 class Store:
@@ -144,11 +86,25 @@ class Store:
 
     def read(self, key: str, on_damage: OnDamage = ignore) -> Record | None:
         """The run's record; None if it has none, or one that cannot be read: then the run counts as not done."""
-        return _load(f"{self.root}/{key}/record.json", lambda content: _record(content, key), on_damage)
+        return _load(f"{self.root}/{key}/record.json", lambda content: parse(content, key), on_damage)
 
     def is_done(self, key: str) -> bool:
         """Whether the run has finished."""
         return (record := self.read(key)) is not None and record.status == "finished"
+
+    def is_exported(self, record: Record, wanted: str) -> bool:
+        """Whether the run has the ONNX files that the option `export` asks for, and what is measured of them."""
+        folder = self.folder(record.key)
+        match wanted:
+            case "none":
+                return True
+            case "onnx":
+                return record.onnx_bytes is not None and (folder / ONNX).is_file()
+            case "int8":
+                int8 = record.int8_bytes is not None and (folder / INT8_ONNX).is_file()
+                return int8 and self.is_exported(record, "onnx")
+            case _:
+                raise unknown("export", wanted)
 
     def tidy(self, key: str) -> None:
         """Remove the checkpoint of a finished run, which a process that died may have left."""
@@ -231,52 +187,3 @@ def _load(path: Path | str, parse: Callable[[bytes], T], on_damage: OnDamage) ->
     except ValueError as error:
         on_damage(Damage(path=Path(path), reason=str(error)))
     return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Run:
-    """What a record's file has in place of a configuration."""
-
-    arch: dict[str, Any]  # every metaparameter, and the family: squeezenet | alexnet | resnet8
-    data: dict[str, Any]
-    train: dict[str, Any]
-    seed: int
-    compress: dict[str, Any] = field(default_factory=dict)  # method and its settings; empty: not compressed
-
-
-RUN = [each.name for each in dataclasses.fields(_Run)]
-
-
-def dump(record: Record) -> str:
-    """The record as JSON. Raises ValueError if a number is not finite."""
-    assert record.config is not None, "a record of another version is read, never written"
-    values = {name: value for name, value in vars(record).items() if name not in ("config", "unknown")}
-    parts = record.config.parts
-    content = {
-        **{name: values.pop(name) for name in ("key", "status")},
-        **{name: parts[name] for name in ("arch", "data", "train")},
-        "seed": record.config.seed,
-        **{name: values.pop(name) for name in COSTS},
-        "compress": parts["compress"],
-        **values,
-    }
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-def _record(content: bytes, key: str) -> Record:
-    """The record of JSON. Raises ValueError unless it is this run's and has the types that all readers rely on."""
-    values = typed.parse(content)
-    parts = {name: values.pop(name) for name in RUN if name in values} if type(values) is dict else values
-    run = typed.build(_Run, parts)
-    config, unknown = None, None
-    try:
-        config = RunConfig.of_parts(**vars(run))
-    except InputError as error:
-        unknown = str(error)
-    record = typed.build(Record, values | {"config": config, "unknown": unknown})
-    if (record.key, record.format) != (key, FORMAT):
-        raise ValueError(f"key and format must be {key} and {FORMAT}, got {record.key} and {record.format}")
-    missing = [name for name in COSTS if getattr(record, name) is None]
-    if config is None or not missing:
-        return record
-    return dataclasses.replace(record, **{name: getattr(config.cost, name) for name in missing})

@@ -10,7 +10,8 @@ from fire.data.spec import DataSpec
 from fire.train.spec import TrainSpec
 from sweep.config import RunConfig
 from sweep.manifests import Sweep
-from sweep.store import Record, Store
+from sweep.record import Record
+from sweep.store import Store
 
 DATA = DataSpec(name="digits", channels=3, stored_size=224, image_size=224)
 TRAIN = TrainSpec(epochs=3, lr=0.2)

@@ -23,8 +23,9 @@ from sweep.compress import _main as compress_command
 from sweep.compress import compressed_config
 from sweep.evaluate import _main as evaluate_command
 from sweep.evaluate import evaluate as of_weights
+from sweep.record import Record
 from sweep.run import run
-from sweep.store import Record, Store
+from sweep.store import Store
 from tests.sweeping import ROOT, TINY, Launch, command, launch, synset_folder
 
 COMPRESSED = ("compress=deep_compression", "compress.epochs=1", "compress.density=0.5", "compress.coder=adaptive")

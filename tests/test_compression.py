@@ -17,7 +17,8 @@ from fire.compress.spec import CompressSpec
 from fire.cost import count
 from fire.data.spec import DataSpec
 from sweep.manifests import Sweep
-from sweep.store import Record, Store
+from sweep.record import Record
+from sweep.store import Store
 from tests.records import record
 
 NETWORKS = {

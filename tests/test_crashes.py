@@ -14,8 +14,9 @@ from sweep.commands.exits import described
 from sweep.config import Options
 from sweep.manifests import Sweep
 from sweep.preparation import make_ready, unfinished
+from sweep.record import Record
 from sweep.run import run
-from sweep.store import Record, Store, StoreError
+from sweep.store import Store, StoreError
 from tests.crashing import Died, operations
 from tests.records import record_of
 from tests.sweeping import TINY, Launch, launch, point, write_curve

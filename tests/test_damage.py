@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from sweep.manifests import Sweep
+from sweep.record import Record, dump
 from sweep.search.__main__ import answer
-from sweep.store import Damage, Record, Store, dump
+from sweep.store import Damage, Store
 from tests.records import record_of
 from tests.sweeping import ROOT, command, point, write_curve
 from tests.test_store import RECORD

@@ -19,7 +19,8 @@ from fire.arch import AlexNetSpec
 from fire.compress.spec import CompressSpec
 from fire.train.progress import Epoch
 from sweep import curves
-from sweep.store import Record, Store
+from sweep.record import Record
+from sweep.store import Store
 from tests.records import failed, record, sweep
 
 FIGURES = [importlib.import_module(f"analysis.figures.{each.name}") for each in pkgutil.iter_modules(figures.__path__)]

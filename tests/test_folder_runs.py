@@ -10,8 +10,9 @@ import pytest
 
 from fire.data import contents
 from sweep.preparation import check, make_ready
+from sweep.record import Record
 from sweep.run import run
-from sweep.store import Record, Store
+from sweep.store import Store
 from tests.pictures import add, grey, truncate
 from tests.sweeping import Launch, answered, options, planner, point
 

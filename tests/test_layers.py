@@ -60,6 +60,7 @@ STANDARD_LIBRARY_ONLY = [
     "sweep/curves",
     "sweep/labels",
     "sweep/manifests",
+    "sweep/record",
     "sweep/store",
     "sweep/typed",
 ]
@@ -73,7 +74,7 @@ def test_every_part_has_its_specification():
 
 @pytest.mark.parametrize("name", STANDARD_LIBRARY_ONLY)
 def test_standard_library_only(name):
-    ours = ("fire.", "sweep.config", "sweep.curves", "sweep.manifests", "sweep.typed")
+    ours = ("fire.", "sweep.config", "sweep.curves", "sweep.manifests", "sweep.record", "sweep.typed")
     for module in imported(ROOT / f"{name}.py"):
         assert module.partition(".")[0] in sys.stdlib_module_names or module.startswith(ours), module
 
@@ -89,6 +90,7 @@ def test_analysis_reads_the_store_only():
         "sweep.commands.exits",
         "sweep.labels",
         "sweep.manifests",
+        "sweep.record",
         "sweep.store",
         "fire.arch",
         "fire.cost",

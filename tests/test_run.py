@@ -19,8 +19,9 @@ from fire.machine.process import prepare_process
 from fire.train.evaluation import Scores
 from fire.train.progress import Note, Progress
 from fire.weights import pretrained
+from sweep.record import Record
 from sweep.run import BusyError, run
-from sweep.store import Record, StoreError
+from sweep.store import StoreError
 from tests.sweeping import TINY, Launch, launch
 
 

@@ -14,7 +14,8 @@ from analysis.results import read
 from analysis.view import View
 from fire.arch import SqueezeNetSpec
 from sweep.manifests import Sweep
-from sweep.store import Record, Store
+from sweep.record import Record
+from sweep.store import Store
 from tests.records import record
 from tests.sweeping import write_curve
 from tests.test_figures import drawn

@@ -14,10 +14,11 @@ import pytest
 
 from fire.stats import pareto_front
 from sweep.launcher import LocalLauncher
+from sweep.record import Record
 from sweep.run import run
 from sweep.search import best
 from sweep.search.spec import AtMost
-from sweep.store import Record, Store
+from sweep.store import Store
 from tests.records import record_of
 from tests.sweeping import ROOT, TINY, answered, command, config, finish, launch, point, start
 from tests.test_launcher import session, trained_epochs, wait_until

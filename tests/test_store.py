@@ -16,7 +16,8 @@ from fire.train.spec import TrainSpec
 from sweep import curves
 from sweep.config import RunConfig
 from sweep.manifests import Sweep
-from sweep.store import Damage, Record, Store, StoreError, dump
+from sweep.record import Record, dump
+from sweep.store import Damage, Store, StoreError
 
 RECORD = Record(
     key="0123456789abcdef",

@@ -14,7 +14,8 @@ from rich.text import Text
 from fire.train.progress import Note, Progress
 from sweep.config import Options
 from sweep.points import Point, labels
-from sweep.store import Damage, Record, Store
+from sweep.record import Record
+from sweep.store import Damage, Store
 
 # Columns that a live table has only on terminals of this width.
 WIDTH_FOR = {"": 90, "loss": 60, "images/s": 70}

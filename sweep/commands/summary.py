@@ -10,7 +10,8 @@ from sweep.commands.display import console, duration, percent, print_table
 from sweep.commands.exits import ELSEWHERE, RunsError
 from sweep.config import Options
 from sweep.points import Point, labels
-from sweep.store import Record, Store
+from sweep.record import Record
+from sweep.store import Store
 
 
 class Failure(NamedTuple):
@@ -53,6 +54,9 @@ def print_summary(points: Sequence[Point], options: Options, reasons: Mapping[st
             )
             if record.warning is not None:
                 warnings.append(f"{name}: {record.warning}")
+            if record.status == "finished" and not store.is_exported(record, options.export):
+                reason = (reasons or {}).get(point.key, "its process ended early")
+                failures.append(Failure(name, point.key, f"trained, but not exported: {reason}"))
         elif holder := store.holder(point.key) or store.holder(point.config.uncompressed.key):
             elsewhere[name] = holder
         else:

@@ -21,8 +21,8 @@ from fire.stats import Interval, mean_interval
 from sweep.commands.display import percent
 from sweep.compose import CONF, load, presets
 from sweep.config import RunConfig
+from sweep.record import Record
 from sweep.search.spec import AtMost
-from sweep.store import Record
 
 FOUND = ("root", "fingerprint", "weights_fingerprint")  # where files lie, and digests of their contents
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 
 from fire.errors import InputError
 from sweep.manifests import Sweep
+from sweep.record import Record
 from sweep.search.latencies import Latencies
 from sweep.search.searcher import Trial
 from sweep.search.space import Space
-from sweep.store import OnDamage, Record, Store, ignore
+from sweep.store import OnDamage, Store, ignore
 
 
 def records(store: Store, space: Space, on_damage: OnDamage = ignore) -> dict[int, Record]:

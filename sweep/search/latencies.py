@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fire.errors import InputError
 from sweep import origin
 from sweep.config import Options, RunConfig
-from sweep.store import WEIGHTS, Record, Store
+from sweep.record import Record
+from sweep.store import WEIGHTS, Store
 
 
 @dataclass(frozen=True, kw_only=True)
