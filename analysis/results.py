@@ -37,11 +37,11 @@ ORDER = [
 ]
 VALUES = operator.attrgetter(*COLUMNS)
 NAMED_BY = {"data": "name", "compress": "method"}  # the setting whose column is named as its part
-FRACTIONS = ("top1", "top5", "validation_top1", "float_top1")
+FRACTIONS = ("top1", "top5", "validation_top1", "float_top1", "onnx_top1", "int8_top1", "int8_validation_top1")
 MANY = 1000  # records; fewer are read in less time than the index takes to write
 POSITIVE = (
     *("parameters", "macs", "activations", "size_bytes", "peak_ram_bytes", "weight_bytes", "flash_bytes"),
-    *("file_bytes", "latency_seconds"),
+    *("file_bytes", "latency_seconds", "onnx_bytes", "onnx_latency_seconds", "int8_bytes", "int8_latency_seconds"),
 )
 
 

@@ -1,6 +1,5 @@
 """Figures over a chosen cost: its units, runs that lack it, latencies of one place, and words that name no cost."""
 
-import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -119,29 +118,38 @@ def test_runs_that_lack_the_cost_are_left_out_and_counted(compressed):
     assert info.axis.label() == "size of the compressed file, kB of 1,000 bytes\nnot shown: 3 runs without one"
 
 
-@pytest.mark.parametrize(("x", "where"), [("latency", HERE), ("onnx_latency", {"onnx_host": "a machine"})])
-def test_latencies_of_several_machines_are_not_mixed(x, where, store):
+@pytest.mark.parametrize(
+    ("x", "here", "place"),
+    [
+        ("latency", HERE, "a machine, cpu, 1 thread"),
+        ("onnx_latency", {"onnx_host": "a machine"}, "a machine"),
+        ("int8_latency", {"onnx_host": "a machine", "int8_top1": 0.5}, "a machine"),
+    ],
+)
+def test_latencies_of_several_machines_are_not_mixed(x, here, place, store):
     column = AXES[x].column
-    runs = runs_of(store).set_index("key")
-    runs[column] = pd.Series({"a": 0.004, "b": 0.002, "c": 0.001})
-    for name, value in where.items():
-        runs[name] = value
-    runs.loc["c", next(iter(where))] = "another machine"
-    info = pareto.info(View(runs=runs.reset_index(), along=("sr",), group="sr", cost=AXES[x]))
-    assert (info.group, info.cost) == (("0.5",), (3.0,))
-    assert (
-        info.axis.note
-        == f"{'a machine, cpu, 1 thread' if x == 'latency' else 'a machine'}; without 1 run timed elsewhere"
-    )
+    store.write(record("a", sr=0.5, seed=0, **here | {column: 0.004}))
+    store.write(record("b", sr=0.5, seed=1, **here | {column: 0.002}))
+    store.write(record("c", sr=0.25, **here | {column: 0.001, next(iter(here)): "another machine"}))
+    store.write(record("e", sr=0.75, **here))
+    info = pareto.info(View(runs=runs_of(store), along=("sr",), group="sr", cost=AXES[x]))
+    assert (info.group, info.cost) == (("0.5",), (3.0,)), "milliseconds"
+    assert info.axis.note == f"{place}; without 1 run timed elsewhere and 1 run not timed"
 
 
 def test_the_accuracy_of_an_int8_file_is_shown_over_its_size(store):
-    runs = runs_of(store).assign(int8_bytes=[2048.0, np.nan, 1024.0, np.nan], int8_top1=[0.75, np.nan, 0.5, np.nan])
-    assert runs["key"].tolist() == list("abcd")
-    info = curve.info(View(runs=runs, along=("sr",), cost=AXES["int8_bytes"]))
+    store.write(record("a", sr=0.5, top1=0.8, int8_bytes=2048, int8_top1=0.75))
+    store.write(record("c", sr=0.25, top1=0.7, int8_bytes=1024, int8_top1=0.5))
+    info = curve.info(View(runs=runs_of(store), along=("sr",), cost=AXES["int8_bytes"]))
     assert (info.metric, info.cost) == ("int8 test top-1", (1.0, 2.0))
     assert info.accuracy == pytest.approx((50, 75)), "of the files, not of the networks: 70 and 80"
     assert info.axis.note == "not shown: 1 run without one"
+
+
+@pytest.mark.parametrize("axis", AXES.values(), ids=AXES)
+def test_every_axis_has_a_column_of_the_runs(axis, store):
+    columns = {axis.column, axis.top1, *axes.PLACES.get(axis.column, ())}
+    assert columns <= set(runs_of(store).columns)
 
 
 def test_a_cost_that_is_the_same_for_all_is_said_and_does_not_become_the_axis(store):

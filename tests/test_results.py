@@ -80,6 +80,10 @@ def write_json(path, change):
         (None, {"top1": 1.5}, "top1 must be in [0, 1], got 1.5"),
         (None, {"top1": None}, "top1 must be known of a finished run, got None"),
         (None, {"size_bytes": 0}, "size_bytes must be above 0, got 0"),
+        (None, {"peak_ram_bytes": -1}, "peak_ram_bytes must be above 0, got -1"),
+        (None, {"int8_bytes": 0}, "int8_bytes must be above 0, got 0"),
+        (None, {"int8_latency_seconds": 0.0}, "int8_latency_seconds must be above 0, got 0.0"),
+        (None, {"int8_top1": 1.5}, "int8_top1 must be in [0, 1], got 1.5"),
     ],
     ids=str,
 )
