@@ -253,3 +253,16 @@ def test_a_cost_is_known_with_its_accuracy_alone():
     assert not costs.has(runs, AXES["int8_bytes"]).any(), "without accuracy of the file"
     accuracies = runs.assign(int8_top1=[0.5, None, 0.5])
     assert costs.has(accuracies, AXES["int8_bytes"]).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(("figure", "along"), [("curve", "sr"), ("bypass", "bypass"), ("pareto", "sr")])
+def test_the_note_below_an_axis_is_not_cut_off(figure, along, store):
+    here = HERE | {"host": "Intel(R) Xeon(R) Processor, 2 cores", "latency_seconds": 0.004}
+    store.write(record("a", sr=0.5, **here))
+    store.write(record("c", arch=SqueezeNetSpec(sr=0.25, bypass="complex", classes=10), **here))
+    with style.style():
+        drawn = FIGURES[figure].figure(View(runs=runs_of(store), along=(along,), group=along, cost=AXES["latency"]))
+        (ax,) = drawn.axes
+        assert "without 1 run not timed" in labels(drawn)[0]
+    box = ax.xaxis.label.get_window_extent()
+    assert drawn.bbox.x0 <= box.x0 <= box.x1 <= drawn.bbox.x1

@@ -93,7 +93,8 @@ def figure(view: View) -> Figure | None:
     if shown is None:
         return None
     published = shown.axis.column == SIZE.column
-    whole, axes = panels(columns=2 if published else 1, width=4.6, height=3.6)
+    columns, width = (2, 4.6) if published else (1, 6.5)  # the axis may have a long note
+    whole, axes = panels(columns, width, height=3.6)
     draw(shown, axes[0])
     if published:
         draw(paper_info(), axes[1])

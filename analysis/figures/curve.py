@@ -114,7 +114,8 @@ def figure(view: View) -> Figure | None:
     if shown is None:
         return None
     published = shown.metaparameter in paper.FIGURE_3 and shown.axis.column == SIZE.column
-    whole, axes = panels(columns=2 if published else 1, width=5.2, height=4.0)
+    width = 5.2 if published or not shown.axis.note else 6.5
+    whole, axes = panels(columns=2 if published else 1, width=width, height=4.0)
     draw(shown, axes[0])
     if published:
         draw(paper_info(shown.metaparameter), axes[1], color=ORANGE)

@@ -61,11 +61,12 @@ def info(view: View) -> Info | None:
 
 def draw(info: Info, ax: Axes) -> None:
     """Accuracy over the cost, on a log scale: lines with their settings, or points of each kind."""
+    of_files = info.axis.column == FILE.column
     kinds = sorted({point for points in info.points for point in points})  # each with one look
     lines = zip(info.lines, info.points, info.cost, info.accuracy, info.low, info.high, strict=True)
     for color, (line, points, cost, accuracy, low, high) in zip(itertools.cycle(CYCLE), lines, strict=False):
         spread = np.nan_to_num([np.subtract(accuracy, low), np.subtract(high, accuracy)])
-        shift = 1.05 if line and info.axis.column == FILE.column else 1.0  # kinds side by side
+        shift = 1.05 if line and of_files else 1.0  # kinds side by side
         if info.in_order:
             ax.errorbar(cost, accuracy, yerr=spread, color=color, marker="o", capsize=3, label=line)
             for point, x, y in zip(points, cost, accuracy, strict=True):
@@ -85,7 +86,7 @@ def draw(info: Info, ax: Axes) -> None:
     ax.set_xlabel(info.axis.label(log=True))
     ax.set_ylabel(f"{info.axis.metric} accuracy, %")
     ax.set_title(info.title)
-    ax.margins(x=0.12, y=0.15)
+    ax.margins(x=0.12 if of_files else None, y=0.15)
     if any(info.lines) or not info.in_order:
         ax.legend(bbox_to_anchor=(1.02, 1), loc="upper left", borderaxespad=0, fontsize=9)
 
