@@ -17,8 +17,11 @@ from sweep.compose import load, presets
 from tests.pictures import two_classes
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("curves", "compression", "search", "bench"))]
-README, CURVES, COMPRESSION, _, BENCH = (path.read_text() for path in PAGES)
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("curves", "compression", "search", "bench", "export")),
+]
+README, CURVES, COMPRESSION, _, BENCH, _ = (path.read_text() for path in PAGES)
 CODE = [code for path in PAGES for code in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)]
 COMMANDS = sorted({line.split("#")[0].strip() for block in CODE for line in block.splitlines()})
 
@@ -52,12 +55,16 @@ def test_sweep_commands_compose(command, tmp_path):
         assert load(compose("config", overrides=single)).key
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if re.search(r"python -m sweep\.(compress|evaluate)", c)])
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if re.search(r"python -m sweep\.(compress|evaluate|export)", c)]
+)
 def test_commands_on_runs_and_files_compose(command):
-    _, _, module, _, *overrides = shlex.split(command)
+    _, _, module, _, *others = shlex.split(command)
+    overrides = [word for word in others if "=" in word]
     parts, options = {
         "sweep.compress": (["compress"], compress.OPTIONS),
         "sweep.evaluate": (evaluate.PARTS, evaluate.OPTIONS),
+        "sweep.export": (evaluate.PARTS, evaluate.OPTIONS),
     }[module]
     assert compose_command(overrides, parts, options)
 

@@ -23,6 +23,7 @@ Train SqueezeNet-style networks and sweep their metaparameters.
   python -m sweep experiment=search search.budget_runs=200 search.at_most.size_bytes=500e3
   python -m sweep.search best --size-bytes 500e3        the best network of the results
   python -m sweep.compress results/KEY compress=entropy a finished run, made small: also deep_compression
+  python -m sweep.export results/KEY --int8             ONNX files of a finished run, in fp32 and int8
   python -m sweep.evaluate WEIGHTS data=digits          the accuracy of a file of weights
   python -m analysis results --out report               figures, tables and a page, from the results
 
