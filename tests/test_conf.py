@@ -140,7 +140,16 @@ def test_the_experiment_of_searches_is_a_space_that_holds_the_published_networks
     assert base.base_e == base.incr_e
 
 
-@pytest.mark.parametrize("name", [name for name in choices("experiment") if name != "search"])
+def test_the_experiment_of_devices_has_the_presets_network_and_draws_alike_whichever_run_ends_first():
+    cfg = composed("experiment=device")
+    base = config("experiment=device").arch
+    for name, texts in cfg.hydra.sweeper.params.items():
+        value = getattr(base, name.removeprefix("arch."))
+        assert value in [type(value)(text) for text in str(texts).split(",")], name
+    assert (cfg.search.sampler, cfg.search.reduction, cfg.search.first) == ("random", 1, [])
+
+
+@pytest.mark.parametrize("name", [name for name in choices("experiment") if name not in ("search", "device")])
 def test_experiments(name):
     swept = values(name)
     grid = itertools.product(*([f"{key}={text}" for text in texts] for key, texts in swept.items()))

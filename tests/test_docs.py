@@ -19,9 +19,9 @@ from tests.pictures import two_classes
 ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("curves", "compression", "search", "bench", "export")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("curves", "compression", "search", "bench", "export", "device")),
 ]
-README, CURVES, COMPRESSION, _, BENCH, _ = (path.read_text() for path in PAGES)
+README, CURVES, COMPRESSION, _, BENCH, *_ = (path.read_text() for path in PAGES)
 CODE = [code for path in PAGES for code in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)]
 COMMANDS = sorted({line.split("#")[0].strip() for block in CODE for line in block.splitlines()})
 

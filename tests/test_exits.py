@@ -74,7 +74,7 @@ def test_ctrl_c_while_a_command_imports_is_one_line(program, code, line, tmp_pat
     ("command", "arguments", "shown"),
     [
         (search_command, ["worst"], "argument what: invalid choice: 'worst'"),
-        (search_command, ["best", "--size-bytes", "small"], "argument --size-bytes: invalid float value: 'small'"),
+        (search_command, ["best", "--size-bytes"], "argument --size/--size-bytes: expected one argument"),
         (analysis_command, [], "the following arguments are required: results"),
         (analysis_command, ["results", "--nope"], "unrecognized arguments: --nope"),
     ],

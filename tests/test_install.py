@@ -94,7 +94,9 @@ def test_help_and_dry_run_of_the_installed_package(python):
     assert "5 points" in out
 
 
-@pytest.mark.parametrize("module", ["sweep", "sweep.search", "sweep.compress", "sweep.evaluate", "analysis"])
+@pytest.mark.parametrize(
+    "module", ["sweep", "sweep.search", "sweep.device", "sweep.compress", "sweep.evaluate", "analysis"]
+)
 def test_another_package_of_the_name_fire_is_refused_in_a_line(module, python, tmp_path):
     (tmp_path / "other/fire").mkdir(parents=True)
     (tmp_path / "other/fire/__init__.py").write_text("def Fire(component): pass\n")

@@ -89,11 +89,11 @@ def stop(program: str, message: str, code: int) -> NoReturn:
 
 
 def _with_other_data(program: str, error: MissingDataError) -> str:
-    """The error, and for a sweep the command that trains on another data set."""
-    if program != "sweep":
+    """The error, and for commands that train the one that does so on another data set."""
+    if program not in ("sweep", "sweep.device"):
         return str(error)
     others = [argument for argument in sys.argv[1:] if not argument.startswith(("data=", "data."))]
-    command = shlex.join(["python", "-m", "sweep", *others, "data=digits"])
+    command = shlex.join(["python", "-m", program, *others, "data=digits"])
     return f"{error}. To train on scikit-learn's digits instead: {command}"
 
 

@@ -22,6 +22,7 @@ Train SqueezeNet-style networks and sweep their metaparameters.
   python -m sweep experiment=sr dry_run=true            the points with their costs; trains nothing
   python -m sweep experiment=search search.budget_runs=200 search.at_most.size_bytes=500e3
   python -m sweep.search best --size-bytes 500e3        the best network of the results
+  python -m sweep.device peak_ram=48KiB flash=80KiB    a network for a small device, with its files: see its --help
   python -m sweep.compress results/KEY compress=entropy a finished run, made small: also deep_compression
   python -m sweep.export results/KEY --int8             ONNX files of a finished run, in fp32 and int8
   python -m sweep.evaluate WEIGHTS data=digits          the accuracy of a file of weights

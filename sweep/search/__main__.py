@@ -9,6 +9,7 @@ from pathlib import Path
 from fire.errors import InputError, require
 from sweep.commands import exits
 from sweep.commands.display import damage_lines
+from sweep.config import Options
 from sweep.search import best
 from sweep.search.best import Candidate
 from sweep.search.budget import BYTES, COUNTS, SHORT, amount
@@ -22,7 +23,7 @@ def main() -> None:
 
 
 def answer(arguments: list[str]) -> None:
-    """Print what the arguments ask for. Raises InputError if there is no such network."""
+    """Print what the arguments ask for, and export it. Raises InputError if there is no such network."""
     chosen = _parser().parse_args(arguments)
     bounds = {cost: (f"--{short.replace('_', '-')}", getattr(chosen, cost)) for short, cost in SHORT.items()}
     at_most = AtMost(**{cost: amount(cost, text, flag) for cost, (flag, text) in bounds.items() if text is not None})
@@ -30,10 +31,17 @@ def answer(arguments: list[str]) -> None:
     best_of: dict[str, Candidate] = {}
     for each in found:
         best_of.setdefault(each.data_set, each)
+    if chosen.export is not None and len(best_of) > 1:
+        names = ", ".join(sorted({each.config.data.name for each in best_of.values()}))
+        raise InputError(f"--export must be of one data set, chosen with --data, got {len(best_of)}: {names}")
     for each in best_of.values():
-        cost = best.tightest(each, at_most)
-        for line in (*best.lines(each), *best.comparison(each, best.cheapest(found, each, cost), cost)):
+        for line in best.report(found, each, at_most):
             print(line)
+        if chosen.export is not None:
+            from sweep.delivery import deliver  # torch and onnxruntime are imported here, where something is exported
+
+            options = Options(results_dir=str(chosen.results), data_dir=chosen.data_dir)
+            print(f"exported to {deliver(each, options, chosen.export, at_most)}")
 
 
 def _parser() -> exits.Parser:
@@ -51,6 +59,10 @@ def _parser() -> exits.Parser:
         flags = dict.fromkeys(f"--{name.replace('_', '-')}" for name in (short, cost))
         parser.add_argument(*flags, dest=cost, metavar="MOST", help=f"upper bound on {cost}")
     parser.add_argument("--data", help="of this data set only, such as fashion_mnist")
+    parser.add_argument(
+        "--export", type=Path, metavar="DIR", help="write the network's files into DIR, with a card: docs/device.md"
+    )
+    parser.add_argument("--data-dir", default="data", help="downloads and decoded images, to export (default: data)")
     return parser
 
 

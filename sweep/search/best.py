@@ -7,7 +7,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -121,6 +121,12 @@ def again(candidate: Candidate) -> tuple[str, str]:
         return " ".join(settings), "no command line of this version leads to it"
     line = ["python -m sweep", *(["-m"] if len(candidate.records) > 1 else []), *map(shlex.quote, overrides)]
     return " ".join(overrides), f"{' '.join(line)} seed={seeds} results_dir=again"
+
+
+def report(found: Sequence[Candidate], chosen: Candidate, at_most: AtMost) -> list[str]:
+    """The lines about the chosen network, and about the cheapest of `found` within a standard error of it."""
+    cost = tightest(chosen, at_most)
+    return [*lines(chosen), *comparison(chosen, cheapest(found, chosen, cost), cost)]
 
 
 def comparison(chosen: Candidate, other: Candidate, cost: str) -> list[str]:
