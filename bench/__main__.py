@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="more rounds, longer ones: an hour instead of ten minutes")
     parser.add_argument("--out", type=Path, default=Path("report/bench"), help="(default: report/bench)")
     parser.add_argument("--data-dir", default="data")
+    parser.add_argument("--pictures", help="a folder of colour images with train/ and val/, for rows at 32 pixels")
     chosen = parser.parse_args()
     unknown = [part for part in chosen.parts if part not in PARTS]
     if unknown:
@@ -55,7 +56,11 @@ def table(folder: Path) -> str:
 
 def _steps(chosen: argparse.Namespace) -> list[Row]:
     rounds = {"rounds": 5, "floor_rounds": 5 if chosen.full else 2, "seconds": 8 if chosen.full else 2}
-    return [row for name in step.NETWORKS for row in step.rows(name, **rounds, data_dir=chosen.data_dir)]
+    found = [row for name in step.NETWORKS for row in step.rows(name, DataSpec(), **rounds, data_dir=chosen.data_dir)]
+    if chosen.pictures:
+        spec = DataSpec(name="image_folder", root=chosen.pictures, channels=3, stored_size=32, image_size=32)
+        found += step.rows("squeezenet_narrow", spec, **rounds, data_dir=chosen.data_dir)
+    return found
 
 
 def _sweeps(chosen: argparse.Namespace) -> list[Row]:

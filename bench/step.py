@@ -1,4 +1,4 @@
-"""Training images/s of one configuration: plain torch against ours; and ours against the floor of its convolutions."""
+"""Training images/s of one network: plain torch against ours; and ours against the floor of its convolutions."""
 
 import os
 import re
@@ -41,11 +41,11 @@ GOALS = {
 }
 
 
-def plain_rate(name: str, steps: int, data_dir: str) -> float:
+def plain_rate(name: str, data: DataSpec, steps: int, data_dir: str) -> float:
     """Images a second of the plain loop with torch's default threads."""
-    images = dataset.load(DataSpec(), Path(data_dir))
-    network = plain.SqueezeNet(NETWORKS[name], channels=1)
-    ours = count(NETWORKS[name], 28, 1).parameters
+    images = dataset.load(data, Path(data_dir))
+    network = plain.SqueezeNet(NETWORKS[name], channels=data.channels)
+    ours = count(NETWORKS[name], data.image_size, data.channels).parameters
     norms = sum(m.bias.numel() for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
     assert sum(p.numel() for p in network.parameters()) - norms == ours, "another network"  # folding leaves the biases
     batches = iter(plain.loader(images.train, BATCH, train=True))
@@ -55,13 +55,13 @@ def plain_rate(name: str, steps: int, data_dir: str) -> float:
     return steps * BATCH / (time.perf_counter() - started)
 
 
-def our_rate(name: str, steps: int, data_dir: str, threads: int) -> float:
+def our_rate(name: str, data: DataSpec, steps: int, data_dir: str, threads: int) -> float:
     """Images a second of our training; making batches is part of a step, as in the plain loop."""
     device = prepare_process("cpu", threads)
-    images = dataset.load(DataSpec(limit=steps * BATCH), Path(data_dir))
+    images = dataset.load(replace(data, limit=steps * BATCH), Path(data_dir))
     stored, labels, rows = images.validation.images, images.validation.labels, images.validation.rows
     images = replace(images, validation=ImageSet(stored, labels, rows[:BATCH]))
-    network = model.build(NETWORKS[name], channels=1)
+    network = model.build(NETWORKS[name], channels=data.channels)
     return train(network, images, RECIPE, seed=0, device=device).images_per_second
 
 
@@ -70,28 +70,30 @@ def workers(number: int) -> list[ProcessPoolExecutor]:
     return [ProcessPoolExecutor(1, mp_context=get_context("spawn")) for _ in range(number)]
 
 
-def rows(name: str, rounds: int, floor_rounds: int, seconds: float, data_dir: str) -> list[Row]:
-    """The rows of the table on one network; each measurement takes about `seconds`."""
+def rows(name: str, data: DataSpec, rounds: int, floor_rounds: int, seconds: float, data_dir: str) -> list[Row]:
+    """The rows of the table on one network and data set; each measurement takes about `seconds`."""
     (peer,), (whole,), single = workers(1), workers(1), workers(cores())
-    speed = peer.submit(plain_rate, name, 3, data_dir).result()
+    speed = peer.submit(plain_rate, name, data, 3, data_dir).result()
     steps = max(4, round(seconds * speed / BATCH))
 
     def plain_() -> float:
-        return peer.submit(plain_rate, name, steps, data_dir).result()
+        return peer.submit(plain_rate, name, data, steps, data_dir).result()
 
     def whole_() -> float:
-        return whole.submit(our_rate, name, 3 * steps, data_dir, cores()).result()
+        return whole.submit(our_rate, name, data, 3 * steps, data_dir, cores()).result()
 
     def single_() -> float:
-        jobs = [worker.submit(our_rate, name, 2 * steps, data_dir, 1) for worker in single]
+        jobs = [worker.submit(our_rate, name, data, 2 * steps, data_dir, 1) for worker in single]
         return sum(job.result() for job in jobs)
 
     whole_(), single_()  # compiles the kernels, the first time
     rates = interleaved({"plain": plain_, "all threads": whole_, "a run a core": single_}, rounds)
-    floors = interleaved({"floor": lambda: time_over_floor(name, data_dir)}, floor_rounds)["floor"]
+    floors = interleaved({"floor": lambda: time_over_floor(name, data)}, floor_rounds)["floor"]
     for worker in (peer, whole, *single):
         worker.shutdown()
-    network = f"{name}, {count(NETWORKS[name], 28, 1).parameters:,} parameters"
+    parameters = count(NETWORKS[name], data.image_size, data.channels).parameters
+    shown = name if data.channels == 1 else f"{name} in colour, {data.image_size} pixels"
+    network = f"{shown}, {parameters:,} parameters"
     images = {key: median(values, "images/s") for key, values in rates.items()}
     rate_goal, floor_goal = GOALS[name]
     return [
@@ -103,20 +105,20 @@ def rows(name: str, rounds: int, floor_rounds: int, seconds: float, data_dir: st
             detail=f"{images['a run a core']} against {images['plain']}",
         ),
         Row(
-            what=f"the same, {name}, one run on all cores",
+            what=f"the same, {shown}, one run on all cores",
             peer="the same",
             goal="3.5x with AMX" if name == "squeezenet_small" else "-",
             measured=ratio(rates["all threads"], rates["plain"]),
             detail=images["all threads"],
         ),
         Row(
-            what=f"{cores()} workers of one thread, {name}",
+            what=f"{cores()} workers of one thread, {shown}",
             peer=f"one worker of {cores()} threads",
             goal="1.2x",
             measured=ratio(rates["a run a core"], rates["all threads"]),
         ),
         Row(
-            what=f"step time, {name}, one thread",
+            what=f"step time, {shown}, one thread",
             peer="the sum of its convolutions' best times, by oneDNN's timing",
             goal=floor_goal,
             measured=f"{statistics.median(floors):.2f} ({min(floors):.2f} to {max(floors):.2f}, n = {floor_rounds})",
@@ -127,12 +129,12 @@ def rows(name: str, rounds: int, floor_rounds: int, seconds: float, data_dir: st
 STEPS = 24
 
 
-def time_over_floor(name: str, data_dir: str) -> float:
+def time_over_floor(name: str, data: DataSpec) -> float:
     """The best step's time over the sum of the best times of its convolutions: other work only adds to times.
 
     Of two processes: while oneDNN tells of each of its calls, steps take longer.
     """
-    plain_output, output = (_output_of_steps(name, data_dir, verbose) for verbose in ("0", "profile_exec"))
+    plain_output, output = (_output_of_steps(name, data, verbose) for verbose in ("0", "profile_exec"))
     best: dict[str, float] = {}
     times: Counter[str] = Counter()
     for line in output.splitlines():
@@ -145,9 +147,9 @@ def time_over_floor(name: str, data_dir: str) -> float:
     return float(step) / floor
 
 
-def _output_of_steps(name: str, data_dir: str, verbose: str) -> str:
+def _output_of_steps(name: str, data: DataSpec, verbose: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "bench.step", name, data_dir],
+        [sys.executable, "-m", "bench.step", name, str(data.channels), str(data.image_size)],
         env=os.environ | {"ONEDNN_VERBOSE": verbose},
         capture_output=True,
         text=True,
@@ -156,13 +158,13 @@ def _output_of_steps(name: str, data_dir: str, verbose: str) -> str:
     return done.stdout
 
 
-def _steps_for_the_floor(name: str, data_dir: str) -> None:
+def _steps_for_the_floor(name: str, channels: int, side: int) -> None:
     prepare_process("cpu", 1)
-    network = model.build(NETWORKS[name], channels=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = model.build(NETWORKS[name], channels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     faster = accelerate(network, native.fastest("cpu"))
     device, precision = torch.device("cpu"), hardware.fastest_precision("cpu")
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
-    images, labels = torch.randn(BATCH, 1, 28, 28), torch.arange(BATCH) % 10
+    images, labels = torch.randn(BATCH, channels, side, side), torch.arange(BATCH) % 10
     times = []
     for _ in range(STEPS):
         started = time.perf_counter()
@@ -176,4 +178,4 @@ def _steps_for_the_floor(name: str, data_dir: str) -> None:
 
 
 if __name__ == "__main__":
-    _steps_for_the_floor(*sys.argv[1:])
+    _steps_for_the_floor(sys.argv[1], *map(int, sys.argv[2:]))
