@@ -211,6 +211,17 @@ def test_wrong_input_is_one_line_before_anything_trains(arguments, line, tmp_pat
     assert not (tmp_path / "device").exists()
 
 
+def test_an_average_of_weights_takes_more_steps_than_a_small_data_set_has(tmp_path, capsys):
+    # 1,238 training images are 10 batches of 128: 0.998 ** 240 = 0.62, and 0.9 ** 240 = 1e-11.
+    run, options = config(*TINY), Options(data_dir=str(tmp_path))
+    full = replace(config("data=digits", "train=full").train, batch_size=128)
+    assert device._without_untrained_weights(full, run, options) == replace(full, ema=0.0)
+    assert capsys.readouterr().out == "train.ema=0, as 62 % of the average over 240 steps would be untrained weights\n"
+    for ema in (0.0, 0.9):
+        recipe = replace(full, ema=ema)
+        assert device._without_untrained_weights(recipe, run, options) == recipe
+
+
 def test_the_interval_of_an_accuracy_is_wilsons():
     # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I: 81 of 263, method 3.
     assert wilson(81 / 263, 263) == "25.53 % to 36.62 %"
