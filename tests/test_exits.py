@@ -125,3 +125,15 @@ def test_what_fails_after_runs_have_begun_is_no_bad_input(error, capsys):
 def test_bugs_keep_their_traceback():
     with pytest.raises(ZeroDivisionError):
         guarded("program", raising(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize("program", ["sweep", "sweep.device"])
+def test_commands_that_train_name_the_one_for_the_digits_where_data_are_missing(program, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", [program, "peak_ram=48KiB", "data=svhn", "data.limit=9", "--out", "a b"])
+    with pytest.raises(SystemExit) as caught:
+        guarded(program, raising(MissingDataError("there is none")))
+    assert caught.value.code == NO_DATA
+    instead = f"python -m {program} peak_ram=48KiB --out 'a b' data=digits"
+    assert capsys.readouterr().err == (
+        f"{program}: there is none. To train on scikit-learn's digits instead: {instead}\n"
+    )
