@@ -51,8 +51,9 @@ class Results:
 
     runs: a row a run, finished, stopped or failed. Columns: those of sweep.store.Record; the metaparameters under their
     own names (family, sr, pct_3x3, ...); data, the name of the data set; data.* and train.*; compress, the method, and
-    compress.*, the settings it reads; size_mib; float_top1, of the run that a compressed network was made from. What a
-    run does not have is missing (NaN or None).
+    compress.*, the settings it reads; size_mib; float_top1, of the run that a compressed network was made from;
+    data_title, of the run of this data set that ended last of those with a title. What a run does not have is missing
+    (NaN or None).
     curves: of the finished runs of sweeps, by key. unreadable: the files that cannot be read, and why.
     """
 
@@ -121,7 +122,15 @@ def _frame(table: Table) -> pd.DataFrame:
     top1 = frame.set_index("key")["top1"]
     # Records older than this field name only the run whose network they compressed.
     float_top1 = frame["float_top1"].fillna(frame["float_key"].map(top1[top1.index.notna()])).astype(float)
-    return frame.assign(size_mib=frame["size_bytes"].astype(float) / MIB, float_top1=float_top1)
+    size_mib = frame["size_bytes"].astype(float) / MIB
+    return frame.assign(size_mib=size_mib, float_top1=float_top1, data_title=_titles(frame))
+
+
+def _titles(frame: pd.DataFrame) -> "pd.Series[Any]":
+    """The title of each run's data set: the one in the record that ended last of those that have one."""
+    data_set = [name for name in ("data", "data.fingerprint") if name in frame]
+    in_time = frame.sort_values("end", kind="stable", na_position="first")
+    return in_time.groupby(data_set, dropna=False, sort=False)["data_title"].transform("last").reindex(frame.index)
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -84,7 +84,14 @@ def apart(runs: pd.DataFrame, groups: tuple[str, ...]) -> list[tuple[str, pd.Dat
     shown = runs[columns].map(repr)
     parts = [part for _, part in runs.groupby([shown[name] for name in columns], sort=False)]
     firsts = pd.concat([part.head(1) for part in parts]) if parts else runs
-    return list(zip(names(firsts, differing(runs, columns)), parts, strict=True))
+    told = [name for name in differing(runs, columns) if name != "data.fingerprint" or not _is_titled(runs)]
+    return list(zip(names(firsts, told), parts, strict=True))
+
+
+def _is_titled(runs: pd.DataFrame) -> bool:
+    """Whether each data set of the runs has a title that no other has."""
+    fingerprints = runs["data.fingerprint"].groupby(runs["data_title"], dropna=False).nunique(dropna=False)
+    return bool(runs["data_title"].notna().all() and (fingerprints == 1).all())
 
 
 def networks(runs: pd.DataFrame) -> pd.DataFrame:
@@ -145,8 +152,10 @@ def setting_of(runs: pd.DataFrame) -> str:
 
 
 def data_of(runs: pd.DataFrame) -> str:
-    """The names of the data sets."""
-    return ", ".join(DATA_NAMES.get(name, name.replace("_", " ")) for name in runs["data"].unique()) or "no runs"
+    """The titles of the data sets; the names of those without a title."""
+    titles = runs["data_title"] if "data_title" in runs else runs["data"].map(lambda name: None)
+    known = titles.fillna(runs["data"].map(lambda name: DATA_NAMES.get(name, name.replace("_", " "))))
+    return ", ".join(known.unique()) or "no runs"
 
 
 def epochs_of(runs: pd.DataFrame) -> str:

@@ -22,6 +22,7 @@ from sweep import typed
 
 MOST_MACS = 2**63
 DIGITS = 12  # of a number, that count
+LONGEST_TITLE = 80  # of a data set, in characters: above a figure
 PARTS = ("arch", "data", "train", "compress")
 
 
@@ -39,6 +40,7 @@ class Options:
     export: str = one_of("none", "onnx", "int8", doc="ONNX files of finished runs: none, onnx, int8 (both)")
     results_dir: str = setting("results", doc="a folder a run, and sweeps/", place=True)
     data_dir: str = setting("data", doc="downloads and decoded images", place=True)
+    data_title: str = setting("", doc="the data set's name in figures and tables, such as 'My pictures'")
     dry_run: bool = setting(False, doc="show the points with their costs; train nothing")
     auto_precision: str = setting("", doc="what train.precision=auto means; empty: as the sweep began")
     auto_kernels: str = setting("", doc="likewise for train.kernels=auto")
@@ -48,6 +50,9 @@ class Options:
             object.__setattr__(self, name, in_home(getattr(self, name)))
             require(bool(getattr(self, name)), name, "a folder", getattr(self, name))
         check(self)
+        title = self.data_title
+        shown = title.isprintable() and title == title.strip() and len(title) <= LONGEST_TITLE
+        require(shown, "data_title", f"at most {LONGEST_TITLE} printable characters, no space at the ends", title)
         known = re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device) is not None
         require(known, "device", "one of auto, cpu, cuda, cuda:N", self.device)
         require(self.auto_precision in ("", "fp32", "bf16"), "auto_precision", "fp32 or bf16", self.auto_precision)

@@ -88,6 +88,8 @@ def print_dry_run(points: Sequence[Point], todo: Sequence[Point], store: Store) 
 def make_ready(points: Sequence[Point], todo: Sequence[Point], options: Options) -> None:
     """Make the results of all points and the data of those to do ready: once, rather than in every worker.
 
+    Finished runs among the points get the title of their data set, if there is one.
+
     Raises StoreError if results cannot be written, DataError if a data set cannot be had or does not fit its spec.
     """
     from fire.data import dataset  # here, as numpy takes as long as Hydra to import, and --help imports this module
@@ -96,6 +98,9 @@ def make_ready(points: Sequence[Point], todo: Sequence[Point], options: Options)
     store.check_writable()
     for key in {point.key for point in points} - {point.key for point in todo}:
         store.tidy(key)
+    if options.data_title:
+        for point in points:
+            store.set_title(point.key, options.data_title)
     for spec in dict.fromkeys(point.config.data for point in todo):
         skipped = dataset.prepare(spec, Path(options.data_dir))
         if skipped:

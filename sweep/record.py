@@ -34,6 +34,7 @@ class Record:
     peak_ram_bytes: int | None = None
     weight_bytes: int | None = None
     flash_bytes: int | None = None
+    data_title: str | None = None  # the data set's name for people, which a launch may change: the option data_title
     error: str | None = None
     traceback: str | None = None
     warning: str | None = None  # of a run that did not fail, but whose accuracy may mislead

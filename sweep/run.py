@@ -84,6 +84,7 @@ def _attempt(config: RunConfig, options: Options, folder: Path, report: Report) 
         config=config,
         status="stopped",
         **{name: getattr(config.cost, name) for name in COSTS},
+        data_title=options.data_title or None,
         host=origin.host(),
         torch=torch.__version__,
         git_commit=commit,

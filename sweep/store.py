@@ -10,7 +10,7 @@ record.json is written last and at once: a run is done if and only if it is ther
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -109,6 +109,15 @@ class Store:
     def tidy(self, key: str) -> None:
         """Remove the checkpoint of a finished run, which a process that died may have left."""
         (self.folder(key) / CHECKPOINT).unlink(missing_ok=True)
+
+    def set_title(self, key: str, title: str) -> None:
+        """Write the title of its data set into the record of a finished run, unless another process is at the run."""
+        if not self.is_done(key):
+            return
+        with locked(self.folder(key) / ".lock", patience=0) as held:
+            record = self.read(key) if held else None
+            if record is not None and record.data_title != title:
+                self.write(replace(record, data_title=title))
 
     def holder(self, key: str) -> str | None:
         """Which process the run is under way in, as "host NAME, process NUMBER"; None if in none."""
