@@ -61,7 +61,7 @@ def _about(delivered: Delivered) -> list[str]:
     chosen = f", of {len(seeds)} seeds the best on the validation images" if len(seeds) > 1 else ""
     channels, side, classes = delivered.header.channels, expects.image_size, delivered.header.class_names
     return [
-        f"# {config.family}, {record.parameters:,} parameters, for {config.data.name}",
+        f"# {config.family}, {record.parameters:,} parameters, for {record.data_title or config.data.name}",
         "",
         f"Trained for {record.epochs} epochs with seed {config.seed}{chosen}: {percent(record.validation_top1)} on "
         f"{delivered.images.validation:,} validation images.",
@@ -157,7 +157,7 @@ def _provenance(delivered: Delivered) -> list[str]:
         ("run", f"{record.key} ({WEIGHTS})"),
         ("compressed run", delivered.compressed.key),
         ("all seeds", " ".join(each.key for each in delivered.candidate.records)),
-        ("data", f"{record.config.data.name}, fingerprint {images.fingerprint}"),
+        ("data", f"{record.data_title or record.config.data.name}, fingerprint {images.fingerprint}"),
         ("commit", f"{record.git_commit or 'not known'}{changes}"),
         ("trained on", f"{record.host}; {record.device}, {record.precision}, threads: {record.threads}"),
         ("torch", str(record.torch)),

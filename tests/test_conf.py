@@ -87,7 +87,17 @@ def test_image_folder(tmp_path):
 
 
 def test_every_data_set_has_a_reader_and_a_file_of_conf():
-    assert set(choices("data")) == set(DATA_SETS)
+    assert set(choices("data")) == {*DATA_SETS, "image_folder_32"}
+
+
+def test_pictures_of_cifar10_as_files_are_seen_as_cifar10_is(tmp_path):
+    root = image_folder(tmp_path / "images", classes=10)
+    found = config("data=image_folder_32", f"data.root={root}", f"data_dir={tmp_path}").data
+    krizhevsky = config("data=cifar10").data
+    assert found.name == "image_folder"
+    for name in ("channels", "classes", "stored_size", "image_size", "mirror"):
+        assert getattr(found, name) == getattr(krizhevsky, name)
+    assert found.validation * 50_000 == krizhevsky.validation
 
 
 @pytest.mark.parametrize("name", choices("train"))
