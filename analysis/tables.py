@@ -78,6 +78,12 @@ def differing(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:
     return [name for name in columns if frame[name].map(repr).nunique() > 1]
 
 
+def telling(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:
+    """The columns in which rows differ, without those that tell the same rows apart as one before."""
+    found = {tuple(pd.factorize(frame[name].map(repr))[0]): name for name in reversed(differing(frame, columns))}
+    return list(found.values())[::-1]
+
+
 def apart(runs: pd.DataFrame, groups: tuple[str, ...]) -> list[tuple[str, pd.DataFrame]]:
     """The runs in parts that agree in all columns that begin with one of `groups`, each with its name."""
     columns = [name for name in map(str, runs.columns) if name.startswith(groups)]
@@ -86,6 +92,22 @@ def apart(runs: pd.DataFrame, groups: tuple[str, ...]) -> list[tuple[str, pd.Dat
     firsts = pd.concat([part.head(1) for part in parts]) if parts else runs
     told = [name for name in differing(runs, columns) if name != "data.fingerprint" or not _is_titled(runs)]
     return list(zip(names(firsts, told), parts, strict=True))
+
+
+def recipes(runs: pd.DataFrame) -> "pd.Series[str]":
+    """How each run was trained: the epochs, with the settings in which recipes of as many epochs differ.
+
+    Empty if all runs were trained alike.
+    """
+    found = pd.Series("", index=runs.index)
+    if len(apart(runs, ("train.",))) > 1:
+        for epochs, alike in runs.groupby("train.epochs"):
+            columns = telling(alike, [name for name in alike if name.startswith("train.")])
+            found[alike.index] = [
+                ", ".join(filter(None, (counted(int(str(epochs)), "epoch"), setting)))
+                for setting in names(alike, columns)
+            ]
+    return found
 
 
 def _is_titled(runs: pd.DataFrame) -> bool:

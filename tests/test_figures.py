@@ -76,6 +76,26 @@ def test_pareto_info_marks_the_front(store):
     assert info.front == (True, True, False)
 
 
+def test_each_recipe_has_a_front_of_its_own(store):
+    long = dataclasses.replace(TRAIN, epochs=24)
+    store.write(record("f", sr=0.25, top1=0.95, train=long))
+    store.write(record("g", sr=0.5, top1=0.94, train=long))
+    view = View(runs=read(store.root).runs, along=("sr", "train.epochs"), group="bypass")
+    info = pareto.info(view)
+    found = set(zip(info.recipe, info.label, info.front, strict=True))
+    assert found == {
+        ("3 epochs", "sr 0.25", True),  # beaten by f, of another recipe
+        ("3 epochs", "sr 0.5", True),
+        ("24 epochs", "sr 0.25", True),
+        ("24 epochs", "", False),
+    }
+    figure = pareto.figure(view)
+    stairs = [len(line.get_xdata()) for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
+    assert sorted(stairs) == [1, 2]
+    texts = drawn(figure)
+    assert {"Pareto front, 3 epochs", "Pareto front, 24 epochs", "3: sr 0.25"} <= set(texts)
+
+
 def drawn(figure) -> list[str]:
     """The texts of a figure: titles, labels, ticks."""
     FigureCanvasAgg(figure).draw()

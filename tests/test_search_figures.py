@@ -248,5 +248,5 @@ def test_more_groups_than_colours_are_all_drawn():
     assert len(ax.get_legend().get_texts()) == 8
     ax = Figure().add_subplot()
     sizes = tuple(float(i + 1) for i in range(8))
-    pareto.draw(pareto.Info("", "fires", "top1", SIZE, sizes, sizes, names, (True,) * 8), ax)
-    assert len(ax.get_legend().get_texts()) == 9, "and the front"
+    pareto.draw(pareto.Info("", "fires", "top1", SIZE, sizes, sizes, names, ("",) * 8, (True,) * 8, names), ax)
+    assert len(ax.get_legend().get_texts()) == 8 + 1 + 8, "groups, the front, and the networks on it"

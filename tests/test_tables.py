@@ -7,7 +7,7 @@ import pytest
 from analysis import tables
 from analysis.results import read
 from sweep.manifests import Sweep
-from tests.records import DATA, record
+from tests.records import DATA, TRAIN, record
 
 
 def test_a_preset_stands_in_the_columns_in_which_its_runs_differ(store):
@@ -49,3 +49,14 @@ def test_network_columns_tell_networks_apart_but_not_seeds(store):
 def test_data_sets_without_a_spelling_of_their_own_are_shown_by_their_names():
     runs = pd.DataFrame({"data": ["fashion_mnist", "svhn", "image_folder", "svhn"]})
     assert tables.data_of(runs) == "Fashion-MNIST, svhn, image folder"
+
+
+def test_recipes_are_named_by_epochs_and_by_what_tells_those_of_as_many_epochs_apart(store):
+    assert set(tables.recipes(read(store.root).runs)) == {""}
+    for key, fields in (("e", {"epochs": 24}), ("f", {"lr": 0.1, "clip": 1.0})):
+        store.write(record(key, train=dataclasses.replace(TRAIN, **fields)))
+    runs = read(store.root).runs.set_index("key", drop=False)
+    found = tables.recipes(runs)
+    assert found["e"] == "24 epochs"
+    assert found["f"] == "3 epochs, lr 0.1", "clip tells the same runs apart"
+    assert found["a"] == found["b"] == "3 epochs, lr 0.2"

@@ -55,6 +55,6 @@ def figure(view: View) -> Figure | None:
     shown = info(view)
     if shown is None:
         return None
-    whole, (ax,) = panels(columns=1, width=6.5, height=4.4)
+    whole, (ax,) = panels(columns=1, width=9.0, height=4.4)
     draw(shown, ax)
     return whole

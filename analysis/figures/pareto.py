@@ -1,9 +1,10 @@
-"""All networks of one data set over their cost, with the Pareto front."""
+"""All networks of one data set over their cost, with a Pareto front for each recipe."""
 
 import itertools
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -12,9 +13,15 @@ from analysis.axes import SIZE, CostAxis
 from analysis.style import CYCLE, GREY, log_axis, panels
 from analysis.view import View
 
+MOST_LABELS = 24  # of networks on fronts, beside a figure of this height
+
 
 class Info(NamedTuple):
-    """Networks of one data set, means over seeds: cost, test accuracy in percent, group, and which lie on the front."""
+    """Networks of one data set, means over seeds: cost, test accuracy in percent, and the group that has a colour.
+
+    recipe: how each was trained, empty if all were trained alike or a search chose the recipe. front: whether no other
+    network of its recipe beats it. label: of those on a front, the settings that tell them apart.
+    """
 
     title: str
     grouped_by: str
@@ -23,7 +30,9 @@ class Info(NamedTuple):
     cost: tuple[float, ...]
     accuracy: tuple[float, ...]
     group: tuple[str, ...]
+    recipe: tuple[str, ...]
     front: tuple[bool, ...]
+    label: tuple[str, ...]
 
 
 def info(view: View) -> Info | None:
@@ -33,11 +42,12 @@ def info(view: View) -> Info | None:
     runs, axis = costs.known(view.runs, view.cost, SIZE)
     if runs.empty:
         return None
-    groups = tables.over_seeds(runs, view.by)
-    judged = (
-        groups["top1"] if view.judged_by == "top1" else tables.over_seeds(runs, view.by, view.judged_by)[view.judged_by]
-    )
-    cost = costs.means(runs, view.by, axis)
+    runs = runs.assign(recipe=tables.recipes(runs) if view.judged_by == "top1" else "")
+    by = [*view.by, "recipe"]
+    groups = tables.over_seeds(runs, by)
+    judged = groups["top1"] if view.judged_by == "top1" else tables.over_seeds(runs, by, view.judged_by)[view.judged_by]
+    cost = costs.means(runs, by, axis)
+    front, label = _fronts(groups.assign(cost=cost, judged=judged))
     count, epochs = tables.counted(len(groups), "trained network"), tables.epochs_of(runs)
     return Info(
         title=f"{tables.data_of(runs)}, {count}, {epochs}",
@@ -47,20 +57,42 @@ def info(view: View) -> Info | None:
         cost=cost,
         accuracy=tuple(100 * groups["top1"]),
         group=tuple(str(value) for value in groups[view.group]),
-        front=tuple(costs.front(cost, judged).tolist()),
+        recipe=tuple(groups["recipe"]),
+        front=tuple(front),
+        label=tuple(label),
     )
 
 
+def _fronts(groups: pd.DataFrame) -> tuple[list[bool], list[str]]:
+    """Whether each network is on the front of its recipe, and its label: columns cost, judged, recipe and settings."""
+    front = pd.Series(data=False, index=groups.index)
+    for _, alike in groups.groupby("recipe", sort=False):
+        front[alike.index] = costs.front(alike["cost"], alike["judged"])
+    best, label = groups[front], pd.Series("", index=groups.index)
+    label[best.index] = tables.names(best, tables.telling(best, [n for n in groups if n in tables.METAPARAMETERS]))
+    return front.tolist(), label.tolist()
+
+
 def draw(info: Info, ax: Axes) -> None:
-    """All networks, and a staircase through those on the front."""
+    """All networks, and a staircase through those on each front, which the legend names by their numbers."""
     size, accuracy, front = np.array(info.cost), np.array(info.accuracy), np.array(info.front)
-    label = "Pareto front" if info.judged_by == "top1" else "front of validation accuracy"
-    along = np.flatnonzero(front)[np.argsort(size[front], kind="stable")]
-    ax.step(size[along], accuracy[along], where="post", color=GREY, linewidth=1.2, label=label, zorder=1)
+    name = "Pareto front" if info.judged_by == "top1" else "front of validation accuracy"
+    numbers = itertools.count(1)
+    for dashes, recipe in zip(itertools.cycle(("-", "--", ":", "-.")), dict.fromkeys(info.recipe), strict=False):
+        of_recipe = front & (np.array(info.recipe) == recipe)
+        along = np.flatnonzero(of_recipe)[np.argsort(size[of_recipe], kind="stable")]
+        label = ", ".join(filter(None, (name, recipe)))
+        ax.step(size[along], accuracy[along], dashes, where="post", color=GREY, linewidth=1.2, label=label, zorder=1)
+        for place in along if 1 < front.sum() <= MOST_LABELS else ():
+            number, above = next(numbers), (-3, 7)
+            ax.annotate(
+                f"{number}", (size[place], accuracy[place]), xytext=above, textcoords="offset points", fontsize=7
+            )
+            ax.plot([], [], linestyle="none", label=f"{number}: {info.label[place]}")
     # Seven markers to six colours: 42 groups before two look alike.
     looks = zip(itertools.cycle(CYCLE), itertools.cycle("osD^vPX"), dict.fromkeys(info.group), strict=False)
-    for color, marker, name in looks:
-        chosen = np.array(info.group) == name
+    for color, marker, group in looks:
+        chosen = np.array(info.group) == group
         ax.scatter(
             size[chosen],
             accuracy[chosen],
@@ -70,12 +102,12 @@ def draw(info: Info, ax: Axes) -> None:
             s=42,
             zorder=2,
         )
-        ax.scatter([], [], color=color, marker=marker, s=42, label=f"{info.grouped_by} {name}")
+        ax.scatter([], [], color=color, marker=marker, s=42, label=f"{info.grouped_by} {group}")
     log_axis(ax, info.cost)
     ax.set_xlabel(info.axis.label(log=True))
     ax.set_ylabel(f"{info.axis.metric} accuracy, %")
     ax.set_title(info.title + "; filled: on the front")
-    ax.legend(loc="best")
+    ax.legend(bbox_to_anchor=(1.02, 1), loc="upper left", borderaxespad=0, fontsize=8)
 
 
 def figure(view: View) -> Figure | None:
@@ -83,6 +115,6 @@ def figure(view: View) -> Figure | None:
     shown = info(view)
     if shown is None:
         return None
-    whole, (ax,) = panels(columns=1, width=6.5, height=4.2)
+    whole, (ax,) = panels(columns=1, width=9.0, height=4.2)
     draw(shown, ax)
     return whole
