@@ -9,7 +9,6 @@ key=value are overrides of the search, conf/experiment/device.yaml: data=digits,
 same command goes on where it was interrupted.
 """
 
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -133,7 +132,7 @@ def _without_untrained_weights(train: TrainSpec, config: RunConfig, options: Opt
     On a thousand images, the few hundred steps of train=full leave an average with decay 0.998 mostly untrained.
     """
     images = len(dataset.load(config.data, Path(options.data_dir)).train)
-    steps = train.epochs * math.ceil(images / train.batch_size)
+    steps = train.epochs * max(1, images // train.batch_size)
     share = train.ema**steps
     if share <= MOST_UNTRAINED:
         return train

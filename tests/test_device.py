@@ -212,11 +212,11 @@ def test_wrong_input_is_one_line_before_anything_trains(arguments, line, tmp_pat
 
 
 def test_an_average_of_weights_takes_more_steps_than_a_small_data_set_has(tmp_path, capsys):
-    # 1,238 training images are 10 batches of 128: 0.998 ** 240 = 0.62, and 0.9 ** 240 = 1e-11.
+    # 1,238 training images are 9 whole batches of 128: 0.998 ** 216 = 0.65, and 0.9 ** 216 = 1e-10.
     run, options = config(*TINY), Options(data_dir=str(tmp_path))
     full = replace(config("data=digits", "train=full").train, batch_size=128)
     assert device._without_untrained_weights(full, run, options) == replace(full, ema=0.0)
-    assert capsys.readouterr().out == "train.ema=0, as 62 % of the average over 240 steps would be untrained weights\n"
+    assert capsys.readouterr().out == "train.ema=0, as 65 % of the average over 216 steps would be untrained weights\n"
     for ema in (0.0, 0.9):
         recipe = replace(full, ema=ema)
         assert device._without_untrained_weights(recipe, run, options) == recipe
