@@ -90,8 +90,8 @@ def apart(runs: pd.DataFrame, groups: tuple[str, ...]) -> list[tuple[str, pd.Dat
     shown = runs[columns].map(repr)
     parts = [part for _, part in runs.groupby([shown[name] for name in columns], sort=False)]
     firsts = pd.concat([part.head(1) for part in parts]) if parts else runs
-    told = [name for name in differing(runs, columns) if name != "data.fingerprint" or not _is_titled(runs)]
-    return list(zip(names(firsts, told), parts, strict=True))
+    naming = [name for name in differing(runs, columns) if name != "data.fingerprint" or not _is_titled(runs)]
+    return list(zip(names(firsts, naming), parts, strict=True))
 
 
 def recipes(runs: pd.DataFrame) -> "pd.Series[str]":
@@ -102,11 +102,12 @@ def recipes(runs: pd.DataFrame) -> "pd.Series[str]":
     found = pd.Series("", index=runs.index)
     if len(apart(runs, ("train.",))) > 1:
         for epochs, alike in runs.groupby("train.epochs"):
-            columns = telling(alike, [name for name in alike if name.startswith("train.")])
-            found[alike.index] = [
+            columns = telling(alike, [name for name in map(str, alike.columns) if name.startswith("train.")])
+            shown = [
                 ", ".join(filter(None, (counted(int(str(epochs)), "epoch"), setting)))
                 for setting in names(alike, columns)
             ]
+            found.update(pd.Series(shown, index=alike.index))
     return found
 
 

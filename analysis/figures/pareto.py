@@ -69,7 +69,8 @@ def _fronts(groups: pd.DataFrame) -> tuple[list[bool], list[str]]:
     for _, alike in groups.groupby("recipe", sort=False):
         front[alike.index] = costs.front(alike["cost"], alike["judged"])
     best, label = groups[front], pd.Series("", index=groups.index)
-    label[best.index] = tables.names(best, tables.telling(best, [n for n in groups if n in tables.METAPARAMETERS]))
+    settings = tables.telling(best, [name for name in map(str, groups.columns) if name in tables.METAPARAMETERS])
+    label.update(pd.Series(tables.names(best, settings), index=best.index))
     return front.tolist(), label.tolist()
 
 
