@@ -44,15 +44,10 @@ results: $(SETUP)
 	$(BIN)/python -m sweep experiment=entropy $(ARGS)
 	$(BIN)/python -m analysis $(RESULTS) --out report
 
-# The finished runs of results/ become the committed ones, without weights and files of 1 MiB and more, and docs/ their report.
+# The finished runs of results/ are added to the committed ones, and docs/ becomes their report: sweep/publish.py.
 publish: $(SETUP)
-	rm -rf docs/new
-	mkdir docs/new && cp -r results/sweeps docs/new
-	set -e; for record in $$(grep -l '"status": "finished"' results/*/record.json); do \
-		run=$$(dirname $$record); target=docs/new/$$(basename $$run); mkdir $$target; \
-		cp $$record $$run/curve.csv $$run/config.yaml $$target; \
-		find $$run -name network.fcn -size -1024k -exec cp {} $$target \;; done
-	rm -rf docs/results docs/figures docs/tables && mv docs/new docs/results
+	$(BIN)/python -m sweep.publish results docs/results
+	rm -rf docs/figures docs/tables
 	$(BIN)/python -m analysis docs/results --out docs
 
 BENCH =

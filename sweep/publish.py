@@ -1,0 +1,73 @@
+"""python -m sweep.publish RESULTS PUBLISHED: add the finished runs and the sweeps of one folder of results to another.
+
+Weights, ONNX files and files of 1 MiB and more are left out. Nothing in PUBLISHED is lost: of a run or a sweep that is
+in both folders, the one that ended or was launched later stays; if both say the same time, that of RESULTS.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from fire.files import read, write
+from sweep.commands import exits
+from sweep.manifests import Sweep, dump
+from sweep.record import Record
+from sweep.store import COMPRESSED, Damage, Store
+
+FILES = ("config.yaml", "curve.csv", COMPRESSED)  # of a run, beside its record
+TOO_LARGE = 2**20  # bytes
+
+
+def main() -> None:
+    """Run the command."""
+    exits.main("sweep.publish", lambda: _main(sys.argv[1:]))
+
+
+def _main(arguments: list[str]) -> None:
+    parser = exits.Parser(prog="python -m sweep.publish", description=__doc__)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("published", type=Path)
+    given = parser.parse_args(arguments)
+    runs, sweeps, unreadable = publish(Store(given.results), Store(given.published))
+    for damage in unreadable:
+        print(f"sweep.publish: {damage}", file=sys.stderr)
+    print(f"{given.published}: {runs} runs and {sweeps} sweeps of {given.results} added or replaced")
+
+
+def publish(source: Store, target: Store) -> tuple[int, int, list[Damage]]:
+    """Add the source's finished runs and its sweeps to the target, which keeps all it has.
+
+    Returns the number of runs and of sweeps that are new or replaced, and what of the source cannot be read.
+    """
+    unreadable: list[Damage] = []
+    records = [record for record in source.records(unreadable.append) if record.status == "finished"]
+    runs = [record for record in records if _add_run(record, source, target)]
+    sweeps = [sweep for sweep in source.sweeps(unreadable.append) if _add_sweep(sweep, target)]
+    return len(runs), len(sweeps), unreadable
+
+
+def _add_run(record: Record, source: Store, target: Store) -> bool:
+    former = target.read(record.key)
+    if former == record or (former is not None and (former.end or "") > (record.end or "")):
+        return False
+    folder = target.folder(record.key)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    for name in (*FILES, "record.json"):  # the record last: with it the run is there
+        path = source.folder(record.key) / name
+        if path.is_file() and path.stat().st_size < TOO_LARGE:
+            write(folder / name, read(path))
+    return True
+
+
+def _add_sweep(sweep: Sweep, target: Store) -> bool:
+    former = target.read_sweep(sweep.name)
+    if former == sweep or (former is not None and (former.launched or "") > (sweep.launched or "")):
+        return False
+    write(target.root / "sweeps" / f"{sweep.name}.json", dump(sweep))
+    return True
+
+
+if __name__ == "__main__":
+    main()
