@@ -12,6 +12,7 @@ from fire.cost import KIB
 
 HEADINGS = {
     "drop": "drop, points",
+    "difference": "difference, points",
     "paper_mb": "paper, MB",
     "paper_reduction": "paper, reduction",
     "paper_top1": "paper, top1 %",
@@ -32,7 +33,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         values, title = list(frame[name]), HEADINGS.get(name, name)
         if name.removesuffix("_low").removesuffix("_high") != name:
             continue
-        if name == "drop" or name in PERCENTAGES:
+        if name in ("drop", "difference") or name in PERCENTAGES:
             ends = [list(frame[f"{name}{end}"]) if f"{name}{end}" in frame else [None] * len(frame) for end in ENDS]
             shown[HEADINGS.get(name, f"{name} %")] = [_percentages(*row) for row in zip(values, *ends, strict=True)]
         elif name.endswith("reduction"):

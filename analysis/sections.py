@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import compression, costs, tables
+from analysis import claims, compression, costs, tables
 from analysis.axes import CostAxis
 from analysis.figures import (
     bypass,
@@ -95,6 +95,7 @@ def of(results: Results, x: CostAxis | None = None) -> Iterator[Section]:
     """All sections, one after the other: figures need much memory. x: the axis of all figures over a cost."""
     yield from of_sweeps(results, x)
     yield from of_paper_tables(results)
+    yield from of_claims(results)
     yield from of_networks(results, x)
     yield from of_warnings(results)
     yield from of_failed(results)
@@ -239,6 +240,13 @@ def of_paper_tables(results: Results) -> Iterator[Section]:
             tables=((_numbered("table_2", number, len(parts)), compression.table_2(runs)),),
             notes=_notes(note, tables.differences(runs)),
         )
+
+
+def of_claims(results: Results) -> Iterator[Section]:
+    """The paper's claims, tested on all data sets and recipes that have the runs."""
+    found = claims.table(results.runs)
+    if len(found):
+        yield Section(title="The paper's claims, tested", tables=(("claims", found),), notes=(claims.NOTE,))
 
 
 def of_networks(results: Results, x: CostAxis | None = None) -> Iterator[Section]:

@@ -31,6 +31,22 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
+def p_of_zero(values: ArrayLike) -> float:
+    """The p of Student's t-test, two-sided, that the mean of independent values is 0; NaN for fewer than two values.
+
+    Of differences between pairs it is the paired t-test.
+    """
+    from scipy.special import stdtr  # see mean_interval
+
+    found = np.asarray(values, np.float64)
+    if len(found) < 2:
+        return np.nan
+    mean, error = abs(float(found.mean())), float(found.std(ddof=1) / np.sqrt(len(found)))
+    if error == 0:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stdtr(len(found) - 1, -mean / error))
+
+
 def pareto_front(losses: ArrayLike) -> NDArray[np.bool_]:
     """Which rows no other row beats: those of rank 0."""
     front: NDArray[np.bool_] = ranks(losses) == 0

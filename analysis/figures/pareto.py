@@ -85,9 +85,9 @@ def draw(info: Info, ax: Axes) -> None:
         label = ", ".join(filter(None, (name, recipe)))
         ax.step(size[along], accuracy[along], dashes, where="post", color=GREY, linewidth=1.2, label=label, zorder=1)
         for place in along if 1 < front.sum() <= MOST_LABELS else ():
-            number, above = next(numbers), (-3, 7)
+            number, beside = next(numbers), (-11, 3)
             ax.annotate(
-                f"{number}", (size[place], accuracy[place]), xytext=above, textcoords="offset points", fontsize=7
+                f"{number}", (size[place], accuracy[place]), xytext=beside, textcoords="offset points", fontsize=7
             )
             ax.plot([], [], linestyle="none", label=f"{number}: {info.label[place]}")
     # Seven markers to six colours: 42 groups before two look alike.

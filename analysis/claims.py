@@ -1,0 +1,85 @@
+"""The paper's claims on its own metaparameters, each with the test that was named for it before any run was made.
+
+A test is a contrast: a weighted sum of the test accuracies of networks that differ in one metaparameter alone, computed
+for each seed. Its mean has a 95 % interval, and p is that of the paired t-test, two-sided, that it is 0.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from analysis import tables
+from fire.stats import p_of_zero
+
+
+class Claim(NamedTuple):
+    """A claim, the contrast in words, the metaparameter, and the weight of each of its values in the contrast."""
+
+    text: str
+    contrast: str
+    metaparameter: str
+    weights: dict[Any, float]
+
+
+CLAIMS = (
+    Claim(
+        "a knee at SR 0.25",
+        "gain from SR 0.125 to 0.25, less the gain from 0.25 to 0.5",
+        "sr",
+        {0.125: -1.0, 0.25: 2.0, 0.5: -1.0},
+    ),
+    Claim("50 % of 3x3 filters are enough", "50 % less 99 %", "pct_3x3", {0.5: 1.0, 0.99: -1.0}),
+    Claim("simple bypass is best", "simple less none", "bypass", {"simple": 1.0, "none": -1.0}),
+    Claim("simple bypass is best", "simple less complex", "bypass", {"simple": 1.0, "complex": -1.0}),
+)
+NOTE = (
+    "Tests named before the runs: contrasts of test top-1, paired by seed, of networks that differ in one "
+    "metaparameter. 95 % intervals are Student's t, p is of the two-sided paired t-test; one seed has neither. A p "
+    "above 0.05 does not show that networks are equally good: the interval says how far apart they may be."
+)
+
+
+def table(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each claim and each set of finished runs that can test it: alike in data, recipe and other settings.
+
+    Columns: data, claim, contrast, network (where sets differ in it), n (seeds), difference (a fraction of 1) with the
+    ends of its interval, p.
+    """
+    rows, firsts = [], []
+    for claim in CLAIMS:
+        for part, values in _tested(claim, runs[(runs["status"] == "finished") & (runs["compress"] == "none")]):
+            rows.append(
+                {
+                    "data": tables.setting_of(part),
+                    "claim": claim.text,
+                    "contrast": claim.contrast,
+                    "n": len(values),
+                    **tables.interval("difference", values),
+                    "p": p_of_zero(values),
+                }
+            )
+            firsts.append(part.iloc[0].drop(claim.metaparameter))
+    found = pd.DataFrame(rows)
+    if rows:
+        networks = pd.DataFrame(firsts)
+        columns = [name for name in map(str, networks) if name in tables.METAPARAMETERS or name.startswith("train.")]
+        names = tables.names(networks, [name for name in tables.telling(networks, columns) if name != "train.epochs"])
+        if any(names):
+            found.insert(3, "network", names)
+    return found
+
+
+def _tested(claim: Claim, finished: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, "pd.Series[float]"]]:
+    """The sets of runs that differ in the claim's metaparameter and seed alone, each with its contrast by seed."""
+    if claim.metaparameter not in finished:
+        return
+    chosen = finished[finished[claim.metaparameter].isin(list(claim.weights))]
+    others = [name for name in tables.network_columns(chosen) if name != claim.metaparameter]
+    for _, part in chosen.groupby([chosen[name].map(repr) for name in others], sort=False):
+        of_runs = part.astype({"top1": float})
+        by_seed = of_runs.pivot_table(index="seed", columns=claim.metaparameter, values="top1", aggfunc="first")
+        if set(claim.weights) <= set(by_seed):
+            values = by_seed[list(claim.weights)].mul(list(claim.weights.values())).sum(axis=1, skipna=False).dropna()
+            if len(values):
+                yield part, values
