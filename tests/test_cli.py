@@ -97,7 +97,10 @@ def test_help_says_what_settings_mean_and_their_ranges():
             ["--config-dir must be a readable folder, got '/nope' (No such file "],
         ),
         (["experiment=sr", "seed=0,1", "train.typo=3"], ["train.typo must be one of epochs, ", "got a new key"]),
-        (["experiment=sr", "seed=0,1", "train=slow"], ["train must be one of fast, full, mixup, ", "got 'slow'"]),
+        (
+            ["experiment=sr", "seed=0,1", "train=slow"],
+            ["train must be one of colour, fast, full, mixup, ", "got 'slow'"],
+        ),
         (["experiment=sr", "seed=0,1", "train.lr=high"], ["train.lr must be a number, got 'high'"]),
         (["experiment=nope", "seed=0,1"], ["experiment must be one of best, bypass, ", "got 'nope'"]),
         (["experiment=sr", "hydra.mode=RUN"], ["hydra.mode must be left to -m and to the experiment, got "]),

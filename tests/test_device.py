@@ -197,7 +197,10 @@ def test_two_data_sets_are_not_exported_into_one_folder(tmp_path):
         (["peak_ram=20B"], "search.at_most must leave a network of the space, got peak_ram_bytes<=20 (least: "),
         (["peak_ram=2KiB", "seed=1"], "seed must be left out, as this command sets it, got 'seed=1'"),
         (["peak_ram=2KiB", "experiment=sr"], "experiment must be left out, as this command sets it, got "),
-        (["peak_ram=2KiB", "--train", "best"], "train must be one of fast, full, mixup, paper, quick, got 'best'"),
+        (
+            ["peak_ram=2KiB", "--train", "best"],
+            "train must be one of colour, fast, full, mixup, paper, quick, got 'best'",
+        ),
         (["peak_ram=2KiB", "search.budget_runs=0"], "search.budget_runs must be at least 1, got 0"),
         (["peak_ram=2KiB", "--ot"], "arguments must be as --help shows them: "),
     ],

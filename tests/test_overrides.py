@@ -82,7 +82,7 @@ def test_presets_are_the_only_choices_of_a_group():
     assert "5 points" in out
     code, _, err = command("train=schema")
     assert code == 2
-    assert err == "sweep: train must be one of fast, full, mixup, paper, quick, got 'schema'\n"
+    assert err == "sweep: train must be one of colour, fast, full, mixup, paper, quick, got 'schema'\n"
 
 
 def test_values_that_take_a_composition_are_left_to_hydra():
