@@ -79,7 +79,7 @@ def test_an_axis_that_makes_no_other_runs_is_refused(axis):
 def test_presets_are_the_only_choices_of_a_group():
     code, out, err = command("-m", "train=glob(*)", "dry_run=true")
     assert (code, err) == (0, "")
-    assert "5 points" in out
+    assert "6 points" in out
     code, _, err = command("train=schema")
     assert code == 2
     assert err == "sweep: train must be one of colour, fast, full, mixup, paper, quick, got 'schema'\n"
