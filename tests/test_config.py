@@ -26,6 +26,9 @@ ARCH = {
     "version": "small",
     "fires": 6,
     "conv1": 32,
+    "stem_kernel": 5,
+    "stem_stride": 1,
+    "pools": "1+4",
     "snap": 16,
     "conv10_pad": 1,
     "norm": "batch",
@@ -168,6 +171,8 @@ def test_where_and_how_fast_does_not_change_the_key():
         "dry_run": True,
         "auto_precision": "bf16",
         "auto_kernels": "torch",
+        "export": "int8",
+        "data_title": "pictures",
     }
     overrides = [f"{name}={value}" for name, value in given.items()]
     assert options(*overrides) == Options(**given)
