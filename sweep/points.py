@@ -240,7 +240,7 @@ def dry_run_table(
     noun = "point" if len(points) == 1 else "points"
     before = f" after {len(first)} to start from" if first else ""
     table = Table(title=f"{len(points)} {noun}{before}{note}; nothing is trained")
-    table.add_column("point", overflow="fold")
+    table.add_column("point", overflow="fold", min_width=12)
     table.add_column("key")
     for name in ("parameters", "MMACs", "activations", "MiB", "RAM, KiB", "flash, KiB"):
         table.add_column(name, justify="right")
