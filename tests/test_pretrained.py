@@ -160,7 +160,7 @@ def test_a_file_that_cannot_be_read_is_refused_while_planning(saved, tmp_path):
 
 
 def test_runs_that_have_finished_need_no_weights(saved, tmp_path, monkeypatch):
-    monkeypatch.setattr("sweep.store.Store.read", lambda *arguments: SimpleNamespace(status="finished"))
+    monkeypatch.setattr("sweep.store.Store.read", lambda *arguments: SimpleNamespace(key="key", status="finished"))
     assert unfinished([point(*starting(saved, "arch.sr=1.0"))], Options(results_dir=str(tmp_path))) == []
 
 
