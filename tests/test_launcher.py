@@ -189,6 +189,7 @@ def test_a_second_interrupt_at_the_exit_says_nothing():
     program = "import os, signal, sys; from sweep.commands import exits\n"
     program += "def interrupt(*_): os.kill(os.getpid(), signal.SIGINT)\n"
     program += "import atexit; atexit.register(interrupt)\n"
+    program += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # jobs in a shell's background ignore it
     program += "exits.main('sweep', interrupt)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "sweep: interrupted\n")
