@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime
 import torch
 from torch import nn
@@ -41,9 +42,14 @@ class Scored:
     test: Batches
     validation: Batches
 
+    @functools.cached_property
+    def model(self) -> onnx.ModelProto:
+        """The network in fp32, which torch takes seconds to export."""
+        return graph.fp32(self.deployed)
+
     def write_onnx(self, path: Path) -> Columns:
         """Write the network in fp32. Returns what is measured of the file."""
-        write(path, graph.fp32(self.deployed).SerializeToString())
+        write(path, self.model.SerializeToString())
         return self._measured(path, "onnx")
 
     def write_int8(self, path: Path, tune: Callable[[float], nn.Sequential] | None) -> Columns:
@@ -52,22 +58,22 @@ class Scored:
         tune: gives the network to write instead where int8 loses more than MOST_LOST, called with what is lost. The
         better of both on the validation images is kept. None: what is lost is lost.
         """
-        plain, top1 = self._rounded(self.deployed, path)
+        plain, top1 = self._rounded(self.model, path)
         lost = evaluation.evaluate(self.deployed.network, self.validation, CPU).top1 - top1
         tuned_epochs = 0
         if tune is not None and lost > MOST_LOST:
             network = tune(lost)
-            _, tuned_top1 = self._rounded(replace(self.deployed, network=network), path)
+            _, tuned_top1 = self._rounded(graph.fp32(replace(self.deployed, network=network)), path)
             if tuned_top1 > top1:
                 top1, tuned_epochs = tuned_top1, tuning.EPOCHS
             else:
                 write(path, plain)
         return {**self._measured(path, "int8"), "int8_validation_top1": top1, "tuned_epochs": tuned_epochs}
 
-    def _rounded(self, deployed: Deployed, path: Path) -> tuple[bytes, float]:
-        """Write the network in int8. Returns the file's content and its accuracy on the validation images."""
+    def _rounded(self, model: onnx.ModelProto, path: Path) -> tuple[bytes, float]:
+        """Write the graph in int8. Returns the file's content and its accuracy on the validation images."""
         images = (image for image, _ in runtime.single_images(self.validation, CALIBRATION))
-        content = int8.int8(graph.fp32(deployed), images).SerializeToString()
+        content = int8.int8(model, images).SerializeToString()
         write(path, content)
         return content, runtime.evaluate(path, self.validation).top1
 

@@ -14,6 +14,8 @@ from analysis.style import CYCLE, GREY, log_axis, panels
 from analysis.view import View
 
 MOST_LABELS = 24  # of networks on fronts, beside a figure of this height
+# Of the fronts, in turn: their dashes, and where their numbers lie beside the networks, in points.
+LOOKS = (("-", (-11, 3)), ("--", (6, -9)), (":", (-11, -9)), ("-.", (6, 3)))
 
 
 class Info(NamedTuple):
@@ -47,7 +49,7 @@ def info(view: View) -> Info | None:
     groups = tables.over_seeds(runs, by)
     judged = groups["top1"] if view.judged_by == "top1" else tables.over_seeds(runs, by, view.judged_by)[view.judged_by]
     cost = costs.means(runs, by, axis)
-    front, label = _fronts(groups.assign(cost=cost, judged=judged))
+    front, label = _fronts(groups.assign(cost=cost, judged=judged), view.group)
     count, epochs = tables.counted(len(groups), "trained network"), tables.epochs_of(runs)
     return Info(
         title=f"{tables.data_of(runs)}, {count}, {epochs}",
@@ -63,13 +65,17 @@ def info(view: View) -> Info | None:
     )
 
 
-def _fronts(groups: pd.DataFrame) -> tuple[list[bool], list[str]]:
-    """Whether each network is on the front of its recipe, and its label: columns cost, judged, recipe and settings."""
+def _fronts(groups: pd.DataFrame, group: str) -> tuple[list[bool], list[str]]:
+    """Whether each network is on the front of its recipe, and its label: the settings in which those on fronts differ.
+
+    groups: columns cost, judged, recipe and settings. group: the setting that colours say, which labels leave out.
+    """
     front = pd.Series(data=False, index=groups.index)
     for _, alike in groups.groupby("recipe", sort=False):
         front[alike.index] = costs.front(alike["cost"], alike["judged"])
     best, label = groups[front], pd.Series("", index=groups.index)
-    settings = tables.telling(best, [name for name in map(str, groups.columns) if name in tables.METAPARAMETERS])
+    columns = [name for name in map(str, groups.columns) if name in tables.METAPARAMETERS and name != group]
+    settings = tables.telling(best, columns)
     label.update(pd.Series(tables.names(best, settings), index=best.index))
     return front.tolist(), label.tolist()
 
@@ -79,13 +85,14 @@ def draw(info: Info, ax: Axes) -> None:
     size, accuracy, front = np.array(info.cost), np.array(info.accuracy), np.array(info.front)
     name = "Pareto front" if info.judged_by == "top1" else "front of validation accuracy"
     numbers = itertools.count(1)
-    for dashes, recipe in zip(itertools.cycle(("-", "--", ":", "-.")), dict.fromkeys(info.recipe), strict=False):
+    for (dashes, beside), recipe in zip(itertools.cycle(LOOKS), dict.fromkeys(info.recipe), strict=False):
         of_recipe = front & (np.array(info.recipe) == recipe)
         along = np.flatnonzero(of_recipe)[np.argsort(size[of_recipe], kind="stable")]
         label = ", ".join(filter(None, (name, recipe)))
         ax.step(size[along], accuracy[along], dashes, where="post", color=GREY, linewidth=1.2, label=label, zorder=1)
-        for place in along if 1 < front.sum() <= MOST_LABELS else ():
-            number, beside = next(numbers), (-11, 3)
+        labelled = [place for place in along if info.label[place]]
+        for place in labelled if 1 < front.sum() <= MOST_LABELS else ():
+            number = next(numbers)
             ax.annotate(
                 f"{number}", (size[place], accuracy[place]), xytext=beside, textcoords="offset points", fontsize=7
             )

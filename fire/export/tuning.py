@@ -20,6 +20,7 @@ EPOCHS = 3
 LR = 0.002  # of Adam at its peak, over each tensor's root mean square
 DISTILLATION = 0.7  # as in compression
 LEAST_SCALE = 1e-8  # of a layer of zeros
+CALIBRATION = 250  # validation images that the ranges of activations are taken from
 
 
 class Int8Weight(nn.Module):
@@ -72,7 +73,7 @@ def tune(
     hooks = [(module, Int8Output()) for module in network.modules() if _ends_in_int8(module)]
     hooks.append((list(layers.values())[-1], Int8Output()))
     handles = [module.register_forward_hook(hook) for module, hook in hooks]
-    images, _ = next(loop.validation.in_order(250))
+    images, _ = next(loop.validation.in_order(CALIBRATION))
     with torch.inference_mode():
         network.eval()(images)
     for _, hook in hooks:
