@@ -1,8 +1,5 @@
 """From the store to DataFrames: the runs, the sweeps, the training curves, and the files that cannot be read."""
 
-import dataclasses
-import functools
-import operator
 import os
 import re
 import time
@@ -15,34 +12,14 @@ import pandas as pd
 
 from analysis import index
 from analysis.index import Table
-from fire import fields
-from fire.arch import FAMILIES
-from fire.compress.spec import CompressSpec
 from fire.cost import MIB
-from fire.data.spec import DataSpec
-from fire.errors import InputError, require
+from fire.errors import InputError
 from fire.train.progress import Epoch
-from fire.train.spec import TrainSpec
 from sweep.manifests import Sweep
-from sweep.record import Record
+from sweep.rows import COLUMNS, ORDER, row_of
 from sweep.store import Damage, Store
 
-COLUMNS = [field.name for field in dataclasses.fields(Record) if field.name not in ("config", "unknown")]
-ORDER = [
-    *COLUMNS,
-    *("seed", "family", *(field.name for spec in FAMILIES.values() for field in dataclasses.fields(spec))),
-    *("data", *(f"data.{field.name}" for field in dataclasses.fields(DataSpec))),
-    *(f"train.{field.name}" for field in dataclasses.fields(TrainSpec)),
-    *("compress", *(f"compress.{field.name}" for field in dataclasses.fields(CompressSpec))),
-]
-VALUES = operator.attrgetter(*COLUMNS)
-NAMED_BY = {"data": "name", "compress": "method"}  # the setting whose column is named as its part
-FRACTIONS = ("top1", "top5", "validation_top1", "float_top1", "onnx_top1", "int8_top1", "int8_validation_top1")
 MANY = 1000  # records; fewer are read in less time than the index takes to write
-POSITIVE = (
-    *("parameters", "macs", "activations", "size_bytes", "peak_ram_bytes", "weight_bytes", "flash_bytes"),
-    *("file_bytes", "latency_seconds", "onnx_bytes", "onnx_latency_seconds", "int8_bytes", "int8_latency_seconds"),
-)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,7 +79,7 @@ def _rows(store: Store, keys: Sequence[str], unreadable: list[Damage]) -> Iterat
         record = store.read(key, unreadable.append)
         if record is not None:
             try:
-                yield _row(record)
+                yield row_of(record)
             except InputError as error:
                 unreadable.append(Damage(path=store.folder(key) / "record.json", reason=str(error)))
 
@@ -131,47 +108,3 @@ def _titles(frame: pd.DataFrame) -> "pd.Series[Any]":
     data_set = [name for name in ("data", "data.fingerprint") if name in frame]
     in_time = frame.sort_values("end", kind="stable", na_position="first")
     return in_time.groupby(data_set, dropna=False, sort=False)["data_title"].transform("last").reindex(frame.index)
-
-
-def _row(record: Record) -> dict[str, Any]:
-    """The record flat. Raises InputError if it is none that this version can have written: stores may be merged."""
-    config = record.config
-    if config is None:
-        raise InputError(record.unknown)
-    values = dict(zip(COLUMNS, VALUES(record), strict=True))  # dataclasses.asdict copies deeply, 8 times slower
-    for name in FRACTIONS:
-        value = values[name]
-        if value is not None and not 0 <= value <= 1:
-            require(False, name, "in [0, 1]", value)
-    for name in POSITIVE:
-        value = values[name]
-        if value is not None and not value > 0:
-            require(False, name, "above 0", value)
-    if record.status == "finished":
-        for name in ("top1", "validation_top1"):
-            require(values[name] is not None, name, "known of a finished run", None)
-    return {
-        **values,
-        "seed": config.seed,
-        "family": config.family,
-        **vars(config.arch),
-        **_columns("data", config.data),
-        **_columns("train", config.train),
-        **_columns("compress", config.compress),
-    }
-
-
-@functools.lru_cache(maxsize=1024)  # runs share most of their settings
-def _columns(part: str, spec: Any) -> dict[str, Any]:
-    """The columns of all settings but where files lie; of a compression, of those that it reads.
-
-    Raises InputError for text that tables could not show.
-    """
-    settings = fields.settings_of(spec.__class__)
-    found = vars(spec) if part != "compress" else fields.read(spec)
-    columns = {}
-    for name, value in found.items():
-        if not settings[name].place:
-            require(not isinstance(value, str) or value.isprintable(), name, "printable", value)
-            columns[part if name == NAMED_BY.get(part) else f"{part}.{name}"] = value
-    return columns

@@ -55,12 +55,14 @@ STANDARD_LIBRARY_ONLY = [
     "fire/machine/hardware",
     "fire/machine/native",
     "fire/train/progress",
+    "sweep/axes",
     "sweep/commands/exits",
     "sweep/config",
     "sweep/curves",
     "sweep/labels",
     "sweep/manifests",
     "sweep/record",
+    "sweep/rows",
     "sweep/store",
     "sweep/typed",
 ]
@@ -87,10 +89,12 @@ def test_sweep_does_not_know_analysis():
 def test_analysis_reads_the_store_only():
     allowed = (
         "analysis",
+        "sweep.axes",
         "sweep.commands.exits",
         "sweep.labels",
         "sweep.manifests",
-        "sweep.record",
+        "sweep.page",
+        "sweep.rows",
         "sweep.store",
         "fire.arch",
         "fire.cost",
