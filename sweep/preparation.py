@@ -52,7 +52,7 @@ def check(points: Sequence[Point], options: Options, here: bool = True) -> None:
     here: whether this machine trains, so that its device and compiler count.
     """
     trained = [point for point in points if not point.config.is_compressed] + starts(points, Store(options.results_dir))
-    _print_remarks(point.config for point in points)
+    _print_remarks((point.config for point in points), Path(options.data_dir))
     _check_weights(trained)
     check_export(options.export)
     if here:
@@ -107,12 +107,14 @@ def make_ready(points: Sequence[Point], todo: Sequence[Point], options: Options)
             console().print(f"unreadable images left out, as data.on_corrupt=skip has it: {skipped:,}")
 
 
-def _print_remarks(configs: Iterable[RunConfig]) -> None:
+def _print_remarks(configs: Iterable[RunConfig], data_dir: Path) -> None:
     """Print what is left out of the image folders. Raises DataError if one cannot be used, or does not fit its spec."""
     from fire.data import dataset  # see make_ready
 
     specs = dict.fromkeys(config.data for config in configs)
-    for line in dict.fromkeys(line for spec in specs for line in dataset.remarks(spec)):  # which may share a folder
+    for line in dict.fromkeys(
+        line for spec in specs for line in dataset.remarks(spec, data_dir)
+    ):  # which may share a folder
         console().print(line)
 
 

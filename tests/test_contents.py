@@ -9,7 +9,7 @@ import pytest
 
 from fire.data import contents, dataset, decoding, folders, sources
 from fire.errors import DataError
-from tests.pictures import add, grey, spec, two_classes
+from tests.pictures import add, age, grey, spec, two_classes
 
 
 @pytest.fixture
@@ -45,12 +45,6 @@ def test_a_folder_that_has_changed_is_not_taken_for_what_it_was(root, tmp_path):
         DataError, match=rf"^data\.root must hold the images of fingerprint {known.fingerprint}, got \w+ in"
     ):
         dataset.load(known, tmp_path / "after")
-
-
-def age(root: Path) -> None:
-    """Set all times of the files back by an hour: nothing was written just now."""
-    for path in root.rglob("*"):
-        os.utime(path, ns=(then := time.time_ns() - 3600 * 10**9, then))
 
 
 def refuse_to_read(*arguments):
@@ -123,12 +117,15 @@ def test_equal_copies_share_a_cache(root, tmp_path, monkeypatch):
 def test_of_a_large_folder_a_part_is_read_and_the_rest_known_by_its_times(tmp_path, monkeypatch):
     root = two_classes(tmp_path / "images", ".bmp")
     age(root)
-    files = folders.scan(root).files
+    listing = folders.scan(root)
+    files = list(listing.files)
     monkeypatch.setattr(contents, "READ_BYTES", sum(file.size_bytes for file in files) // 3)
-    assert contents.stride(files) == 3
+    assert contents.stride(listing) == 3
     before = fingerprint(root)
     assert before.startswith("sampled-")
-    assert dataset.remarks(spec(root))[0].endswith("names and sizes of all files and the contents of one in 3")
+    assert dataset.remarks(spec(root), root.parent / "data")[0].endswith(
+        "names and sizes of all files and the contents of one in 3"
+    )
     assert pixel(root, tmp_path) == 0
     # The first file of val/ is at position 6 of all, so it is read; the next two are not.
     assert [position for position, file in enumerate(files) if file.name == "val/ant/0.bmp"] == [6]

@@ -60,7 +60,12 @@ def test_other_images_of_the_same_names_and_sizes_are_another_data_set(root):
 
 def test_the_points_of_a_launch_read_their_folder_once(root, monkeypatch):
     read = []
-    monkeypatch.setattr(contents, "_read", lambda files, step: read.append(len(files)) or [""] * len(files))
+
+    def read_contents(files, step):
+        read.append(sum(1 for _ in files))
+        return [""] * read[-1]
+
+    monkeypatch.setattr(contents, "_read", read_contents)
     planner.cache_clear()
     keys = {point(*arguments(root, f"seed={seed}", f"arch.sr={sr}")).key for seed in range(10) for sr in (0.25, 0.5)}
     assert (len(keys), read) == (20, [20])

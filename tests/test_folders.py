@@ -227,7 +227,9 @@ def test_messages_have_one_line_whatever_a_name_is(root):
     with pytest.raises(DataError, match=r"got 'ze\\nbra' in val only$"):
         folders.scan(root)
     (root / "train" / "zebra").rename(root / "train" / "ze\nbra")
-    assert dataset.remarks(spec(root)) == [f"{root}: 6 training and 6 test images; left out: 1 .t\\nxt"]
+    assert dataset.remarks(spec(root), root.parent / "data") == [
+        f"{root}: 6 training and 6 test images; left out: 1 .t\\nxt"
+    ]
     for path in (root / "val" / "ze\nbra").iterdir():
         path.unlink()
     with pytest.raises(DataError, match=r"class folder [^\n]*ze\\nbra must hold images, got none$"):
@@ -249,11 +251,11 @@ def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
 
 
 def test_remarks_say_what_is_left_out(root):
-    assert dataset.remarks(spec(root)) == []
+    assert dataset.remarks(spec(root), root.parent / "data") == []
     (root / "train" / "ant" / "notes.txt").write_text("")
-    (line,) = dataset.remarks(spec(root))
+    (line,) = dataset.remarks(spec(root), root.parent / "data")
     assert line == f"{root}: 6 training and 6 test images; left out: 1 .txt"
-    assert dataset.remarks(DataSpec()) == []
+    assert dataset.remarks(DataSpec(), root) == []
 
 
 @pytest.mark.parametrize(
@@ -267,7 +269,7 @@ def test_validation_may_be_a_fraction(validation, held_out, root, tmp_path):
 
 def test_a_number_that_leaves_nothing_to_train_on_is_refused_before_decoding(root):
     with pytest.raises(DataError) as caught:
-        dataset.remarks(spec(root, validation=5000))
+        dataset.remarks(spec(root, validation=5000), root.parent)
     assert str(caught.value) == (
         "data.validation must be below the 6 training images there are, such as 0.1 for a tenth or 1, got 5000"
     )

@@ -1,8 +1,10 @@
 """The cache of decoded data sets on disk, which all runs map into memory. No torch.
 
 <data_dir>/cache/<name>-<hash of source and settings>/ with train_images.npy (N, C, S, S) uint8, train_labels.npy (N,)
-int64, the same for test, and meta.json, written last. A cache whose meta.json is missing, belongs to other settings or
-does not fit its files is built again. An image folder is known by its contents, so equal copies share a cache.
+int64, the same for test, and meta.json, written last. Of an image folder with data.limit, only the images chosen are
+there; train_rows.npy and validation_rows.npy say which are which. A cache whose meta.json is missing, belongs to other
+settings or does not fit its files is built again. An image folder is known by its contents, so equal copies share a
+cache.
 """
 
 import hashlib
@@ -161,11 +163,13 @@ def _identity(spec: DataSpec, data_dir: Path) -> dict[str, Any]:
         "on_corrupt": spec.on_corrupt,
     }
     if spec.name == "image_folder":
-        identity |= {"root": None, "resize": spec.resize}
-        fingerprint = spec.fingerprint or contents.fingerprint(folders.scan(Path(str(spec.root))), data_dir)
-        identity["fingerprint"] = fingerprint
+        listing = contents.listing(spec, data_dir)
+        fingerprint = spec.fingerprint or contents.fingerprint(listing, data_dir)
+        identity |= {"root": None, "resize": spec.resize, "fingerprint": fingerprint}
+        if spec.limit:
+            identity |= {"limit": spec.limit, "validation": spec.validation}
         if fingerprint.startswith(contents.SAMPLED):  # it does not show changes of files that were not read
-            identity["stamps"] = contents.stamps(folders.scan(Path(str(spec.root))))
+            identity["stamps"] = listing.stamps
     return identity
 
 

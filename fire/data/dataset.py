@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fire.data import cache, contents, decoding, folders
 from fire.data.spec import DataSpec
-from fire.errors import DataError
+from fire.data.split import Split, check_classes, held_out, split, spread
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -48,24 +48,17 @@ class DataSet:
 def load(spec: DataSpec, data_dir: Path) -> DataSet:
     """The data set, from the cache or through it. Raises DataError if it cannot be had or does not fit the spec."""
     stored = cache.stored(spec, data_dir)
-    total = len(stored.arrays["train_labels"])
-    held_out = _held_out(spec, len(stored.class_names), total)
-    order = np.random.default_rng(0).permutation(total)  # fixed: the split is part of the data set, not of a run
-    parts = {"train": order[held_out:], "validation": order[:held_out]}
-    parts["test"] = np.arange(len(stored.arrays["test_labels"]))
-    if spec.limit:
-        parts = {name: rows[: spec.limit] for name, rows in parts.items()}
-        if spec.name == "image_folder":
-            parts["test"] = spread(len(stored.arrays["test_labels"]), spec.limit)
-
-    def part(name: str, origin: str) -> ImageSet:
-        return ImageSet(stored.arrays[f"{origin}_images"], stored.arrays[f"{origin}_labels"], parts[name])
-
+    arrays = stored.arrays
+    check_classes(spec, len(stored.class_names))
+    if "train_rows" in arrays:  # chosen before decoding
+        rows = Split(arrays["train_rows"], arrays["validation_rows"], np.arange(len(arrays["test_labels"])))
+    else:
+        rows = split(spec, len(arrays["train_labels"]), len(arrays["test_labels"]))
     return DataSet(
         spec=spec,
-        train=part("train", "train"),
-        validation=part("validation", "train"),
-        test=part("test", "test"),
+        train=ImageSet(arrays["train_images"], arrays["train_labels"], rows.train),
+        validation=ImageSet(arrays["train_images"], arrays["train_labels"], rows.validation),
+        test=ImageSet(arrays["test_images"], arrays["test_labels"], rows.test),
         class_names=stored.class_names,
         mean=stored.mean,
         std=stored.std,
@@ -82,12 +75,12 @@ def load_test(spec: DataSpec, data_dir: Path) -> DataSet:
     if spec.name != "image_folder":
         return load(spec, data_dir)
     part = folders.scan_part(Path(str(spec.root)), "val")
-    files = [part.files[position] for position in spread(len(part.files), spec.limit)]
+    files = part.files.at(spread(len(part.files), spec.limit))
     with cache.scratch(data_dir, "val") as scratch:
         kept = decoding.decode(files, scratch / "images.npy", spec)
         # The file loses its name at the end of the block, and goes when the last map of it does.
         images = np.load(scratch / "images.npy", mmap_mode="c")
-    test = ImageSet(images, np.array([files[position].label for position in kept], np.int64), np.arange(len(kept)))
+    test = ImageSet(images, files.labels[kept], np.arange(len(kept)))
     none = ImageSet(test.images, test.labels, test.rows[:0])
     nothing = (0.0,) * spec.channels
     return DataSet(
@@ -103,28 +96,23 @@ def load_test(spec: DataSpec, data_dir: Path) -> DataSet:
     )
 
 
-def spread(total: int, limit: int) -> NDArray[np.int64]:
-    """At most `limit` (0: all) of `total` rows, evenly: the images of a folder are sorted by class."""
-    chosen = min(limit, total) if limit else total
-    return np.arange(chosen) * total // chosen
-
-
-def remarks(spec: DataSpec) -> list[str]:
+def remarks(spec: DataSpec, data_dir: Path) -> list[str]:
     """Lines that a person should read before an image folder is decoded: what is left out of it, or not looked at.
 
     Raises DataError if the folder cannot be used, or does not fit the spec.
     """
     if spec.name != "image_folder":
         return []
-    listing = folders.scan(Path(str(spec.root)))
-    _held_out(spec, len(listing.class_names), len(listing.train))
+    listing = contents.listing(spec, data_dir)
+    check_classes(spec, len(listing.class_names))
+    held_out(spec, len(listing.train))
     lines = []
     if listing.left_out:
         lines.append(
             f"{folders.shown(listing.root)}: {len(listing.train):,} training and {len(listing.test):,} test images; "
             f"left out: {folders.summary(listing.left_out)}"
         )
-    step = contents.stride(listing.files)
+    step = contents.stride(listing)
     if step > 1:
         lines.append(
             f"{folders.shown(listing.root)} is large: runs are known by the names and sizes of all files and the "
@@ -138,23 +126,4 @@ def prepare(spec: DataSpec, data_dir: Path) -> int:
 
     Raises DataError if it cannot be had or does not fit the spec.
     """
-    stored = cache.stored(spec, data_dir)
-    _held_out(spec, len(stored.class_names), len(stored.arrays["train_labels"]))
-    return stored.skipped
-
-
-def _held_out(spec: DataSpec, classes: int, total: int) -> int:
-    """How many of `total` training images are set aside for validation.
-
-    Raises DataError if that leaves none for training, or if the data set has other classes than the spec says.
-    """
-    if classes != spec.classes:
-        raise DataError(f"data.classes must be {classes} for {spec.name}, got {spec.classes}")
-    if spec.validation < 1:
-        return min(max(round(spec.validation * total), 1), total - 1)
-    if spec.validation >= total:
-        raise DataError(
-            f"data.validation must be below the {total} training images there are, such as 0.1 for a tenth or "
-            f"{max(total // 10, 1)}, got {spec.validation}"
-        )
-    return int(spec.validation)
+    return load(spec, data_dir).skipped

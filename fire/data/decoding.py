@@ -2,21 +2,26 @@
 
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from fire.data.arrays import allocate
-from fire.data.folders import ImageFile, formats, shown
+from fire.data.filelist import ImageFile
+from fire.data.folders import formats, shown
 from fire.data.spec import DataSpec
 from fire.errors import DataError, unknown
 from fire.machine import hardware
 
+Pixels = NDArray[np.uint8]
+
+AT_ONCE = 4096  # files that are handed to the threads together: a million at once would take a gigabyte
 BILINEAR = Image.Resampling.BILINEAR
 RESIZED_PIXELS = 2**23  # the most that a long image is resized to before its central square is cut out
 LARGE_PIXELS = 2**24  # larger images are decoded one at a time
@@ -38,27 +43,70 @@ def decode(files: Sequence[ImageFile], path: Path, spec: DataSpec) -> list[int]:
     if images with 32-bit numbers differ in their range. Raises OSError if the disk is full.
     """
     images = allocate(path, (len(files), spec.channels, spec.stored_size, spec.stored_size), np.uint8)
+    kept = _each(files, spec, images.__setitem__)
+    if len(kept) < len(files):
+        _compact(images, kept, path)
+    else:
+        images.flush()
+    return kept
+
+
+def survey(files: Sequence[ImageFile], spec: DataSpec) -> tuple[list[int], NDArray[np.int64]]:
+    """Decode the images and forget their pixels: which can be read, and the histogram (C, 256) of all pixels of these.
+
+    Raises DataError as `decode` does.
+    """
+    total = np.zeros((spec.channels, 256), np.int64)
+    lock = threading.Lock()
+
+    def count(position: int, pixels: NDArray[np.uint8]) -> None:
+        found = histograms(pixels)
+        with lock:
+            np.add(total, found, out=total)
+
+    return _each(files, spec, count), total
+
+
+def histograms(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How often each value occurs in each channel: (C, ...) -> (C, 256)."""
+    return np.stack([np.bincount(channel.ravel(), minlength=256) for channel in pixels])
+
+
+def read(file: ImageFile, spec: DataSpec, large: AbstractContextManager[Any] | None = None) -> tuple[int, Pixels]:
+    """The number in the file that means white, and the pixels, (C, S, S) uint8. Raises whatever a decoder raises.
+
+    The number is 0 unless the file has 32-bit numbers that are not all 0. large: held while a large image is decoded.
+    """
+    with Image.open(file.path, formats=formats()) as opened:
+        with large if large and opened.width * opened.height > LARGE_PIXELS else nullcontext():
+            return _read(opened, spec)
+
+
+def complaint(file: ImageFile, error: Exception) -> str:
+    """Which image cannot be read, and why, in one line."""
+    return f"{shown(file.path)} ({_one_line(error)})"
+
+
+def _each(files: Sequence[ImageFile], spec: DataSpec, use: Callable[[int, Pixels], None]) -> list[int]:
+    """Decode the images, some at a time; `use` gets the position and the pixels of each. Returns which can be read."""
     large = threading.Lock()
     ranges: dict[int, str] = {}  # the largest number of each range of 32-bit numbers, and a file that has it
 
     def decode_one(position: int) -> str:
         file = files[position]
         try:
-            with Image.open(file.path, formats=formats()) as opened:
-                with large if opened.width * opened.height > LARGE_PIXELS else nullcontext():
-                    white, pixels = _read(opened, spec)
+            white, pixels = read(file, spec, large)
         except Exception as error:  # whatever a decoder raises on a damaged file
-            return f"{shown(file.path)} ({_one_line(error)})"
-        images[position] = pixels
+            return complaint(file, error)
+        use(position, pixels)
         if white:
             ranges[white] = file.path
         return ""
 
-    formats()  # loads Pillow's plugins before there are threads
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF data, and of large images that it reads anyway
-        with ThreadPoolExecutor(hardware.cores()) as pool:  # Pillow works outside of the interpreter lock
-            complaints = list(pool.map(decode_one, range(len(files))))
+    complaints: list[str] = []
+    with quiet(), ThreadPoolExecutor(hardware.cores()) as pool:  # Pillow works outside of the interpreter lock
+        for start in range(0, len(files), AT_ONCE):
+            complaints += pool.map(decode_one, range(start, min(start + AT_ONCE, len(files))))
     if len(ranges) > 1:
         raise DataError(
             "images of 32-bit numbers must have one range, got "
@@ -79,10 +127,16 @@ def decode(files: Sequence[ImageFile], path: Path, spec: DataSpec) -> list[int]:
             case other:
                 raise unknown("data.on_corrupt", other)
         _require_each_class(files, kept, complaints)
-        _compact(images, kept, path)
-    else:
-        images.flush()
     return kept
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Load Pillow's plugins, before there are threads, and keep its warnings back."""
+    formats()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damaged EXIF data, and of large images that are read anyway
+        yield
 
 
 def _require_each_class(files: Sequence[ImageFile], kept: Sequence[int], complaints: Sequence[str]) -> None:
@@ -103,11 +157,8 @@ def _compact(images: NDArray[np.uint8], kept: Sequence[int], path: Path) -> None
     whole.replace(path)
 
 
-def _read(opened: Image.Image, spec: DataSpec) -> tuple[int, NDArray[np.uint8]]:
-    """The number in the file that means white, and the pixels, (C, S, S), upright as EXIF data says.
-
-    The number is 0 unless the file has 32-bit numbers that are not all 0.
-    """
+def _read(opened: Image.Image, spec: DataSpec) -> tuple[int, Pixels]:
+    """What `read` gives, upright as EXIF data says."""
     opened.load()
     turn = _orientation(opened)
     image, white = _shortened(opened, spec.stored_size) if spec.resize == "crop" else opened, 0

@@ -7,14 +7,15 @@ import functools
 import hashlib
 import os
 import stat
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
+from fire.data.filelist import CHANGED, FileList, ImageFile, text
 from fire.errors import DataError
 
 # Folders that systems and tools leave among one's own; those whose names begin with a dot are left out anyway.
@@ -25,17 +26,6 @@ NAMED_REASONS = 5
 Place = tuple[int, int]  # device and inode of a folder, however it is called
 
 
-class ImageFile(NamedTuple):
-    """An image file. Its name is train/<class>/<path in the class>, in one form of Unicode wherever it lies."""
-
-    path: str  # as the system has it: maybe no valid Unicode
-    name: str
-    label: int
-    size_bytes: int
-    modified_ns: int
-    changed_ns: int  # when anything about the file last changed; unlike modified_ns, no program can set it back
-
-
 class Part(NamedTuple):
     """The classes below root/train or root/val and their image files, sorted by class and name.
 
@@ -43,7 +33,7 @@ class Part(NamedTuple):
     """
 
     class_names: tuple[str, ...]
-    files: list[ImageFile]
+    files: FileList
     left_out: Counter[str]
 
 
@@ -52,20 +42,30 @@ class Listing(NamedTuple):
 
     root: Path
     class_names: tuple[str, ...]
-    train: list[ImageFile]
-    test: list[ImageFile]
+    train: FileList
+    test: FileList
     left_out: Counter[str]
 
     @property
-    def files(self) -> list[ImageFile]:
+    def files(self) -> Iterator[ImageFile]:
         """The image files of both parts."""
-        return [*self.train, *self.test]
+        return chain(self.train, self.test)
 
     @property
     def state(self) -> str:
         """A hash that differs after any change below this root: files written, replaced, renamed or touched."""
-        place = os.fsencode(self.root.resolve())
-        return digest([(place,), *((f.name, f.size_bytes, f.modified_ns, f.changed_ns) for f in self.files)])
+        return self._hash(os.fsencode(self.root.resolve()), slice(None))
+
+    @property
+    def stamps(self) -> str:
+        """A hash of the paths, labels, sizes and modification times of the files."""
+        return self._hash(b"", slice(CHANGED))
+
+    def _hash(self, start: bytes, columns: slice) -> str:
+        total = hashlib.sha256(start)
+        for part in (self.train, self.test):
+            total.update(b"\0%d\0" % len(part) + part.rows[:, columns].tobytes() + part.paths.tobytes())
+        return total.hexdigest()[:16]
 
 
 @functools.cache
@@ -91,14 +91,6 @@ def digest(rows: Iterable[tuple[object, ...]]) -> str:
             total.update((value if isinstance(value, bytes) else str(value).encode()) + b"\0")
         total.update(b"\0")
     return total.hexdigest()[:16]
-
-
-def text(name: str) -> str:
-    """A name of the file system as valid Unicode in normal form C: macOS has decomposed accents, others composed ones.
-
-    Bytes that are no UTF-8 are escaped: a name in Latin-1 becomes caf\\xe9.
-    """
-    return unicodedata.normalize("NFC", os.fsencode(name).decode(errors="backslashreplace"))
 
 
 def summary(left_out: Counter[str]) -> str:
@@ -151,14 +143,17 @@ def scan_part(root: Path, part: str) -> Part:
     names = tuple(sorted(folders))
     place = (root / part).resolve()
     above = frozenset(_place(folder.stat()) for folder in (place, *place.parents))
-    files: list[ImageFile] = []
-    for label, name in enumerate(names):
-        found, others = _images(folders[name], f"{part}/{name}/", label, above)
-        if not found:
-            raise DataError(f"class folder {shown(folders[name])} must hold images, got {summary(others) or 'none'}")
-        files += found
-        left_out += others
-    return Part(names, files, left_out)
+
+    def files() -> Iterator[ImageFile]:
+        for label, name in enumerate(names):
+            found, others = _images(folders[name], f"{part}/{name}/", label, above)
+            if not found:
+                empty = f"got {summary(others) or 'none'}"
+                raise DataError(f"class folder {shown(folders[name])} must hold images, {empty}")
+            left_out.update(others)
+            yield from found
+
+    return Part(names, FileList.of(str(root / part), files()), left_out)
 
 
 def _images(folder: str, prefix: str, label: int, above: frozenset[Place]) -> tuple[list[ImageFile], Counter[str]]:
@@ -213,5 +208,6 @@ def _reason(entry: "os.DirEntry[str]") -> str:
             return "special file"
     except OSError:
         return "broken link"
-    suffix = Path(entry.name).suffix.lower()
+    _, dot, ending = entry.name.rpartition(".")  # Path.suffix takes longer than the system's own calls
+    suffix = f".{ending}".lower() if dot and ending else ""
     return "" if suffix in suffixes() else shown(suffix) or "without suffix"

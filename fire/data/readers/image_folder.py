@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 from fire.data import contents, decoding, folders
 from fire.data.sources import Decoded
 from fire.data.spec import DataSpec
+from fire.data.split import check_classes, places, split
 from fire.errors import DataError
 
 
 def read(spec: DataSpec, data_dir: Path, out: Path) -> Decoded:
-    """Decode the pictures into files in `out`. Raises DataError if the folder changes, or is not the one meant."""
+    """Decode the pictures, those that data.limit chooses, into files in `out`.
+
+    Raises DataError if the folder changes, or is not the one meant.
+    """
     root = Path(str(spec.root))
     listing = folders.scan(root)
     found = contents.fingerprint(listing, data_dir)
@@ -21,14 +25,20 @@ def read(spec: DataSpec, data_dir: Path, out: Path) -> Decoded:
         raise DataError(
             f"data.root must hold the images of fingerprint {spec.fingerprint}, got {found} in {folders.shown(root)}"
         )
+    check_classes(spec, len(listing.class_names))
+    chosen = split(spec, len(listing.train), len(listing.test))
+    training = np.sort(np.concatenate([chosen.train, chosen.validation]))
     decoded: dict[str, NDArray[Any]] = {}
     skipped = 0
-    for part, files in (("train", listing.train), ("test", listing.test)):
+    for part, files, positions in (("train", listing.train, training), ("test", listing.test, chosen.test)):
         path = out / f"{part}_images.npy"
-        kept = decoding.decode(files, path, spec)
+        kept = positions[decoding.decode(files.at(positions), path, spec)]
         decoded[f"{part}_images"] = np.load(path, mmap_mode="r")
-        decoded[f"{part}_labels"] = np.array([files[i].label for i in kept], np.int64)
-        skipped += len(files) - len(kept)
+        decoded[f"{part}_labels"] = files.labels[kept]
+        skipped += len(positions) - len(kept)
+        if part == "train" and spec.limit:
+            decoded["train_rows"] = places(chosen.train, kept)
+            decoded["validation_rows"] = places(chosen.validation, kept)
     if folders.scan(root).state != listing.state:
         raise DataError(f"data.root must not change while it is decoded, got other files in {folders.shown(root)}")
     return Decoded(decoded, listing.class_names, skipped, folders.summary(listing.left_out))
