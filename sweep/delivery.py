@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import hydra
+import numpy as np
 
 from fire.data import dataset
 from fire.data.dataset import DataSet
@@ -95,6 +96,7 @@ def _fingerprint(data: DataSet) -> str:
     """A hash of all decoded images and their labels, in order."""
     found = hashlib.sha256()
     for part in (data.train, data.test):
+        assert isinstance(part.images, np.ndarray), "streamed images are of a folder, which has a fingerprint"
         found.update(part.images.tobytes())
         found.update(part.labels.tobytes())
     return found.hexdigest()[:16]

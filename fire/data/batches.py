@@ -1,6 +1,10 @@
-"""Batches of images, cut and augmented as whole tensors of uint8: no worker processes, no Python per image."""
+"""Batches of images, cut and augmented as whole tensors of uint8: no Python per image.
+
+Images that are kept decoded need no worker processes; those that are streamed are decoded by some, ahead of the step.
+"""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -8,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fire.data.dataset import DataSet, ImageSet
+from fire.data.streaming import Streamed
 from fire.errors import unknown
+from fire.machine import hardware
 from fire.train.spec import TrainSpec
 
 
@@ -16,19 +22,20 @@ class Batches:
     """The batches of an image set as the network wants them: normalised fp32 images and their labels.
 
     Shapes: images (N, C, size, size), labels (N,) int64. Random choices come from the generator of the caller; the
-    images stay where they are stored (mapped from disk, or moved to the device once if that is an accelerator).
+    images stay where they are stored (mapped from disk, or moved to the device once if that is an accelerator), or are
+    streamed from their files. The batches are the same either way.
     Normalised is (image - mean) * scale, a channel.
     """
 
     def __init__(self, images: ImageSet, data: DataSet, spec: TrainSpec, device: torch.device) -> None:
-        self._images = torch.from_numpy(images.images)
+        self._images = images.images if isinstance(images.images, Streamed) else torch.from_numpy(images.images)
         self._labels = torch.from_numpy(images.labels)
         self._rows = torch.from_numpy(images.rows)
         self._spec = spec
         self._size, self._classes = data.spec.image_size, data.spec.classes
         self._mirror = spec.mirror and data.spec.mirror
         self._device = device
-        if device.type != "cpu":
+        if isinstance(self._images, Tensor) and device.type != "cpu":
             self._images = self._images[self._rows].to(device)
             self._labels = self._labels[self._rows].to(device)
             self._rows = torch.arange(len(self._rows))
@@ -50,9 +57,8 @@ class Batches:
         With MixUp the labels are probabilities (N, classes).
         """
         order = torch.randperm(len(self), generator=generator)
-        for step in range(self.steps(batch_size)):
-            rows = self._rows[order[step * batch_size : (step + 1) * batch_size]]
-            images, labels = self._take(rows)
+        steps = range(self.steps(batch_size))
+        for images, labels in self._taken([order[step * batch_size : (step + 1) * batch_size] for step in steps]):
             images = random_crop(images, self._size, self._spec.shift, generator)
             if self._mirror:
                 images = random_mirror(images, generator)
@@ -65,13 +71,26 @@ class Batches:
 
     def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images once, the central crop of each."""
-        for start in range(0, len(self), batch_size):
-            images, labels = self._take(self._rows[start : start + batch_size])
+        for images, labels in self._taken(torch.arange(len(self)).split(batch_size)):
             yield self._normalise(central_crop(images, self._size)), labels
 
-    def _take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        rows = rows.to(self._images.device)
-        return self._images[rows], self._labels[rows]
+    def _taken(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The stored images and the labels at each of these positions in the set."""
+        if isinstance(self._images, Tensor):
+            for positions in batches:
+                rows = self._rows[positions].to(self._images.device)
+                yield self._images[rows], self._labels[rows]
+        else:
+            chosen = [self._rows[positions] for positions in batches]
+            streamed = self._images.batches([rows.numpy() for rows in chosen], self._decoders)
+            with closing(streamed):
+                for rows, pixels in zip(chosen, streamed, strict=True):
+                    yield torch.from_numpy(pixels).to(self._device), self._labels[rows].to(self._device)
+
+    @property
+    def _decoders(self) -> int:
+        """How many processes decode: as many as threads train; for a GPU, up to eight."""
+        return torch.get_num_threads() if self._device.type == "cpu" else min(hardware.cores(), 8)
 
     def _normalise(self, images: Tensor) -> Tensor:
         layout = torch.channels_last if self._spec.channels_last else torch.contiguous_format

@@ -2,9 +2,10 @@
 
 <data_dir>/cache/<name>-<hash of source and settings>/ with train_images.npy (N, C, S, S) uint8, train_labels.npy (N,)
 int64, the same for test, and meta.json, written last. Of an image folder with data.limit, only the images chosen are
-there; train_rows.npy and validation_rows.npy say which are which. A cache whose meta.json is missing, belongs to other
-settings or does not fit its files is built again. An image folder is known by its contents, so equal copies share a
-cache.
+there; train_rows.npy and validation_rows.npy say which are which. Images that are streamed, as they would take more
+than 2 GB, are not there: train_files.npy says which of the listed files can be read. A cache whose meta.json is
+missing, belongs to other settings or does not fit its files is built again. An image folder is known by its contents,
+so equal copies share a cache.
 """
 
 import hashlib
@@ -20,8 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fire.data import arrays, contents, folders, sources
+from fire.data import arrays, contents, decoding, folders, sources
 from fire.data.spec import DataSpec
+from fire.data.split import images
+from fire.data.streaming import is_streamed
 from fire.errors import DataError
 from fire.files import locked, write
 
@@ -84,10 +87,11 @@ def _sweep(cache: Path) -> None:
 def _build(spec: DataSpec, data_dir: Path, folder: Path, temporary: Path, identity: dict[str, Any]) -> Stored:
     """Decode the data set into the temporary folder, which becomes the cache."""
     decoded = sources.decode(replace(spec, fingerprint=identity["fingerprint"]), data_dir, temporary)
+    counted = decoded.histograms
     for name, array in decoded.arrays.items():
         if not isinstance(array, np.memmap):
             arrays.save(temporary / f"{name}.npy", array)
-    mean, std = _moments(decoded.arrays["train_images"])
+    mean, std = _moments(_histograms(decoded.arrays["train_images"]) if counted is None else counted)
     meta = {
         "identity": identity,
         "files": {
@@ -139,8 +143,10 @@ def _fits(found: Stored, identity: dict[str, Any]) -> bool:
     """Whether the arrays are images and labels of their classes. The pixels themselves are not checked."""
     square = (identity["channels"], identity["stored_size"], identity["stored_size"])
     for part in ("train", "test"):
-        images, labels = found.arrays[f"{part}_images"], found.arrays[f"{part}_labels"]
-        if images.dtype != np.uint8 or labels.dtype != np.int64 or images.shape != (*labels.shape, *square):
+        labels, streamed = found.arrays[f"{part}_labels"], "streamed" in identity
+        stored = found.arrays[f"{part}_files" if streamed else f"{part}_images"]
+        kind, shape = (np.int64, ()) if streamed else (np.uint8, square)
+        if stored.dtype != kind or labels.dtype != np.int64 or stored.shape != (*labels.shape, *shape):
             return False
         if not 0 <= labels.min() <= labels.max() < len(found.class_names):
             return False
@@ -168,19 +174,27 @@ def _identity(spec: DataSpec, data_dir: Path) -> dict[str, Any]:
         identity |= {"root": None, "resize": spec.resize, "fingerprint": fingerprint}
         if spec.limit:
             identity |= {"limit": spec.limit, "validation": spec.validation}
-        if fingerprint.startswith(contents.SAMPLED):  # it does not show changes of files that were not read
-            identity["stamps"] = listing.stamps
+        streamed = is_streamed(spec, images(spec, len(listing.train), len(listing.test)))
+        if streamed:
+            identity["streamed"] = True
+        if streamed or fingerprint.startswith(contents.SAMPLED):
+            identity["stamps"] = listing.stamps  # changes of files that were not read for the fingerprint show here
     return identity
 
 
-def _moments(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel, from its histogram: exact, and small in memory."""
+def _histograms(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How often each value occurs in each channel, (C, 256), with little memory."""
+    found = np.zeros((images.shape[1], 256), np.int64)
+    for start in range(0, len(images), 1024):
+        found += decoding.histograms(images[start : start + 1024].swapaxes(0, 1))
+    return found
+
+
+def _moments(histograms: NDArray[np.int64]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel: exact, whatever the order in which the images were counted."""
     values = np.arange(256)
     means, deviations = [], []
-    for channel in range(images.shape[1]):
-        histogram = np.zeros(256, np.int64)
-        for start in range(0, len(images), 1024):
-            histogram += np.bincount(images[start : start + 1024, channel].ravel(), minlength=256)
+    for histogram in histograms:
         mean = float((histogram * values).sum() / histogram.sum())
         variance = float((histogram * (values - mean) ** 2).sum() / histogram.sum())
         means.append(mean)

@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fire.data.spec import DataSpec
@@ -14,13 +15,16 @@ from fire.errors import DataError
 class Decoded(NamedTuple):
     """train_images, train_labels, test_images, test_labels, and the classes by label.
 
-    skipped: how many images could not be read. left_out: what else an image folder holds, as folders.summary says it.
+    Of streamed images, train_files and test_files are in the place of train_images and test_images: which of the
+    folder's files they are. skipped: how many images could not be read. left_out: what else an image folder holds, as
+    folders.summary says it. histograms: of streamed training images, (C, 256) int64.
     """
 
     arrays: dict[str, NDArray[Any]]
     class_names: tuple[str, ...]
     skipped: int = 0
     left_out: str = ""
+    histograms: NDArray[np.int64] | None = None
 
 
 def check_root(spec: DataSpec) -> None:
@@ -40,8 +44,9 @@ def decode(spec: DataSpec, data_dir: Path, out: Path) -> Decoded:
     """
     read: Reader = import_module(f"fire.data.readers.{spec.name}").read
     decoded = read(spec, data_dir, out)
-    shape = decoded.arrays["train_images"].shape[1:]
-    if shape != (spec.channels, spec.stored_size, spec.stored_size):
+    square = (spec.channels, spec.stored_size, spec.stored_size)
+    shape = decoded.arrays["train_images"].shape[1:] if decoded.histograms is None else square
+    if shape != square:
         raise DataError(
             f"data.channels and data.stored_size must be {shape[0]} and {shape[1]} for {spec.name}, "
             f"got {spec.channels} and {spec.stored_size}"

@@ -32,6 +32,11 @@ def split(spec: DataSpec, train: int, test: int) -> Split:
     return Split(order[held:][:most], order[:held][:most], tested)
 
 
+def images(spec: DataSpec, train: int, test: int) -> int:
+    """How many images the three sets have together. Raises DataError as `split` does."""
+    return sum(map(len, split(spec, train, test))) if spec.limit else train + test
+
+
 def places(chosen: Rows, among: Rows) -> Rows:
     """Where each of the chosen positions is `among` sorted ones; those that are not there are left out."""
     found = np.searchsorted(among, chosen)
