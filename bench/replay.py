@@ -1,18 +1,17 @@
 """Searches over a table of finished runs: nothing is trained, cost is counted in epochs x MACs."""
 
 import heapq
-import itertools
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 
 from bench.measure import Row
+from bench.tabular import Tabular
 from fire.stats import hypervolume, mean_interval
 from sweep.search.halving import best_first
 from sweep.search.searcher import Searcher, Trial
@@ -21,26 +20,18 @@ from sweep.search.spec import SAMPLERS, SearchSpec
 
 WORKERS = 2
 SEEDS = range(5, 15)  # the default settings were chosen on 0 to 4
-BUDGET = 200  # networks that a search may begin
-SHARE = 0.25  # of the grid's cost, at which searches are compared
-TARGET = 0.99  # of the grid's hypervolume
-ENDED = ("finished", "failed")
-FIRST = [{}, {"arch.bypass": "simple"}, {"arch.bypass": "complex"}, {"arch.sr": 1.0}]
-FIRST += [{"arch.sr": 0.5, "arch.pct_3x3": pct} for pct in (0.125, 0.99)]
+SHARES = (0.05, 0.1, 0.25)  # of the table's cost, at which searches are compared
+REDUCTIONS = (1, 2, 3)
 
 
 class Trace(NamedTuple):
-    """How far a search had come at each end of a run: cost and hypervolume, as parts of the grid's.
+    """How far a search had come at each end of a run, until the last of SHARES was spent.
 
-    It ends where all that is asked of it is known: TARGET is reached and SHARE is spent.
+    Cost and hypervolume are parts of the table's.
     """
 
     cost: tuple[float, ...]
     hypervolume: tuple[float, ...]
-
-    def cost_of(self, target: float) -> float:
-        """What the target cost; NaN if it was never reached."""
-        return next((c for c, h in zip(self.cost, self.hypervolume, strict=True) if h >= target), np.nan)
 
     def at(self, cost: float) -> float:
         """The hypervolume at that cost."""
@@ -48,53 +39,73 @@ class Trace(NamedTuple):
 
 
 class Table:
-    """The accuracy of each point of the space after each epoch; the cost and the hypervolume of the whole grid."""
+    """The networks of a tabular benchmark as points of their space: the searches may choose among these alone.
 
-    def __init__(self, space: Space, trials: Mapping[int, Trial], epochs: int) -> None:
-        missing = sum(index not in trials or trials[index].status not in ENDED for index in range(space.size))
-        if missing:
-            raise SystemExit(f"bench.search: {missing} of {space.size} runs are missing: python -m bench.search table")
+    Raises ValueError if a network is no point of the space.
+    """
+
+    def __init__(self, space: Space, tabular: Tabular) -> None:
         self.space = space
-        self.epochs = epochs
-        self.trials = [trials[index] for index in range(space.size)]
-        self.top1 = np.array([np.nan if trial.top1 is None else trial.top1 for trial in self.trials])
-        # A run that fails does so in the epoch after its last whole one, and has cost that epoch too.
-        self.trained = np.array([epochs if trial.top1 is not None else len(trial.curve) + 1 for trial in self.trials])
-        self.macs = space.costs["macs"].astype(float)
-        self.size = np.log10(space.costs["size_bytes"].astype(float))
-        self.reference = (float(self.size.max()), float(np.nanmin(self.top1)))
-        self.cost = float((self.trained * self.macs).sum())
-        self.hypervolume = self.dominated(np.arange(space.size))
+        self.epochs = tabular.epochs
+        self.points = [_place(space, row) for row in tabular.networks.to_dict("records")]
+        self.curves = dict(zip(self.points, map(tuple, tabular.curves.tolist()), strict=True))
+        space.allowed[:] = False
+        space.allowed[self.points] = True
+        self._macs = space.costs["macs"].astype(float)
+        self._size = np.log10(space.costs["size_bytes"].astype(float))
+        top1 = [curve[-1] for curve in self.curves.values()]
+        sizes = self._size[self.points]
+        # A tenth of the range beyond the worst: so the largest and the least accurate network count, too.
+        self._reference = (
+            float(sizes.max() + np.ptp(sizes) / 10),
+            min(top1) - (max(top1) - min(top1)) / 10,
+        )
+        self.cost = float(self._macs[self.points].sum()) * self.epochs
+        self.hypervolume = self.dominated(self.points)
 
-    def dominated(self, points: Sequence[int] | NDArray[np.intp]) -> float:
-        """The hypervolume of trained points over the logarithm of their size."""
-        chosen = np.asarray(points, np.intp)
-        chosen = chosen[~np.isnan(self.top1[chosen])]
-        return hypervolume(self.size[chosen], self.top1[chosen], self.reference)
+    def losses(self, point: int, epoch: int) -> tuple[float, float]:
+        """The objectives of a point after this number of epochs, to be minimised."""
+        return -self.curves[point][epoch - 1], float(self._size[point])
+
+    def dominated(self, points: Sequence[int]) -> float:
+        """The hypervolume of points that were trained to the end, over the logarithm of their size."""
+        top1 = [self.curves[point][-1] for point in points]
+        return hypervolume(self._size[np.asarray(points, np.intp)], np.array(top1), self._reference)
 
     def run(self, point: int, epoch: int, end: str = "") -> Trial:
-        """The point's run when it was to train up to this epoch; end: when it ended."""
-        whole = self.trials[point]
-        if epoch == self.epochs or epoch > len(whole.curve):
-            return replace(whole, end=end)
-        return Trial(status="stopped", curve=whole.curve[:epoch], end=end)
+        """The point's run when it was trained up to this epoch; end: when it ended."""
+        curve = self.curves[point][:epoch]
+        if epoch < self.epochs:
+            return Trial(status="stopped", curve=curve, end=end)
+        return Trial(status="finished", curve=curve, top1=curve[-1], end=end)
 
-    def cost_of(self, point: int, epoch: int, begun: int = 0) -> float:
-        """The cost of training the point up to this epoch, or until it fails, if `begun` epochs are done already."""
-        return float((min(epoch, self.trained[point]) - begun) * self.macs[point])
+    def cost_of(self, point: int, epochs: int) -> float:
+        """The cost of some epochs of the point."""
+        return float(epochs * self._macs[point])
 
     def trace(self, steps: Iterator[tuple[float, int | None]]) -> Trace:
         """Of steps that cost epochs x MACs and, if they end a run, give a point."""
         spent, points, costs, volumes = 0.0, [], [], []
         for cost, point in steps:
             spent += cost
+            if spent > SHARES[-1] * self.cost:
+                break
             if point is not None:
                 points.append(point)
                 costs.append(spent / self.cost)
                 volumes.append(self.dominated(points) / self.hypervolume)
-                if volumes[-1] >= TARGET and costs[-1] > SHARE:
-                    break
         return Trace(tuple(costs), tuple(volumes))
+
+
+def _place(space: Space, network: Mapping[str, Any]) -> int:
+    """The point with this network's metaparameters."""
+    codes = []
+    for axis in space.axes:
+        value = network[axis.key.removeprefix("arch.")]
+        if value not in axis.values:
+            raise ValueError(f"the table must hold networks of the space, got {axis.key}={value}")
+        codes.append(axis.values.index(value))
+    return int(np.ravel_multi_index(codes, space.shape))
 
 
 def search(table: Table, spec: SearchSpec) -> Iterator[tuple[float, int | None]]:
@@ -105,7 +116,7 @@ def search(table: Table, spec: SearchSpec) -> Iterator[tuple[float, int | None]]
     while True:
         while len(ends) < WORKERS and (job := searcher.next(trials)) is not None:
             before = trials.get(job.point, Trial(status="running"))
-            cost = table.cost_of(job.point, job.epoch, len(before.curve))
+            cost = table.cost_of(job.point, job.epoch - len(before.curve))
             heapq.heappush(ends, (clock + cost, job.point, job.epoch, cost))
             trials[job.point] = replace(before, status="running")
         if not ends:
@@ -117,35 +128,44 @@ def search(table: Table, spec: SearchSpec) -> Iterator[tuple[float, int | None]]
 
 def random_order(table: Table, seed: int) -> Iterator[tuple[float, int | None]]:
     """All points in random order, each trained to the end."""
-    for point in np.random.default_rng(seed).permutation(table.space.size).tolist():
+    for point in np.random.default_rng(seed).permutation(table.points).tolist():
         yield table.cost_of(point, table.epochs), point
 
 
-def one_epoch_first(table: Table) -> Iterator[tuple[float, int | None]]:
-    """All points for one epoch, then the best of them to the end, one after another."""
-    yield float(table.macs.sum()), None
-    first = np.array([trial.curve[0] if trial.curve else 0.0 for trial in table.trials])
-    for point in best_first(np.stack([-first, table.size], axis=1)).tolist():
-        yield table.cost_of(point, table.epochs, begun=1), point
+def all_then_best(table: Table, epochs: int) -> Iterator[tuple[float, int | None]]:
+    """All points for some epochs, then the best of them to the end, one after another."""
+    yield sum(table.cost_of(point, epochs) for point in table.points), None
+    for place in best_first([table.losses(point, epochs) for point in table.points]).tolist():
+        yield table.cost_of(table.points[place], table.epochs - epochs), table.points[place]
 
 
-def plain_optuna(table: Table, seed: int) -> Iterator[tuple[float, int | None]]:
-    """study.optimize with NSGA-II as it comes; what it asks for again costs nothing."""
-    steps: list[tuple[float, int | None]] = []
+def plain_optuna(table: Table, sampler: optuna.samplers.BaseSampler | None, seed: int) -> Iterator[tuple[float, int]]:
+    """study.optimize of each network to the end. sampler: None for Optuna's own choice.
+
+    A proposal that is not in the table becomes the nearest network that is; a network that comes again costs nothing.
+    """
+    axes, random = table.space.axes, np.random.default_rng(seed)
+    steps: list[tuple[float, int]] = []
 
     def objective(trial: optuna.Trial) -> tuple[float, float]:
-        axes = table.space.axes
-        codes = [axis.choices.index(trial.suggest_categorical(axis.key, axis.choices)) for axis in axes]
-        point = int(np.ravel_multi_index(codes, table.space.shape))
+        codes = [
+            trial.suggest_int(axis.key, 0, len(axis.choices) - 1)
+            if axis.ordered
+            else axis.choices.index(trial.suggest_categorical(axis.key, axis.choices))
+            for axis in axes
+        ]
+        point = next(table.space.by_distance(codes, table.space.allowed, random))
         if all(point != other for _, other in steps):
             steps.append((table.cost_of(point, table.epochs), point))
-        return float(np.nan_to_num(table.top1[point])), float(table.size[point])  # one that fails is worth nothing
+        return table.losses(point, table.epochs)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.NSGAIISampler(seed=seed))
-    for _ in range(12):  # a few at a time: who asks for steps leaves off when the target is reached
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+    if sampler is None:
+        study.sampler = type(study.sampler)(seed=seed)  # the same class with its defaults, so that it can be repeated
+    while len(steps) < len(table.points):  # few at a time: who asks for steps stops when enough is spent
         begun = len(steps)
-        study.optimize(objective, n_trials=50)
+        study.optimize(objective, n_trials=5)
         yield from steps[begun:]
 
 
@@ -170,68 +190,60 @@ def ask_seconds(space: Space, sampler: str) -> float:
     return float(np.median(times))
 
 
-def rows(table: Table, timed: Sequence[Space]) -> Iterator[Row]:
-    """The rows, each when it has been measured. timed: spaces in which asks are timed."""
+def rows(table: Table) -> Iterator[Row]:
+    """A row for each search, when it has been replayed."""
+    budget = len(table.points) - 1  # of all points, a search takes the cheapest first and asks no sampler
+    default = SearchSpec(budget_runs=budget)
 
-    def traces(steps: Callable[[int], Iterator[tuple[float, int | None]]], seeds: Sequence[int] = SEEDS) -> list[Trace]:
-        return [table.trace(steps(seed)) for seed in seeds]
+    def ours(reduction: int, sampler: str) -> Iterator[Row]:
+        spec = replace(default, reduction=reduction, sampler=sampler)
+        name = f"ours: {sampler}, reduction {reduction}, rungs {', '.join(map(str, spec.rungs(table.epochs)))}"
+        yield _row(name, table, [search(table, replace(spec, seed=seed)) for seed in SEEDS])
 
-    def ours(spec: SearchSpec) -> list[Trace]:
-        return traces(lambda seed: search(table, replace(spec, seed=seed)))
+    for reduction in REDUCTIONS:
+        yield from ours(reduction, default.sampler)
+    for sampler in SAMPLERS:
+        if sampler not in (default.sampler, "grid"):
+            yield from ours(default.reduction, sampler)
+    defaults = type(optuna.create_study(directions=["minimize", "minimize"]).sampler).__name__
+    name = f"Optuna {optuna.__version__} as it comes ({defaults})"
+    yield _row(name, table, [plain_optuna(table, None, seed) for seed in SEEDS])
+    nsga2 = [plain_optuna(table, optuna.samplers.NSGAIISampler(seed=seed), seed) for seed in SEEDS]
+    yield _row(f"Optuna {optuna.__version__}, NSGAIISampler", table, nsga2)
+    yield _row("random order, each to the end", table, [random_order(table, seed) for seed in SEEDS])
+    for epochs in range(1, table.epochs):
+        yield _row(f"all for {_counted(epochs)}, then the best", table, [all_then_best(table, epochs)])
 
-    def cost_row(traces: Sequence[Trace], peer: str, goal: str = "-", spec: SearchSpec | None = None) -> Row:
-        what = f"cost of {TARGET:.0%} of the hypervolume of {table.space.size} networks, of the grid's"
-        detail = ""
-        if spec is not None:
-            detail = (
-                f"{spec.sampler}, reduction {spec.reduction}, rungs {', '.join(map(str, spec.rungs(table.epochs)))}"
-            )
-        return Row(what=what, peer=peer, goal=goal, measured=_costs(traces), detail=detail)
 
-    default = SearchSpec(budget_runs=BUDGET, first=FIRST)
-    best = ours(default)
-    yield cost_row(best, "ours", "at most 25 %", default)
-    first = traces(lambda seed: one_epoch_first(table), [0])
-    yield cost_row(first, "one epoch of all, then the best k", "not less than ours")
-    randomly = traces(lambda seed: random_order(table, seed))
-    yield cost_row(randomly, "random, no early stopping")
-    yield Row(
-        what=f"hypervolume at {SHARE:.0%} of the grid's cost, less that of random search",
-        peer="random",
-        goal="above 0",
-        measured=_difference(best, randomly),
-        detail=f"ours {_volumes(best)}; random {_volumes(randomly)}; one epoch first {_volumes(first)}",
+def ask_rows(spaces: Sequence[Space]) -> Iterator[Row]:
+    """How long each sampler takes for a proposal in each of the spaces."""
+    for space in spaces:
+        for name in SAMPLERS:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                measured = f"{ask_seconds(space, name):.3f} s"
+            points = f"{int(space.allowed.sum()):,} points"
+            yield Row(what="an ask with 1,000 finished runs", peer=points, goal="0.2 s", measured=measured, detail=name)
+
+
+def _row(name: str, table: Table, replays: Sequence[Iterator[tuple[float, int | None]]]) -> Row:
+    """The hypervolume at each of SHARES, in percent of the whole table's."""
+    traces = [table.trace(steps) for steps in replays]
+    volumes = [_percent([trace.at(share) for trace in traces]) for share in SHARES]
+    return Row(
+        what=name,
+        peer=f"{len(table.points)} networks, {_counted(table.epochs)}",
+        goal="-",
+        measured="; ".join(f"{share:.0%}: {volume}" for share, volume in zip(SHARES, volumes, strict=True)),
     )
-    optunas = traces(lambda seed: plain_optuna(table, seed))
-    yield cost_row(optunas, "optuna's study.optimize, NSGA-II", "twice ours or more")
-    others = [replace(default, reduction=reduction) for reduction in (1, 2, 3) if reduction != default.reduction]
-    others += [replace(default, sampler=name) for name in SAMPLERS if name not in (default.sampler, "grid")]
-    for spec in others:
-        yield cost_row(ours(spec), "ours, other settings", spec=spec)
-    for space, name in itertools.product(timed, SAMPLERS):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            measured = f"{ask_seconds(space, name):.3f} s"
-        what = "an ask with 1,000 finished runs"
-        allowed = int(space.allowed.sum())
-        yield Row(what=what, peer=f"{allowed:,} points", goal="0.2 s", measured=measured, detail=name)
 
 
-def _costs(traces: Sequence[Trace]) -> str:
-    """Mean cost of the target with its 95 % interval over seeds."""
-    costs = [trace.cost_of(TARGET) for trace in traces]
-    interval = mean_interval(costs)
-    if not interval.n:
-        return f"never, {len(costs)} of {len(costs)}"
-    missed = f"; {len(costs) - interval.n} of {len(costs)} never" if interval.n < len(costs) else ""
-    ends = f" ({100 * interval.low:.1f} to {100 * interval.high:.1f}, n = {interval.n})" if interval.n > 1 else ""
-    return f"{100 * interval.mean:.1f} %{ends}{missed}"
+def _counted(epochs: int) -> str:
+    return f"{epochs} epoch{'' if epochs == 1 else 's'}"
 
 
-def _volumes(traces: Sequence[Trace]) -> str:
-    return f"{100 * np.mean([trace.at(SHARE) for trace in traces]):.2f} %"
-
-
-def _difference(ours: Sequence[Trace], theirs: Sequence[Trace]) -> str:
-    interval = mean_interval([a.at(SHARE) - b.at(SHARE) for a, b in zip(ours, theirs, strict=True)])
-    return f"{100 * interval.mean:.2f} points ({100 * interval.low:.2f} to {100 * interval.high:.2f}, n = {interval.n})"
+def _percent(parts: Sequence[float]) -> str:
+    """The mean of parts with its 95 % interval over seeds, in percent."""
+    interval = mean_interval(parts)
+    ends = f" ({100 * interval.low:.1f} to {100 * interval.high:.1f})" if interval.n > 1 else ""
+    return f"{100 * interval.mean:.1f} %{ends}"

@@ -6,13 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from bench import plain, replay
+from bench import plain
 from bench.measure import Row, interleaved, markdown, ratio
 from bench.step import NETWORKS
 from fire import model
 from fire.cost import count
-from sweep.search.searcher import Trial
-from tests.searching import space
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -49,18 +47,3 @@ def test_the_table_is_markdown():
         Row(what="e", peer="-", goal="-", measured="-"),
     ]
     assert markdown(rows).splitlines()[2:] == ["| a | b | 2x | 3.00 | d |", "| e | - | - | - |  |"]
-
-
-def test_a_run_of_a_table_that_fails_costs_what_it_took_and_counts_for_nothing():
-    small = space()
-    trials = {index: Trial(status="finished", curve=(0.1, 0.3, 0.5), top1=0.5) for index in range(small.size)}
-    trials[0] = Trial(status="failed", curve=(0.2,))  # in its second epoch
-    table = replay.Table(small, trials, epochs=3)
-    macs = small.costs["macs"]
-    assert table.cost == 3 * macs.sum() - macs[0]
-    assert (table.cost_of(0, 3), table.cost_of(0, 3, begun=1), table.cost_of(0, 1)) == (2 * macs[0], macs[0], macs[0])
-    assert [table.run(0, epoch).status for epoch in (1, 2, 3)] == ["stopped", "failed", "failed"]
-    assert table.run(1, 2) == Trial(status="stopped", curve=(0.1, 0.3))
-    assert table.dominated([0]) == 0
-    with pytest.raises(SystemExit, match="1 of 108 runs are missing"):
-        replay.Table(small, {index: trials[index] for index in range(1, small.size)}, epochs=3)
