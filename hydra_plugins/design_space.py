@@ -2,6 +2,7 @@
 
 from sweep.grid import StoreSweeper as _StoreSweeper
 from sweep.launcher import LocalLauncher as _LocalLauncher
+from sweep.launcher import RayLauncher as _RayLauncher
 
 
 class StoreSweeper(_StoreSweeper):
@@ -20,3 +21,7 @@ class SearchSweeper(_StoreSweeper):
 
 class LocalLauncher(_LocalLauncher):
     """hydra/launcher=local"""
+
+
+class RayLauncher(_RayLauncher):
+    """hydra/launcher=ray"""

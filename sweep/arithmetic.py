@@ -1,38 +1,46 @@
 """What decides the bits of a sweep's runs besides their configurations; fixed at the sweep's first launch. No torch."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from fire.errors import InputError
 from fire.machine import hardware, native
 from sweep.config import Options
-from sweep.launcher import slots
+from sweep.engines.local import slots
 from sweep.manifests import Arithmetic, Sweep
 
 
-def arithmetic_of(options: Options, former: Sweep | None) -> Arithmetic:
+def here(options: Options) -> Arithmetic:
+    """What suits this machine."""
+    device = _device(options)
+    return Arithmetic(precision=hardware.fastest_precision(device), kernels=native.fastest(device), threads=1)
+
+
+def arithmetic_of(
+    options: Options, former: Sweep | None, elsewhere: Callable[[], Arithmetic] | None = None
+) -> Arithmetic:
     """What `auto` means for the runs of a launch, and how many threads each has.
 
-    What the user set comes first, then what the sweep began with (former: its manifest), then what this machine has.
+    What the user set comes first, then what the sweep began with (former: its manifest), then what suits this machine,
+    or the other machines where the runs are (elsewhere).
     Raises InputError if the sweep began with compiled kernels and there is no compiler here.
     """
-    device = "cpu" if slots(options, runs=1) == [None] else "cuda"
     began = None if former is None else former.arithmetic
-    chosen = Arithmetic(
-        precision=hardware.fastest_precision(device),
-        kernels=native.fastest(device),
-        threads=1,
-    )
-    chosen = began or chosen
+    chosen = began or (elsewhere() if elsewhere else here(options))
     chosen = Arithmetic(
         precision=options.auto_precision or chosen.precision,
         kernels=options.auto_kernels or chosen.kernels,
         threads=options.threads or chosen.threads,
     )
-    if chosen.kernels == "compiled" and device == "cpu" and not native.available():
+    if chosen.kernels == "compiled" and not elsewhere and _device(options) == "cpu" and not native.available():
         raise InputError(
             "auto_kernels must be torch where there is no C++ compiler, got compiled, which this sweep began with"
         )
     return chosen
+
+
+def _device(options: Options) -> str:
+    return "cpu" if slots(options, runs=1) == [None] else "cuda"
 
 
 def with_arithmetic(options: Options, arithmetic: Arithmetic) -> Options:

@@ -8,6 +8,7 @@ import itertools
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,12 +22,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from fire.errors import InputError, require
 from sweep import origin
-from sweep.arithmetic import arithmetic_of, described, with_arithmetic
+from sweep.arithmetic import described, with_arithmetic
 from sweep.commands.display import console, damage_lines
 from sweep.commands.exits import runs_begun
 from sweep.commands.hydra_errors import input_errors, shortened
 from sweep.commands.summary import print_summary
-from sweep.launcher import LocalLauncher
+from sweep.config import Options
+from sweep.launcher import PoolLauncher
 from sweep.manifests import Sweep
 from sweep.overrides import canonical
 from sweep.points import (
@@ -87,31 +89,23 @@ class StoreSweeper(Sweeper):
         options = planner.options(grid[0])
         store = Store(options.results_dir)
         todo = unfinished(points, options)
-        here = isinstance(launcher, LocalLauncher)  # else the runs may go to other machines
         if todo:
-            check(todo, options, here)
+            check(todo, options, isinstance(launcher, PoolLauncher) and launcher.is_here)
         if options.dry_run:
             print_dry_run(points, todo, store)
             return
         make_ready(points, todo, options)
         sweep = _manifest(self.hydra.config, overrides, points)
-        if here:
-            damaged: list[Damage] = []
-            arithmetic = arithmetic_of(options, store.read_sweep(sweep.name, damaged.append))
-            for line in damage_lines(damaged):
-                console().print(line)
-            sweep = replace(sweep, arithmetic=arithmetic)
-            options = with_arithmetic(options, arithmetic)
-            console().print(f"computed in {described(arithmetic, options)}")
-        path = store.write_sweep(sweep)
-        console().print(f"{len(points)} runs, {len(points) - len(todo)} finished before; {path}")
-        reasons: dict[str, str] = {}
-        with runs_begun():
-            for batch in _batches(todo, store):
-                if isinstance(launcher, LocalLauncher):
-                    reasons |= launcher.run_all(batch, options)
-                else:  # one of Hydra's composes each run again, perhaps on another machine
+        head = f"{len(points)} runs, {len(points) - len(todo)} finished before; "
+        if isinstance(launcher, PoolLauncher):
+            reasons = _run(launcher, todo, options, sweep, head)
+        else:  # one of Hydra's composes each run again, perhaps on another machine
+            console().print(head + str(store.write_sweep(sweep)))
+            reasons = {}
+            with runs_begun():
+                for batch in _batches(todo, store):
                     launcher.launch([list(point.overrides) for point in batch], initial_job_idx=0)
+        with runs_begun():
             print_summary(points, options, reasons)
 
     def overrides(self, arguments: list[str]) -> list[Override]:
@@ -146,6 +140,31 @@ def _choices(override: Override) -> list[str]:
     values = list(itertools.islice(override.sweep_string_iterator(), MOST_POINTS + 1))
     require(bool(values), key, "a list of at least one value", line)
     return [f"{key}={value}" for value in values]
+
+
+def _run(launcher: PoolLauncher, todo: list[Point], options: Options, sweep: Sweep, head: str) -> dict[str, str]:
+    """Write the manifest, with the arithmetic of all runs, and run the points.
+
+    head: what is printed before the manifest's path. Returns why runs left no record, by their keys.
+    """
+    store = Store(options.results_dir)
+    damaged: list[Damage] = []
+    former = store.read_sweep(sweep.name, damaged.append)
+    for line in damage_lines(damaged):
+        console().print(line)
+    reasons: dict[str, str] = {}
+    with launcher.opened(options, len(todo)) if todo else nullcontext() as engine:
+        if engine is not None or launcher.is_here:
+            arithmetic = launcher.arithmetic(engine, options, former)
+            sweep = replace(sweep, arithmetic=arithmetic)
+            options = with_arithmetic(options, arithmetic)
+            console().print(f"computed in {described(arithmetic, options)}")
+        console().print(head + str(store.write_sweep(sweep)))
+        if engine is not None:
+            with runs_begun():
+                for batch in _batches(todo, store):
+                    reasons |= launcher.run_all(engine, batch, options)
+    return reasons
 
 
 def _batches(todo: list[Point], store: Store) -> Iterator[list[Point]]:

@@ -13,7 +13,7 @@ from fire.machine import hardware, native
 from fire.weights import formats
 from sweep.commands.display import console, damage_lines, print_table
 from sweep.config import Options, RunConfig
-from sweep.launcher import slots
+from sweep.engines.local import slots
 from sweep.points import Point, check_weights, dry_run_table, labels
 from sweep.record import Record
 from sweep.store import Damage, Store

@@ -32,28 +32,30 @@ from sweep import curves, origin
 from sweep.config import Options, RunConfig
 from sweep.record import Record, Status
 from sweep.store import CHECKPOINT, COMPRESSED, WEIGHTS, Store
+from sweep.worker import PATIENCE
 
 Report = Callable[[Progress | Note], None]
 Log = Callable[[str], None]
-PATIENCE = 0.2  # seconds: a search that looks whether the run is under way holds its lock for a moment
 
 
 class BusyError(Exception):
     """The run is under way in another process; the message says in which."""
 
 
-def run(config: RunConfig, options: Options, report: Report = lambda news: None, *, wait: bool = False) -> Record:
+def run(
+    config: RunConfig, options: Options, report: Report = lambda news: None, *, patience: float = PATIENCE
+) -> Record:
     """Train the network of the configuration unless its run has finished. Returns its record, which is in the store.
 
     A failure becomes a record with status "failed"; a run that stops at options.stop_epoch, one with "stopped". Then
-    the network is exported as options.export says. Raises BusyError if another process trains it, unless `wait` is set;
-    StoreError or WriteError if the results cannot be written; InputError if the network cannot be exported.
+    the network is exported as options.export says. Raises BusyError if another process keeps at it for `patience`
+    seconds; StoreError or WriteError if the results cannot be written; InputError if the network cannot be exported.
     """
     store = Store(options.results_dir)
     store.check_writable()
     key = config.key
     folder = store.folder(key)
-    with locked(folder / ".lock", math.inf if wait else PATIENCE) as held:
+    with locked(folder / ".lock", patience) as held:
         if not held:
             raise BusyError(f"run {key} is under way elsewhere ({store.holder(key) or 'another process'})")
         for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
@@ -176,7 +178,7 @@ def _train(begun: Record, config: RunConfig, options: Options, folder: Path, rep
 
 def _compress(begun: Record, config: RunConfig, options: Options, folder: Path, report: Report, log: Log) -> Record:
     """Compress the network of the run without compression, which is trained first if need be."""
-    start = run(config.uncompressed, replace(options, export="none"), report, wait=True)
+    start = run(config.uncompressed, replace(options, export="none"), report, patience=math.inf)
     if start.status != "finished":
         raise TrainingError(f"the network to compress, run {start.key}, failed: {start.error}")
     log(f"compressing the network of run {start.key}")

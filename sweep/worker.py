@@ -10,12 +10,16 @@ from multiprocessing.connection import Connection
 from sweep.commands.exits import ELSEWHERE, FAILED, described
 from sweep.config import Options, RunConfig
 
+PATIENCE = 0.2  # seconds: a search that looks whether the run is under way holds its lock for a moment
 
-def work(config: RunConfig, options: Options, slot: str | None, connection: Connection) -> None:
+
+def work(
+    config: RunConfig, options: Options, slot: str | None, connection: Connection, patience: float = PATIENCE
+) -> None:
     """Do the run and send its progress; also, in words, why it left no record.
 
-    slot: the GPU to use, by its name in CUDA_VISIBLE_DEVICES. Raises SystemExit with a code other than 0 if there is
-    no record; ELSEWHERE: another process is at the run.
+    slot: the GPU to use, by its name in CUDA_VISIBLE_DEVICES. patience: see sweep.run.run. Raises SystemExit with a
+    code other than 0 if there is no record; ELSEWHERE: another process is at the run.
     """
     if slot is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot  # torch has not looked at the GPUs yet
@@ -26,7 +30,7 @@ def work(config: RunConfig, options: Options, slot: str | None, connection: Conn
 
     threading.Thread(target=_follow_launcher, args=(connection,), daemon=True).start()
     try:
-        run(config, options, connection.send)
+        run(config, options, connection.send, patience=patience)
     except Exception as error:  # the launcher shows why there is no record
         with contextlib.suppress(OSError):
             connection.send(described(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}")

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from fire.files import locked
 from fire.machine import hardware
 from sweep.config import Options
-from sweep.launcher import slots
+from sweep.engines.local import slots
 from sweep.store import Store
 from tests.sweeping import ROOT, TINY, command, finish, point, start
 

@@ -229,7 +229,7 @@ def test_a_yaml_file_of_an_earlier_version_is_refused_with_what_to_write_instead
         (["search.first_rung=3"], "search.first_rung must be below train.epochs, 3, got 3"),
         (["+search.budget=5"], "search.budget must be one of budget_runs, "),
         (["stop_epoch=2"], "stop_epoch must be 0 in a search"),
-        (["hydra/launcher=basic"], "hydra/launcher must be local for a search"),
+        (["hydra/launcher=basic"], "hydra/launcher must be local, ray or slurm for a search"),
     ],
 )
 def test_bad_input_is_refused_on_one_line_and_nothing_trains(overrides, message, tmp_path):

@@ -86,6 +86,10 @@ class Display:
                 f"{progress.images_per_second:,.0f} images/s, {duration(self._seconds_left(key))} left"
             )
 
+    def remark(self, line: str) -> None:
+        """Print a line that is about no run."""
+        self._console.print(line)
+
     def retried(self, key: str, reason: str) -> None:
         """A run has ended early, for this reason, and will be started once more."""
         self._running.pop(key)

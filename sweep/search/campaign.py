@@ -37,7 +37,7 @@ class Campaign:
     _failed: list[int] = field(default_factory=list)  # points whose runs have failed in this launch
 
     def next(self, under_way: Collection[str]) -> tuple[RunConfig, Options] | None:
-        """The next run, given the keys of those that are under way: see sweep.launcher.Source."""
+        """The next run, given the keys of those that are under way: see sweep.pool.Source."""
         self._update(under_way)
         while (job := self.searcher.next(self.trials)) is not None:
             point = self._run(job.point)

@@ -1,7 +1,9 @@
 """What hydra/sweeper=search does: it plans the space, reads the store, and hands a campaign to the launcher."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
@@ -14,8 +16,8 @@ from sweep.commands.exits import ELSEWHERE, RunsError, runs_begun
 from sweep.compose import names_of, refuse_unknown
 from sweep.config import PARTS, Options, RunConfig
 from sweep.grid import StoreSweeper, manifest
-from sweep.launcher import LocalLauncher
-from sweep.manifests import Sweep
+from sweep.launcher import PoolLauncher
+from sweep.manifests import Arithmetic, Sweep
 from sweep.overrides import canonical
 from sweep.points import EXECUTION, dry_run_table, refuse_unread
 from sweep.preparation import check, make_ready
@@ -39,11 +41,15 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
     very search is under way in another process.
     """
     launcher = sweeper.hydra.launcher
-    if not isinstance(launcher, LocalLauncher):
-        raise InputError("hydra/launcher must be local for a search, which asks for one point after another")
+    if not isinstance(launcher, PoolLauncher):
+        raise InputError(
+            "hydra/launcher must be local, ray or slurm for a search, which asks for one point after another"
+        )
     spec, space, options = _planned(sweeper, arguments)
     config = space.any_point.config
     _check_settings(spec, config, options)
+    timed = "latency" in spec.objectives
+    require(launcher.is_here or not timed, "search.objectives", "without latency on several machines", spec.objectives)
     refuse_unread(arguments, [config])
     searcher = Searcher(space, spec, config.train.epochs)
     if any(argument.startswith("search.first=") for argument in arguments):
@@ -52,9 +58,9 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
     # The kind is in the name, else a sweep of the same experiment would have the same one.
     launch = manifest(sweeper.hydra.config, NOT_IN_THE_NAME, (axis.key for axis in space.axes), "search")
     store = Store(options.results_dir)
-    check([space.any_point], options)
+    check([space.any_point], options, launcher.is_here)
     if options.dry_run:
-        _print_dry_run(_campaign(options, searcher, space, launch))
+        _print_dry_run(_campaign(options, searcher, space, launch, partial(arithmetic_of, options)))
         return
     store.check_writable()
     lock = store.root / "sweeps" / f".{launch.name}.lock"
@@ -63,11 +69,12 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
             where = files.holder(lock) or "another process"
             raise RunsError(f"search {launch.name} is under way elsewhere ({where})", ELSEWHERE)
         make_ready([space.any_point], [space.any_point], options)
-        campaign = _campaign(options, searcher, space, launch)
+        with launcher.opened(options, min(spec.budget_runs, space.size)) as engine:
+            campaign = _campaign(options, searcher, space, launch, partial(launcher.arithmetic, engine, options))
+            with runs_begun(), campaign.display:
+                campaign.write_manifest()
+                launcher.run(engine, campaign.next, campaign.display)
         with runs_begun():
-            campaign.write_manifest()
-            with campaign.display:
-                launcher.run(options, min(spec.budget_runs, space.size), campaign.next, campaign.display)
             campaign.print_summary()
 
 
@@ -94,12 +101,21 @@ def _check_settings(spec: SearchSpec, config: RunConfig, options: Options) -> No
     require(before_the_end, "search.first_rung", f"below train.epochs, {config.train.epochs}", spec.first_rung)
 
 
-def _campaign(options: Options, searcher: Searcher, space: Space, launch: Sweep) -> Campaign:
-    """The search as the store has it; prints what it starts from."""
+def _campaign(
+    options: Options,
+    searcher: Searcher,
+    space: Space,
+    launch: Sweep,
+    began: Callable[[Sweep | None], Arithmetic],
+) -> Campaign:
+    """The search as the store has it; prints what it starts from.
+
+    began: gives what its runs are computed in, by its former manifest.
+    """
     spec, config, store = searcher.spec, space.any_point.config, Store(options.results_dir)
     damaged: list[Damage] = []
     former = store.read_sweep(launch.name, damaged.append)
-    arithmetic = arithmetic_of(options, former)
+    arithmetic = began(former)
     records = history.records(store, space, damaged.append)
     if spec.retry_failed:
         records = {index: record for index, record in records.items() if record.status != "failed"}

@@ -1,0 +1,299 @@
+"""Engines whose workers are on other machines: they connect to the launcher, which listens for them."""
+
+import contextlib
+import queue
+import secrets
+import socket
+import threading
+import time
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from fire import files
+from fire.errors import require
+from sweep.commands.display import console
+from sweep.config import Options, RunConfig
+from sweep.engines import sharing, wire
+from sweep.engines.agent import Call
+from sweep.manifests import Arithmetic
+from sweep.pool import Ended, Engine, Message, Worker
+from sweep.store import Store
+from sweep.typed import build
+from sweep.worker import PATIENCE
+
+STORES = ("auto", "shared", "driver")
+TEND = 1.0  # seconds between two looks at the cluster
+
+
+class Door:
+    """Listens for workers; those that have the key are let in, each by a thread of its own."""
+
+    def __init__(self, welcome: wire.Said, host: str) -> None:
+        """welcome: what workers get to know first. host: the name or address to listen on; empty: all of them."""
+        self.key = secrets.token_bytes(wire.KEY_BYTES)
+        self.arrived: queue.SimpleQueue[tuple[Connection, wire.Said]] = queue.SimpleQueue()
+        self.bell, self._ring = Pipe(duplex=False)  # can be read when somebody has arrived
+        self._welcome = welcome
+        self._socket = socket.create_server((host, 0), backlog=1024)
+        self.port: int = self._socket.getsockname()[1]
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # ends `accept`
+        self._socket.close()
+        while not self.arrived.empty():
+            self.arrived.get()[0].close()
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                link, _ = self._socket.accept()
+            except OSError:
+                return
+            # A port scanner that says nothing must not keep workers out.
+            threading.Thread(target=self._greet, args=(link,), daemon=True).start()
+
+    def _greet(self, link: socket.socket) -> None:
+        connection = wire.over(link)
+        with contextlib.suppress(OSError):
+            if wire.accepted(connection, self.key):
+                wire.say(connection, "welcome", **self._welcome)
+                self.arrived.put((connection, wire.hear(connection, "hello")))
+                self._ring.send_bytes(b"!")
+                return
+        connection.close()
+
+
+class RemoteEngine(Engine):
+    """Workers on other machines. Subclasses say how they are started there."""
+
+    longest_wait = TEND
+
+    def __init__(self, options: Options, *, store: str, host: str) -> None:
+        """store: one of STORES. host: where workers find this process; empty: by this machine's name.
+
+        Raises InputError for settings that cannot be, StoreError or OSError if the results cannot be written.
+        """
+        require(store in STORES, "hydra.launcher.store", "one of " + ", ".join(STORES), store)
+        require(":" not in options.device, "device", "auto, cpu or cuda on a cluster", options.device)
+        root = Path(options.results_dir).absolute()
+        Store(root).check_writable()
+        self.options = replace(options, results_dir=str(root), data_dir=str(Path(options.data_dir).absolute()))
+        self._stack = contextlib.ExitStack()
+        welcome = {
+            "cwd": str(Path.cwd()),
+            "options": wire.of_options(self.options),
+            "token": self._stack.enter_context(sharing.token(root)),
+            "store": store,
+        }
+        self.door = Door(welcome, host)
+        self._stack.callback(self.door.close)
+        self._idle: list[RemoteWorker] = []
+        self._busy: list[RemoteWorker] = []
+        self._hosts: set[str] = set()
+        self._remarks: list[str] = []
+        self._looked = -TEND
+        self.joined = 0  # workers, in all
+
+    @abstractmethod
+    def hire(self) -> None:
+        """Start workers where that is possible; called about every TEND seconds while there may be more to run.
+
+        Raises RunsError if they cannot be started.
+        """
+
+    @abstractmethod
+    def dismiss(self) -> None:
+        """Have no worker left where they were started; their connections are closed."""
+
+    @property
+    def workers(self) -> int:
+        """How many are connected."""
+        return len(self._idle) + len(self._busy)
+
+    def call(self, host: str, *, runs: int = 0, seconds: float = float("inf")) -> Call:
+        """What a worker needs to connect. host: the setting, or where this machine is found."""
+        names = [host] if host else [socket.gethostname(), socket.getfqdn()]
+        return Call(
+            addresses=[(name, self.door.port) for name in dict.fromkeys(names)],
+            key=self.door.key,
+            runs=runs,
+            seconds=seconds,
+        )
+
+    def arithmetic(self) -> Arithmetic:
+        """What suits the machine of the first worker, for which this waits."""
+        said = False
+        began = time.monotonic()
+        while not self._idle:
+            wait(self.tend(more=True), TEND)
+            if not said and time.monotonic() > began + 10 * TEND:
+                console().print("waiting for the first worker")
+                said = True
+        return self._idle[0].arithmetic
+
+    def tend(self, more: bool) -> list[Connection]:
+        """Let workers in, and see to it that there are enough of them."""
+        while self.door.bell.poll():
+            self.door.bell.recv_bytes()
+        while not self.door.arrived.empty():
+            self._join(*self.door.arrived.get())
+        for connection in wait([worker.connection for worker in self._idle], 0):
+            self._leave(next(worker for worker in self._idle if worker.connection is connection))
+        if more and time.monotonic() > self._looked + TEND:
+            self._looked = time.monotonic()
+            self.hire()
+        return [self.door.bell, *(worker.connection for worker in self._idle)]
+
+    def remarks(self) -> list[str]:
+        """What a person should know about hosts that have joined since the last call."""
+        new, self._remarks = self._remarks, []
+        return new
+
+    def free(self) -> bool:
+        """Whether a worker has no run."""
+        return bool(self._idle)
+
+    def start(self, config: RunConfig, options: Options, *, again: bool) -> Worker | None:
+        """Send the run to a worker; None if another process is at it."""
+        worker = self._idle.pop(0)
+        if not worker.begin(config, options, again):
+            self._idle.insert(0, worker)
+            return None
+        self._busy.append(worker)
+        return worker
+
+    def ended(self, worker: "RemoteWorker") -> None:
+        """The run of a worker has ended; the worker waits for another."""
+        self._busy.remove(worker)
+        self._idle.append(worker)
+        self._looked = -TEND
+
+    def lost(self, worker: "RemoteWorker") -> None:
+        """A worker is gone with its run."""
+        self._busy.remove(worker)
+        worker.connection.close()
+        self._looked = -TEND
+
+    def close(self) -> None:
+        """Have all workers end; their checkpoints stay."""
+        for worker in [*self._idle, *self._busy]:
+            worker.forget()
+            worker.connection.close()
+        self._idle, self._busy = [], []
+        self._stack.close()
+        self.dismiss()
+
+    def _join(self, connection: Connection, hello: wire.Said) -> None:
+        try:
+            worker = RemoteWorker(self, connection, build(Hello, {k: v for k, v in hello.items() if k != "is"}))
+        except ValueError:  # of another version
+            connection.close()
+            return
+        self.joined += 1
+        self._idle.append(worker)
+        if worker.hello.host not in self._hosts:
+            self._hosts.add(worker.hello.host)
+            self._remarks += worker.hello.remarks
+
+    def _leave(self, worker: "RemoteWorker") -> None:
+        self._idle.remove(worker)
+        worker.connection.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hello:
+    """What a worker says of itself. is_there, is_locked: whether it sees the results folder, and locks in it."""
+
+    host: str
+    process: int
+    is_there: bool
+    is_locked: bool
+    sends: bool
+    arithmetic: dict[str, str | int]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a person should know about it."""
+        if self.sends and self.is_there and not self.is_locked:
+            return [
+                f"locks in results_dir do not reach host {self.host}: its results are sent here and written by this "
+                "process. Start no other launch on these results from another machine"
+            ]
+        if self.sends:
+            return [f"host {self.host} sends its results here, and this process writes them"]
+        if not self.is_there:
+            return [f"host {self.host} does not see results_dir, and was not to send its results"]
+        return []
+
+
+class RemoteWorker(Worker):
+    """A worker that has connected, and the run that it does."""
+
+    def __init__(self, engine: RemoteEngine, connection: Connection, hello: Hello) -> None:
+        """Raises ValueError if it says of itself what this version does not know."""
+        self._engine = engine
+        self.connection = connection
+        self.hello = hello
+        self.arithmetic = build(Arithmetic, hello.arithmetic)
+        self._config: RunConfig | None = None
+        self._results = Path(engine.options.results_dir)
+        self._lock = contextlib.ExitStack()
+
+    def begin(self, config: RunConfig, options: Options, again: bool) -> bool:
+        """Send it a run. Returns whether it could: another process may be at it."""
+        if self.hello.sends:
+            lock = self._results / config.key / ".lock"
+            if not self._lock.enter_context(files.locked(lock, PATIENCE)):
+                self._lock.close()
+                return False
+        self._config = config
+        options = replace(options, results_dir=self._engine.options.results_dir, data_dir=self._engine.options.data_dir)
+        with contextlib.suppress(OSError):  # it is gone, as `receive` will find
+            wire.say(self.connection, "run", **wire.of_run(config, options), again=again)
+            if self.hello.sends:
+                for key in dict.fromkeys((config.key, config.uncompressed.key)):
+                    for name in sharing.names(self._results / key):
+                        sharing.send(self.connection, self._results / key, name)
+                wire.say(self.connection, "files sent")
+        return True
+
+    def receive(self) -> Message | None:
+        """The next message of its run; None for files, which are written."""
+        assert self._config is not None
+        try:
+            said = wire.hear(self.connection, "news", "file", "ended")
+            match said["is"]:
+                case "news":
+                    return wire.news_of(said)
+                case "file":
+                    sharing.receive(self.connection, said, self._results, {self._config.key})
+                    return None
+            ended = Ended(code=int(said["code"]), lost=str(said["lost"]))
+            record = str(said["record"])
+        except (wire.WireError, ValueError, TypeError, KeyError) as error:
+            self.forget()
+            self._engine.lost(self)
+            return Ended(lost=f"its worker on {self.hello.host}, process {self.hello.process}, was lost: {error}")
+        folder = self._results / self._config.key
+        sharing.await_record(folder, record)
+        if self.hello.sends and ended.code == 0 and Store(self._results).is_done(folder.name):
+            Store(self._results).tidy(folder.name)
+        self.forget()
+        self._engine.ended(self)
+        return ended
+
+    def stop(self) -> None:
+        """Have its run end early."""
+        with contextlib.suppress(OSError):
+            wire.say(self.connection, "stop")
+
+    def forget(self) -> None:
+        """It has no run any more."""
+        self._lock.close()
+        self._config = None
