@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fire.data.batches import Batches
+from fire.train import evaluation
 from fire.train.evaluation import evaluate
 from fire.train.spec import TrainSpec
 
@@ -50,3 +51,28 @@ def test_scores_over_several_batches_weigh_every_image_alike(data_set_of, cpu):
     logits = torch.tensor([[5.0, 0, 0], [5.0, 0, 0]])  # always class 0, of 3 that all are among the best five
     scores = evaluate(Preset(logits), Batches(data_set.test, data_set, TrainSpec(inputs="mean"), cpu), cpu)
     assert (scores.top1, scores.top5) == (251 / 501, 1)
+
+
+class Noted(nn.Module):
+    """Gives each image one pixel as its only logit beside 0, and notes how many images it is given at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.counts.append(len(images))
+        return torch.stack([images[:, 0, 0, 0], torch.zeros(len(images))], 1)
+
+
+def test_of_large_images_some_pass_at_a_time_with_the_same_scores(data_set_of, cpu, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (260, 1, 4, 4)).astype(np.uint8)
+    data_set = data_set_of(images, np.arange(260) % 2, classes=2, mean=128.0, std=50.0)
+    batches = Batches(data_set.test, data_set, TrainSpec(), cpu)
+    found = []
+    for most, counts in ((2**21, [250, 10]), (100 * 16, [100, 100, 50, 10]), (1, [1] * 260)):
+        monkeypatch.setattr(evaluation, "PIXELS_AT_ONCE", most)
+        network = Noted()
+        found.append(evaluate(network, batches, cpu))
+        assert network.counts == counts
+    assert found[0] == found[1] == found[2]
