@@ -1,4 +1,4 @@
-"""The horizontal axis that a user chooses, and where latencies are comparable. Without pandas, which --help need not wait for."""
+"""The horizontal axis that a user chooses, and where latencies are comparable. Without pandas: --help is fast."""
 
 from fire.errors import require
 from fire.machine.estimate import estimated_latency, hertz

@@ -18,7 +18,7 @@ import hydra
 
 from fire.data import dataset
 from fire.errors import require
-from fire.train.spec import TrainSpec
+from fire.train.spec import MOST_INITIAL, TrainSpec
 from sweep.__main__ import answer as sweep
 from sweep.commands import exits
 from sweep.commands.display import console
@@ -37,7 +37,6 @@ from sweep.store import Store
 
 EXPERIMENT = "device"
 SEEDS = (0, 1, 2)
-MOST_UNTRAINED = 0.01
 RESUMES = "; the same command goes on from there"
 
 
@@ -127,14 +126,14 @@ def _manifest(store: Store, asked: Sequence[str]) -> Sweep:
 
 
 def _without_untrained_weights(train: TrainSpec, config: RunConfig, options: Options) -> TrainSpec:
-    """The recipe, without averaged weights where these would keep a share above MOST_UNTRAINED of the initial ones.
+    """The recipe, without averaged weights where these would keep a share above MOST_INITIAL of the initial ones.
 
     On a thousand images, the few hundred steps of train=full leave an average with decay 0.998 mostly untrained.
     """
     images = len(dataset.load(config.data, Path(options.data_dir)).train)
     steps = train.epochs * max(1, images // train.batch_size)
-    share = train.ema**steps
-    if share <= MOST_UNTRAINED:
+    share = train.initial_share(steps)
+    if share <= MOST_INITIAL:
         return train
     console().print(f"train.ema=0, as {100 * share:.0f} % of the average over {steps} steps would be untrained weights")
     return replace(train, ema=0.0)

@@ -4,7 +4,6 @@ Weights, ONNX files and files of 1 MiB and more are left out. Nothing in PUBLISH
 in both folders, the one that ended or was launched later stays; if both say the same time, that of RESULTS.
 """
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -51,13 +50,18 @@ def _add_run(record: Record, source: Store, target: Store) -> bool:
     if former == record or (former is not None and (former.end or "") > (record.end or "")):
         return False
     folder = target.folder(record.key)
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    for name in (*FILES, "record.json"):  # the record last: with it the run is there
+    folder.mkdir(parents=True, exist_ok=True)
+    added = ["record.json"]
+    for name in FILES:
         path = source.folder(record.key) / name
         if path.is_file() and path.stat().st_size < TOO_LARGE:
             write(folder / name, read(path))
+            added.append(name)
+    # The record comes last: if this process is killed before, the former one stays, and the next call starts over.
+    for path in folder.iterdir():
+        if path.name not in added:
+            path.unlink()
+    write(folder / "record.json", read(source.folder(record.key) / "record.json"))
     return True
 
 

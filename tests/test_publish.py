@@ -7,6 +7,7 @@ import pytest
 
 from sweep.publish import TOO_LARGE, publish
 from sweep.store import Store
+from tests.crashing import Died, operations
 from tests.records import failed, record, sweep
 
 OLD, NEW = "2026-01-01T00:00:00", "2026-01-02T00:00:00"
@@ -90,3 +91,31 @@ def test_damaged_files_are_named_and_replace_nothing(stores):
     runs, _, (damage,) = publish(source, target)
     assert (runs, damage.path.parent.name) == (1, "a")
     assert target.is_done("a")
+
+
+def test_killed_at_any_file_operation_the_run_stays_and_a_second_call_completes_it(tmp_path):
+    limit = 0
+    while True:
+        source, target = Store(tmp_path / str(limit) / "results"), Store(tmp_path / str(limit) / "published")
+        source.write(record("a", top1=0.7, end=NEW))
+        target.write(record("a", top1=0.6, end=OLD))
+        for store, text in ((source, "new"), (target, "former")):
+            (store.folder("a") / "curve.csv").write_text(text)
+        (target.folder("a") / "network.fcn").write_bytes(b"former")
+        with pytest.MonkeyPatch.context() as patch:
+            done = operations(patch, target.root, limit).done
+            try:
+                publish(source, target)
+            except Died:
+                ended = False
+            else:
+                ended = True
+        assert target.read("a").top1 == (0.7 if ended else 0.6)
+        publish(source, target)
+        assert target.read("a").top1 == 0.7
+        assert names(target, "a") == {"record.json", "curve.csv"}
+        assert (target.folder("a") / "curve.csv").read_text() == "new"
+        if ended:
+            break
+        limit += 1
+    assert limit == len(done) > 3

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from fire.errors import require
 from fire.fields import check, number, one_of, setting, whole
 
+MOST_INITIAL = 0.01  # share of the initial weights in averaged ones, beyond which the average misleads
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSpec:
@@ -46,3 +48,7 @@ class TrainSpec:
     def __post_init__(self) -> None:
         check(self, "train.")
         require(not self.nesterov or self.momentum > 0, "train.nesterov", "false without momentum", self.nesterov)
+
+    def initial_share(self, steps: int) -> float:
+        """The share that the initial weights have in the averaged ones after these steps; 0 without an average."""
+        return self.ema**steps

@@ -19,7 +19,7 @@ from fire.train.evaluation import Scores
 from fire.train.loop import Loop, Stage
 from fire.train.optimizers import build_optimizers
 from fire.train.progress import Epoch, Progress
-from fire.train.spec import TrainSpec
+from fire.train.spec import MOST_INITIAL, TrainSpec
 
 FEW_STEPS = 100  # within which a network may still be at chance though nothing is wrong with it
 
@@ -57,8 +57,8 @@ def train(
     if that is not possible; then build the network again, as parts of the checkpoint may be in it, and go without.
     stop_epoch: stop after this epoch; the schedule stays that of spec.epochs. 0: never.
     Raises TrainingError if a loss is no longer finite or the network is stuck at chance, NoCompilerError if the
-    recipe asks for compiled kernels and they cannot be had. A network that is at chance after a few steps gets a
-    warning: it had no time to learn.
+    recipe asks for compiled kernels and they cannot be had. There is a warning for a network that is at chance after
+    a few steps, as it had no time to learn, and for averaged weights that are partly the initial ones.
     """
     loop = Loop(network, data, spec, epochs=spec.epochs, seed=seed, device=device, checkpoint=checkpoint, report=report)
     average: AveragedModel | None = None
@@ -111,9 +111,16 @@ def _refuse_constant_logits(scores: Scores, loop: Loop, network: nn.Module, spec
 
 
 def _warning(loop: Loop, network: nn.Module, spec: TrainSpec, classes: int) -> str | None:
+    """What to say of a network that was trained to the end, if its accuracy may mislead."""
+    if len(loop.curve) < spec.epochs:
+        return None
+    return _no_time_to_learn(loop, network, spec, classes) or _mostly_initial(spec, spec.epochs * loop.steps)
+
+
+def _no_time_to_learn(loop: Loop, network: nn.Module, spec: TrainSpec, classes: int) -> str | None:
     """What to say of a network at chance that had no time to learn; raises TrainingError if it had."""
     last = loop.curve[-1]
-    if len(loop.curve) < spec.epochs or last.validation_top1 >= 1.5 / classes:
+    if last.validation_top1 >= 1.5 / classes:
         return None
     if min(last.train_loss, last.validation_loss) <= 0.99 * math.log(classes):
         return None
@@ -122,6 +129,15 @@ def _warning(loop: Loop, network: nn.Module, spec: TrainSpec, classes: int) -> s
     if taken > FEW_STEPS:
         raise TrainingError(f"stuck at chance: after {taken} steps {found}; {_advice('change', network, spec)}")
     return f"at chance after {taken} step{'s' * (taken > 1)}, which may be too few to learn: {found}"
+
+
+def _mostly_initial(spec: TrainSpec, steps: int) -> str | None:
+    """What to say of averaged weights in which the initial ones have too large a share."""
+    share = spec.initial_share(steps)
+    if share <= MOST_INITIAL:
+        return None
+    part = f"{100 * share:.0f} % initial ones after {steps} steps"
+    return f"the averaged weights are {part}: set train.ema=0 or train longer"
 
 
 def _beside_chance(loss: float, classes: int) -> str:
