@@ -1,30 +1,22 @@
 """The best network of a store that keeps some bounds, the cheapest that is about as good, and how to train it again."""
 
-import contextlib
-import dataclasses
-import functools
 import json
 import math
-import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import hydra
 import numpy as np
 
 from fire.cost import MIB
 from fire.data.spec import DataSpec
 from fire.errors import InputError
 from fire.stats import Interval, mean_interval
+from sweep.again import overrides_of
 from sweep.commands.display import percent
-from sweep.compose import CONF, load, presets
 from sweep.config import RunConfig
 from sweep.record import Record
 from sweep.search.spec import AtMost
-
-FOUND = ("root", "fingerprint", "weights_fingerprint")  # where files lie, and digests of their contents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,57 +149,3 @@ def lines(candidate: Candidate) -> list[str]:
         f"  runs      {' '.join(record.key for record in candidate.records)}",
         f"  again     {command}",
     ]
-
-
-def overrides_of(config: RunConfig) -> list[str]:
-    """The command line of this configuration, without seed: the presets nearest to it, and what differs from them.
-
-    Raises InputError if no command line of this version leads to it.
-    """
-    folder = (config.data.classes, config.data.fingerprint)
-    chosen = [f"data={config.data.name}", *([f"data.root={config.data.root}"] if config.data.root else [])]
-    with presets():
-        for part, known in _presets(tuple(chosen), folder).items():
-            spec = getattr(config, part)
-            options = [
-                [f"{part}={name}", *_differences(part, preset, spec)]
-                for name, preset in known.items()
-                if type(preset) is type(spec)
-            ]
-            chosen += sorted(options, key=len)[0] if options else []
-        chosen += _differences(
-            "data", _composed(chosen, folder).data, config.data
-        )  # last: train=paper sets data.resize
-        if _composed([*chosen, f"seed={config.seed}"], folder).key != config.key:
-            raise InputError(f"the run must be one that this version can train again, got {config.key}")
-    return chosen
-
-
-@functools.cache
-def _presets(data: tuple[str, ...], folder: tuple[int, str]) -> dict[str, dict[str, Any]]:
-    """The networks and recipes of conf/ on this data, by part and name, without those that do not go with it."""
-    found: dict[str, dict[str, Any]] = {"arch": {}, "train": {}}
-    for part, known in found.items():
-        for path in sorted((CONF / part).glob("*.yaml")):
-            with contextlib.suppress(InputError):
-                known[path.stem] = getattr(_composed([*data, f"{part}={path.stem}"], folder), part)
-    return found
-
-
-def _composed(overrides: list[str], folder: tuple[int, str]) -> RunConfig:
-    """The run of a command line. folder: the classes and the fingerprint of an image folder."""
-    return load(hydra.compose("config", overrides=overrides), describe=lambda root, data_dir: folder)
-
-
-def _differences(part: str, preset: Any, spec: Any) -> list[str]:
-    names = [field.name for field in dataclasses.fields(spec) if field.name not in FOUND]
-    pairs = [(name, getattr(spec, name)) for name in names if getattr(spec, name) != getattr(preset, name)]
-    return [f"{part}.{name}={_value(value)}" for name, value in pairs]
-
-
-def _value(value: object) -> str:
-    """The value as Hydra's grammar reads it."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    text = str(value)
-    return text if re.fullmatch(r"[\w./+-]+", text) else f"'{text}'"
