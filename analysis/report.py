@@ -1,5 +1,10 @@
-"""The report: every figure and table of a store, and a page that shows them."""
+"""The report: every figure and table of a store, and a page that shows them.
 
+With the extra [page] it is the page of sweep/page, frozen: one file with the runs, the figures and the tables. Without
+it, it is plain HTML that shows the figures' files.
+"""
+
+import base64
 import hashlib
 import html
 import os
@@ -13,6 +18,8 @@ from analysis.axes import CostAxis
 from analysis.results import Results
 from analysis.sections import Section
 from fire.errors import InputError
+from sweep.page import document
+from sweep.page.snapshot import Snapshot
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -29,10 +36,11 @@ th {{ background: #f6f6f6; }} th:first-child, td:first-child {{ text-align: left
 </style></head><body>
 <h1>{title}</h1>
 <p>{summary}</p>
-<ul>{contents}</ul>
+{contents}
 {sections}
 </body></html>
 """
+TITLE = "SqueezeNet design space: results"
 LONGEST_NAME = 150  # bytes: a file's name has at most 255, endings and numbers included
 
 
@@ -46,14 +54,15 @@ def write(results: Results, out: Path, x: CostAxis | None = None) -> Path:
     if not (results.runs["status"] == "finished").any():
         raise InputError(f"the results must hold a finished run, got none in {str(results.folder)!r}")
     parts: list[tuple[str, str]] = []
+    pictures = out / "figures" if document.is_available() else None
     try:
         out.mkdir(parents=True, exist_ok=True)
         with style.style():
             for section in sections.of(results, x):
                 _write_files(section, out)
-                parts.append((section.title, _section_html(section, f"{len(parts)}")))
+                parts.append((section.title, _section_html(section, f"{len(parts)}", pictures)))
         page = out / "index.html"
-        page.write_text(_page(results.runs, parts, x), "utf-8", "backslashreplace")
+        page.write_text(_page(results, parts, x), "utf-8", "backslashreplace")
     except OSError as error:
         raise InputError(f"the report must go to a writable directory, got {str(out)!r} ({error.strerror})") from error
     return page
@@ -79,8 +88,21 @@ def _link(folder: str, name: str) -> str:
     return f"{folder}/{quote(os.fsencode(_file_name(name)), safe='=,+')}"
 
 
-def _page(runs: pd.DataFrame, parts: list[tuple[str, str]], x: CostAxis | None) -> str:
+def _page(results: Results, parts: list[tuple[str, str]], x: CostAxis | None) -> str:
     """The page of sections: titles with their HTML."""
+    links = "".join(f'<li><a href="#{n}">{html.escape(title)}</a></li>' for n, (title, _) in enumerate(parts))
+    summary, contents = _summary(results.runs, x), f"<ul>{links}</ul>"
+    shown = "\n".join(content for _, content in parts)
+    if not document.is_available():
+        return PAGE.format(title=TITLE, summary=summary, contents=contents, sections=shown)
+    snapshot = Snapshot(results.folder)
+    snapshot.refresh()
+    head = f"<p>{summary}</p>\n<details><summary>Figures and tables of the report</summary>{contents}</details>"
+    return document.frozen(snapshot, title=TITLE, summary=head, sections=shown, x=x)
+
+
+def _summary(runs: pd.DataFrame, x: CostAxis | None) -> str:
+    """What the numbers are, and which machines and versions they come from."""
     finished = runs[runs["status"] == "finished"]
     commits = {
         f"{commit[:7]}{' (with changes)' if dirty else ''}"
@@ -91,28 +113,31 @@ def _page(runs: pd.DataFrame, parts: list[tuple[str, str]], x: CostAxis | None) 
     origin = "; ".join(
         f"{name} {', '.join(sorted(each[:60] for each in values))}" for name, values in known.items() if values
     )
-    contents = "".join(f'<li><a href="#{n}">{html.escape(title)}</a></li>' for n, (title, _) in enumerate(parts))
-    title = "SqueezeNet design space: results"
-    summary = (
+    return (
         f"{len(finished)} finished runs. Accuracies are of the test set, which training and searches do not look at. "
         f"Sizes are of fp32 parameters in MiB (2<sup>20</sup> bytes). {html.escape(origin)}."
         + (f" Figures over a cost have this axis: {html.escape(x.name)}." if x is not None else "")
     )
-    shown = "\n".join(content for _, content in parts)
-    return PAGE.format(title=title, summary=summary, contents=contents, sections=shown)
 
 
-def _section_html(section: Section, anchor: str) -> str:
+def _section_html(section: Section, anchor: str, pictures: Path | None = None) -> str:
+    """The section as HTML. pictures: the folder of the figures to embed; None: the page links to their files."""
     parts = [f'<h2 id="{anchor}">{html.escape(section.title)}</h2>']
     for shown in section.figures:
         source = _link("figures", shown.name)
-        parts.append(f'<p><a href="{source}.png"><img src="{source}.svg" alt="{html.escape(shown.text)}"></a></p>')
+        image = _embedded(pictures / f"{_file_name(shown.name)}.svg") if pictures else f"{source}.svg"
+        parts.append(f'<p><a href="{source}.png"><img src="{image}" alt="{html.escape(shown.text)}"></a></p>')
     for name, frame in section.tables:
         rows = export.readable(frame).to_html(index=False, border=0)
         link = _link("tables", name)
-        parts.append(f'<div class="scroll">{rows}</div>')
+        parts.append(f'<div class="scroll" tabindex="0">{rows}</div>')
         parts.append(
             f'<p class="note">This table as <a href="{link}.csv">CSV</a>, <a href="{link}.md">Markdown</a></p>'
         )
     parts += [f'<p class="note">{html.escape(note)}</p>' for note in section.notes]
     return "\n".join(parts)
+
+
+def _embedded(picture: Path) -> str:
+    """The picture as an address that holds it."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(picture.read_bytes()).decode()}"

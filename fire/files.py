@@ -104,6 +104,12 @@ def reading(field: str, path: Path, rule: str) -> Iterator[None]:
         raise InputError(f"{field} must be {rule}, got {str(path)!r}: {error}") from error
 
 
+def cache_folder() -> Path:
+    """The user's folder of files that can be made again: $XDG_CACHE_HOME, or ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "squeezenet-explorer"
+
+
 def _sync_directory(path: Path) -> None:
     # Without it the rename itself could be lost with the power.
     descriptor = os.open(path, os.O_RDONLY)

@@ -40,7 +40,7 @@ def overrides_of(config: RunConfig, *, check: bool = True) -> list[str]:
             for name, preset in _presets(part, data, folder).items()
             if type(preset) is type(spec)
         ]
-        chosen += min(options, key=len, default=[])
+        chosen += sorted(options, key=len)[0] if options else []
     recipe = next(word for word in chosen if word.startswith("train="))
     # Last, since train=paper sets data.resize.
     chosen += _differences("data", _composed((*data, recipe), folder).data, config.data)
@@ -68,7 +68,7 @@ def _composed(overrides: tuple[str, ...], folder: Folder) -> RunConfig:
 
 def _differences(part: str, preset: Any, spec: Any) -> list[str]:
     """The settings that this choice of the others reads and that the preset has otherwise."""
-    settings = fields.settings_of(type(spec))
+    settings = fields.settings_of(spec.__class__)
     names = [name for name, setting in settings.items() if name not in FOUND and setting.when(spec)]
     pairs = [(name, getattr(spec, name)) for name in names if getattr(spec, name) != getattr(preset, name)]
     return [f"{part}.{name}={_value(value)}" for name, value in pairs]

@@ -20,6 +20,7 @@ from fire.data import dataset
 from fire.errors import require
 from fire.train.spec import MOST_INITIAL, TrainSpec
 from sweep.__main__ import answer as sweep
+from sweep.again import overrides_of
 from sweep.commands import exits
 from sweep.commands.display import console
 from sweep.commands.exits import ELSEWHERE, RunsError, runs_begun
@@ -144,7 +145,7 @@ def _train(config: RunConfig, overrides: Sequence[str], options: Options) -> Can
     shared = [text for text in overrides if text.partition("=")[0] in OPTIONS]
     seeds = ",".join(map(str, SEEDS))
     with runs_begun():
-        sweep(["-m", *best.overrides_of(config), f"seed={seeds}", *shared])
+        sweep(["-m", *overrides_of(config), f"seed={seeds}", *shared])
     store = Store(options.results_dir)
     records = [store.read(replace(config, seed=seed).key) for seed in SEEDS]
     (found,) = best.candidates([record for record in records if record is not None], AtMost())

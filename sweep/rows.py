@@ -14,13 +14,14 @@ from fire.train.spec import TrainSpec
 from sweep.record import Record
 
 COLUMNS = [field.name for field in dataclasses.fields(Record) if field.name not in ("config", "unknown")]
-ORDER = [
-    *COLUMNS,
-    *("seed", "family", *(field.name for spec in FAMILIES.values() for field in dataclasses.fields(spec))),
-    *("data", *(f"data.{field.name}" for field in dataclasses.fields(DataSpec))),
-    *(f"train.{field.name}" for field in dataclasses.fields(TrainSpec)),
-    *("compress", *(f"compress.{field.name}" for field in dataclasses.fields(CompressSpec))),
-]
+# The columns of each part's settings.
+SETTINGS = {
+    "arch": ("family", *(field.name for spec in FAMILIES.values() for field in dataclasses.fields(spec))),
+    "data": ("data", *(f"data.{field.name}" for field in dataclasses.fields(DataSpec))),
+    "train": tuple(f"train.{field.name}" for field in dataclasses.fields(TrainSpec)),
+    "compress": ("compress", *(f"compress.{field.name}" for field in dataclasses.fields(CompressSpec))),
+}
+ORDER = [*COLUMNS, "seed", *(name for names in SETTINGS.values() for name in names)]
 VALUES = operator.attrgetter(*COLUMNS)
 NAMED_BY = {"data": "name", "compress": "method"}  # the setting whose column is named as its part
 FRACTIONS = ("top1", "top5", "validation_top1", "float_top1", "onnx_top1", "int8_top1", "int8_validation_top1")

@@ -1,6 +1,7 @@
 import dataclasses
 import html
 import os
+import re
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -18,6 +19,7 @@ from fire.cost import count
 from fire.errors import InputError
 from fire.train.progress import Epoch
 from sweep.manifests import Sweep
+from sweep.page import document
 from tests.records import DATA, TRAIN, record
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -159,16 +161,20 @@ def test_a_dollar_sign_in_results_is_no_formula(text):
         assert text in drawn(training.figure(one_epoch(text)))
 
 
-def test_the_report_links_only_to_files_that_exist(store, tmp_path, unrendered):
+@pytest.mark.parametrize("extra", [True, False], ids=["page", "plain"])
+def test_the_report_links_only_to_files_that_exist(extra, store, tmp_path, unrendered, monkeypatch):
+    monkeypatch.setattr(document, "is_available", lambda: extra)
     for name in ("a#b?c%20d&e", 'quote"quote', "\udcff"):  # the last is a file's name that is no UTF-8
         store.write_sweep(Sweep(name=name, varied=("arch.sr",), points=(({}, "a"), ({}, "c"))))
     page = report.write(read(store.root), tmp_path / "report").read_text()
+    page = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     links = [html.unescape(part.split('"')[0]) for mark in ('src="', 'href="') for part in page.split(mark)[1:]]
-    files = [link for link in links if not link.startswith("#")]
+    files = [link for link in links if not link.startswith(("#", "data:"))]
     assert len(files) > 15
+    assert (page.count('src="data:image/svg+xml;base64,') > 3) == extra
     assert all((tmp_path / "report" / os.fsdecode(unquote_to_bytes(link))).is_file() for link in files)
     assert not [link for link in files if set(link) & set('#?&"')]
-    assert all(f'id="{link[1:]}"' in page for link in links if link not in files)
+    assert all(f'id="{link[1:]}"' in page for link in links if link.startswith("#"))
     assert "diverged" in page, "the failed run is listed"
 
 

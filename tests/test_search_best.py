@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from fire.errors import InputError
+from sweep.again import overrides_of
 from sweep.config import RunConfig
 from sweep.search import __main__ as command
 from sweep.search import best
@@ -75,7 +76,7 @@ def test_the_command_line_of_a_network_has_its_way_of_resizing(recipe, images):
     root, data_dir = images
     sizes = ("data.stored_size=20", "data.image_size=20", "arch=squeezenet_narrow", data_dir)
     run = config("data=image_folder", root, *sizes, *recipe)
-    again = config(*best.overrides_of(run), data_dir)
+    again = config(*overrides_of(run), data_dir)
     assert (again.key, again.data.resize) == (run.key, run.data.resize)
 
 

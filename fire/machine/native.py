@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fire.errors import InputError
+from fire.files import cache_folder
 from fire.machine import hardware
 
 SOURCE = Path(__file__).parent / "csrc" / "kernels.cpp"
@@ -54,7 +55,7 @@ def library() -> ctypes.CDLL:
     """The compiled kernels, compiled now if they were not before. Raises NoCompilerError."""
     compiler = _compiler()
     try:
-        path = _cache_folder() / f"{_identity(compiler)}.so"
+        path = cache_folder() / f"{_identity(compiler)}.so"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # replaced at once: others may do the same
@@ -103,11 +104,6 @@ def _compiler() -> list[str]:
 def _run(command: Sequence[str]) -> str:
     """Its output. Raises CalledProcessError."""
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "squeezenet-explorer"
 
 
 def _identity(compiler: Sequence[str]) -> str:

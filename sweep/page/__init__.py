@@ -1,0 +1,1 @@
+"""A page that shows a store in a browser: served while a sweep runs, or frozen into one file."""

@@ -1,0 +1,131 @@
+"use strict";
+// The runs, and what follows from them: networks with their seeds, recipes, fronts. Nothing here touches the document.
+
+const facts = JSON.parse(document.getElementById("facts").textContent);
+const runs = new Map(); // key -> {row, network, recipe}
+let running = [], sweeps = [], unreadable = [];
+
+function merge(news) {
+  if (news.fresh) runs.clear();
+  for (const values of news.rows) {
+    const row = {};
+    news.columns.forEach((name, i) => { if (values[i] !== null) row[name] = values[i]; });
+    const recipe = facts.recipe.map((name) => row[name]).join("\u001f");
+    runs.set(row.key, { row, recipe, network: facts.network.map((name) => row[name]).join("\u001f") + "\u001e" + recipe });
+  }
+  for (const key of news.removed) runs.delete(key);
+  ({ running, sweeps, unreadable } = news);
+}
+
+const rows = () => [...runs.values()].map((run) => run.row);
+const settings = [...facts.network, ...facts.recipe, "seed"];
+
+/** The columns of settings in which the rows differ. A run that does not have a setting is no difference. */
+function varying(list) {
+  return settings.filter((name) => {
+    const known = list.filter((row) => row[name] !== undefined);
+    return known.some((row) => row[name] !== known[0][name]);
+  });
+}
+
+/** Names of recipes: the data set, and the settings in which the recipes differ. */
+function recipeNames(list) {
+  const first = new Map();
+  for (const { row, recipe } of list) if (!first.has(recipe)) first.set(recipe, row);
+  const names = varying([...first.values()]).filter((name) => facts.recipe.includes(name) && name !== "data");
+  const named = new Map();
+  for (const [recipe, row] of first) {
+    const parts = names.filter((name) => row[name] !== undefined).map((name) => `${short(name)}=${row[name]}`);
+    named.set(recipe, [row.data, ...parts].join(" "));
+  }
+  return named;
+}
+
+const short = (column) => column.replace(/^(train|data)\./, "");
+
+/** The mean with Student's 95 % interval over seeds. */
+function interval(values) {
+  const n = values.length, mean = values.reduce((sum, value) => sum + value, 0) / n;
+  if (n < 2) return { n, mean, low: mean, high: mean };
+  const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (n - 1));
+  const half = (facts.student_t[Math.min(n, facts.student_t.length) - 1] * deviation) / Math.sqrt(n);
+  return { n, mean, low: mean - half, high: mean + half };
+}
+
+/** Each network's mean over its seeds: {x, n, mean, low, high, recipe, network}. */
+function networks(points) {
+  const groups = new Map();
+  for (const point of points) {
+    if (!groups.has(point.network)) groups.set(point.network, []);
+    groups.get(point.network).push(point);
+  }
+  return [...groups].map(([network, group]) => ({
+    network, recipe: group[0].recipe, x: interval(group.map((point) => point.x)).mean,
+    ...interval(group.map((point) => point.y)),
+  }));
+}
+
+const MOST_FRONTS = 12;
+
+/** The networks that no network of the same recipe beats in cost and accuracy; recipes of one network have no front. */
+function fronts(found) {
+  const groups = new Map();
+  for (const network of found) {
+    if (!groups.has(network.recipe)) groups.set(network.recipe, []);
+    groups.get(network.recipe).push(network);
+  }
+  const largest = [...groups.values()].filter((group) => group.length > 1).sort((a, b) => b.length - a.length);
+  return largest.slice(0, MOST_FRONTS).flatMap((group) => {
+    let best = -Infinity;
+    return group.sort((a, b) => a.x - b.x || b.mean - a.mean).filter((network) => {
+      const better = network.mean > best;
+      if (better) best = network.mean;
+      return better;
+    });
+  });
+}
+
+/** A function that says whether a row passes the filter: words, and comparisons such as sr>=0.5. */
+function filterOf(text) {
+  const tests = text.trim().split(/\s+/).filter(Boolean).map((word) => {
+    const [, column, sign, wanted] = word.match(/^([\w.]+?)(<=|>=|!=|=|<|>)(.+)$/) ?? [];
+    if (sign === undefined) {
+      const lower = word.toLowerCase();
+      return (row) => Object.values(row).some((value) => String(value).toLowerCase().includes(lower));
+    }
+    const name = settings.includes(column) ? column : settings.find((each) => short(each) === column) ?? column;
+    const number = Number(wanted);
+    return (row) => {
+      const value = row[name];
+      if (sign === "=") return value !== undefined && (String(value) === wanted || value === number);
+      if (sign === "!=") return String(value) !== wanted && value !== number;
+      if (typeof value !== "number" || Number.isNaN(number)) return false;
+      return { "<": value < number, ">": value > number, "<=": value <= number, ">=": value >= number }[sign];
+    };
+  });
+  return (row) => tests.every((test) => test(row));
+}
+
+const FRACTIONS = /(^|_)top[15]$/;
+const axisOf = (column) => facts.axes.find((axis) => axis.column === column);
+
+function shown(column, value) {
+  if (value === undefined) return "–";
+  if (typeof value !== "number") return String(value);
+  if (FRACTIONS.test(column)) return (100 * value).toFixed(2);
+  const axis = axisOf(column);
+  if (axis) return (value * axis.scale).toLocaleString("en", { maximumSignificantDigits: 4 });
+  return Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(6)));
+}
+
+function heading(column) {
+  if (FRACTIONS.test(column)) return `${column} %`;
+  const axis = axisOf(column);
+  return axis ? `${short(column)}, ${axis.name.split(", ").pop()}` : short(column);
+}
+
+function duration(seconds) {
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}

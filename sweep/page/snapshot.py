@@ -1,0 +1,294 @@
+"""What a store holds at the moment, for a page: read again only where it changed. It writes nothing.
+
+Stores may be merged, so their files are not trusted: nothing outside of the store's folder is read, and long texts are
+cut.
+"""
+
+import os
+import secrets
+import stat
+import threading
+import time
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fire.cost import MIB
+from fire.errors import InputError
+from fire.files import read
+from fire.train.progress import Epoch
+from sweep.labels import short_names
+from sweep.manifests import Sweep
+from sweep.record import Record
+from sweep.rows import row_of
+from sweep.store import Damage, Stamp, Store
+
+LONGEST_TEXT = 2000  # characters of a text that the page shows
+LONGEST_LOG = 20_000  # bytes, the last ones
+LONGEST_YAML = 2**20  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A run without a record of its end. seconds_left and epochs are None where they cannot be known."""
+
+    key: str
+    name: str
+    holder: str | None  # the process that trains it; None: it was interrupted
+    epoch: int
+    epochs: int | None
+    validation_top1: float | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launched:
+    """How far a sweep is."""
+
+    name: str
+    runs: int
+    finished: int
+    failed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """What changed since a stamp. fresh: everything is here, and what was known before is void; more: ask again."""
+
+    stamp: str
+    fresh: bool
+    more: bool
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]  # a value a column; None: the run has none
+    removed: Sequence[str]  # keys
+    running: Sequence[Running]
+    sweeps: Sequence[Launched]
+    unreadable: Sequence[tuple[str, str]]  # a file and the reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detail:
+    """More about one run."""
+
+    curve: Sequence[Epoch]
+    traceback: str | None
+    log: str
+
+
+class Snapshot:
+    """The runs below a folder as they were at the last `refresh`. Several threads may ask."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.store = Store(root)
+        self._lock = threading.RLock()
+        self._instance = secrets.token_hex(4)  # stamps of another process mean nothing here
+        self._version = 0
+        self._more = False
+        self._stamps: dict[str, Stamp] = {}
+        self._rows: dict[str, tuple[int, dict[str, Any]]] = {}  # with the version in which they changed
+        self._removed: dict[str, int] = {}
+        self._unreadable: dict[str, Damage] = {}
+        self._manifests: dict[str, tuple[Stamp, Sweep]] = {}
+        self._running: list[Running] = []
+
+    def refresh(self, most_seconds: float = float("inf")) -> None:
+        """Read what changed; when `most_seconds` are over, the rest is left to the next call."""
+        with self._lock:
+            found = self.store.stamps()
+            end = time.monotonic() + most_seconds
+            self._version += 1
+            for key in self._stamps.keys() - found.keys():
+                del self._stamps[key]
+                self._forget(key)
+            changed = [key for key, stamp in found.items() if self._stamps.get(key) != stamp]
+            self._more = False
+            for key in changed:
+                if time.monotonic() > end:
+                    self._more = True
+                    break
+                self._stamps[key] = found[key]
+                self._read(key)
+            self._read_manifests()
+            self._running = list(self._under_way(found))
+
+    def news(self, since: str = "") -> News:
+        """What changed since the stamp of earlier news."""
+        with self._lock:
+            instance, _, number = since.partition(".")
+            known = instance == self._instance and number.isdecimal() and len(number) < 20
+            after = int(number) if known else 0
+            changed = [row for version, row in self._rows.values() if version > after]
+            columns = list(dict.fromkeys(name for row in changed for name in row))
+            return News(
+                stamp=f"{self._instance}.{self._version}",
+                fresh=not known,
+                more=self._more,
+                columns=columns,
+                rows=[[row.get(name) for name in columns] for row in changed],
+                removed=[key for key, version in self._removed.items() if version > after] if known else [],
+                running=self._running,
+                sweeps=[self._launched(sweep) for _, sweep in self._manifests.values()],
+                unreadable=[
+                    (_cut(os.path.relpath(each.path, self.store.root)), _cut(each.reason))
+                    for each in self._unreadable.values()
+                ],
+            )
+
+    def record(self, key: str) -> Record | None:
+        """The record of a run that the page shows."""
+        return self.store.read(key) if key in self._rows and self._is_inside(key, "record.json") else None
+
+    def detail(self, key: str) -> Detail | None:
+        """More about a run that the page shows; None for any other text."""
+        with self._lock:
+            shown = key in self._rows or any(each.key == key for each in self._running)
+        if not shown:
+            return None
+        record = self.record(key)
+        return Detail(
+            curve=self._curve(key),
+            traceback=None if record is None or record.traceback is None else _cut(record.traceback, LONGEST_LOG),
+            log=self._log(key),
+        )
+
+    def _read(self, key: str) -> None:
+        """Take over the record of the run, or what is wrong with it."""
+        path = self.store.folder(key) / "record.json"
+        damage: list[Damage] = []
+        self._forget(key)
+        if not self._is_inside(key, "record.json"):
+            damage.append(Damage(path=path, reason="it lies outside of the results"))
+        elif (record := self.store.read(key, damage.append)) is not None:
+            try:
+                self._rows[key] = self._version, _shown(record)
+                self._removed.pop(key, None)
+            except InputError as error:
+                damage.append(Damage(path=path, reason=str(error)))
+        if damage:
+            self._unreadable[key] = damage[0]
+
+    def _forget(self, key: str) -> None:
+        self._unreadable.pop(key, None)
+        if self._rows.pop(key, None) is not None:
+            self._removed[key] = self._version
+
+    def _read_manifests(self) -> None:
+        known, self._manifests = self._manifests, {}
+        for path in sorted((self.store.root / "sweeps").glob("*.json")):
+            self._unreadable.pop(f"sweeps/{path.name}", None)
+            if not self._is_inside("sweeps", path.name):
+                continue
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            stamp = (status.st_ctime_ns, status.st_size, status.st_ino)
+            before = known.get(path.stem)
+            damage: list[Damage] = []
+            sweep = before[1] if before and before[0] == stamp else self.store.read_sweep(path.stem, damage.append)
+            if sweep is not None:
+                self._manifests[path.stem] = stamp, sweep
+            elif damage:
+                self._unreadable[f"sweeps/{path.name}"] = damage[0]
+
+    def _launched(self, sweep: Sweep) -> Launched:
+        statuses = [self._rows[key][1]["status"] for key in sweep.keys if key in self._rows]
+        finished, failed = statuses.count("finished"), statuses.count("failed")
+        return Launched(name=_cut(sweep.name), runs=len(sweep.keys), finished=finished, failed=failed)
+
+    def _under_way(self, records: Container[str]) -> Iterable[Running]:
+        """The runs that a process trains, and those that were begun and left neither a record nor a process."""
+        names = self._names()
+        for key in self._folders():
+            if self._is_finished(key) or (key in records and key not in self._rows):  # not read yet, or unreadable
+                continue
+            if not self._is_inside(key, "config.yaml") or not self._is_file(key, "config.yaml"):
+                continue
+            lock = self._is_inside(key, ".lock") and self._is_file(key, ".lock")
+            holder = self.store.holder(key) if lock else None
+            if key not in self._rows or holder is not None:
+                yield self._progress(key, names.get(key, key), holder)
+
+    def _is_finished(self, key: str) -> bool:
+        return key in self._rows and self._rows[key][1]["status"] == "finished"
+
+    def _progress(self, key: str, name: str, holder: str | None) -> Running:
+        curve, epochs = self._curve(key), self._epochs(key)
+        left = None
+        if curve and epochs is not None and holder is not None:
+            since = max(0.0, time.time() - (self.store.folder(key) / "curve.csv").stat().st_mtime)
+            left = max(0.0, curve[-1].seconds / len(curve) * (epochs - len(curve)) - since)
+        return Running(
+            key=key,
+            name=_cut(name),
+            holder=None if holder is None else _cut(holder),
+            epoch=len(curve),
+            epochs=epochs,
+            validation_top1=curve[-1].validation_top1 if curve else None,
+            seconds_left=left,
+        )
+
+    def _names(self) -> dict[str, str]:
+        """Short names of the runs of sweeps, made of what varies in them."""
+        names: dict[str, str] = {}
+        for _, sweep in self._manifests.values():
+            points = {key: overrides for overrides, key in sweep.points if not self._is_finished(key)}
+            names |= dict(zip(points, short_names(list(points.values())), strict=True))
+        return {key: name for key, name in names.items() if name}
+
+    def _folders(self) -> list[str]:
+        try:
+            return sorted(name for name in os.listdir(self.store.root) if not name.startswith("."))
+        except FileNotFoundError:
+            return []
+
+    def _epochs(self, key: str) -> int | None:
+        """Those of the whole recipe; None for a compressed network, whose stages have epochs of their own."""
+        try:
+            content = yaml.safe_load(read(self.store.folder(key) / "config.yaml", LONGEST_YAML))
+            epochs = None if content.get("compress") else content["train"]["epochs"]
+        except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError, RecursionError):
+            return None
+        return epochs if type(epochs) is int and 0 < epochs < 2**31 else None
+
+    def _curve(self, key: str) -> tuple[Epoch, ...]:
+        return self.store.curve(key) if self._is_inside(key, "curve.csv") else ()
+
+    def _log(self, key: str) -> str:
+        if not (self._is_inside(key, "log") and self._is_file(key, "log")):
+            return ""
+        with open(self.store.folder(key) / "log", "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LONGEST_LOG))
+            return file.read(LONGEST_LOG).decode(errors="replace")
+
+    def _is_inside(self, *names: str) -> bool:
+        """Whether the path has no link that leads out of the store."""
+        root = str(self.store.root)
+        paths = [os.path.join(root, *names[: i + 1]) for i in range(len(names))]  # noqa: PTH118 (Paths are slow)
+        if not any(map(os.path.islink, paths)):
+            return True
+        return os.path.realpath(paths[-1]).startswith(f"{os.path.realpath(root)}{os.sep}")
+
+    def _is_file(self, *names: str) -> bool:
+        """Whether it is a regular file: a pipe would block."""
+        try:
+            return stat.S_ISREG(self.store.root.joinpath(*names).stat().st_mode)
+        except OSError:
+            return False
+
+
+def _shown(record: Record) -> dict[str, Any]:
+    """The run's row without what it lacks. Raises InputError as row_of does."""
+    values = row_of(record) | {"traceback": None}
+    values["size_mib"] = values["size_bytes"] / MIB
+    return {name: _cut(value) for name, value in values.items() if value is not None}
+
+
+def _cut(value: Any, most: int = LONGEST_TEXT) -> Any:
+    """The value; of a long text its beginning, and how long it is."""
+    if isinstance(value, str) and len(value) > most:
+        return f"{value[:most]}… ({len(value):,} characters)"
+    return value

@@ -1,0 +1,280 @@
+"""What the page gets of a store, and what its server refuses."""
+
+import dataclasses
+import json
+import os
+import re
+import urllib.request
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from fire.errors import InputError
+from fire.files import locked
+from fire.stats import mean_interval
+from sweep import watch
+from sweep.page import document
+from sweep.page.snapshot import Snapshot
+from sweep.store import Store
+from tests.pages import served
+from tests.records import record
+from tests.sweeping import ROOT, write_curve
+
+SCRIPT = "</script><script>alert(1)</script>\"'<img src=x onerror=alert(2)>"
+CONFIG = "arch: {family: squeezenet}\ntrain: {epochs: 4}\ncompress: {}\nseed: 0\n"
+
+
+def refreshed(root: Path) -> Snapshot:
+    snapshot = Snapshot(root)
+    snapshot.refresh()
+    return snapshot
+
+
+def keys(news) -> list[str]:
+    return sorted(row[news.columns.index("key")] for row in news.rows)
+
+
+def begin(store: Store, key: str, *top1: float) -> Path:
+    """Leave what a run leaves that trains."""
+    folder = store.folder(key)
+    folder.mkdir()
+    (folder / "config.yaml").write_text(CONFIG)
+    if top1:
+        write_curve(folder, *top1)
+    return folder
+
+
+def test_only_what_changed_is_told_again(store):
+    snapshot = refreshed(store.root)
+    first = snapshot.news()
+    assert (first.fresh, keys(first)) == (True, ["a", "b", "c", "d"])
+    snapshot.refresh()
+    second = snapshot.news(first.stamp)
+    assert (second.fresh, list(second.rows), list(second.removed)) == (False, [], [])
+    store.write(record("e", top1=0.5))
+    store.write(dataclasses.replace(store.read("a"), top1=0.81))
+    (store.folder("c") / "record.json").unlink()
+    snapshot.refresh()
+    third = snapshot.news(second.stamp)
+    assert (keys(third), list(third.removed)) == (["a", "e"], ["c"])
+    assert snapshot.news("of another process.3").fresh
+
+
+def test_only_changed_records_are_read(store, monkeypatch):
+    snapshot = refreshed(store.root)
+    read = []
+    whole = Store.read
+    monkeypatch.setattr(Store, "read", lambda self, key, *rest: read.append(key) or whole(self, key, *rest))
+    store.write(record("e"))
+    snapshot.refresh()
+    assert read == ["e"]
+
+
+def test_what_is_not_read_in_time_comes_later(store):
+    snapshot = Snapshot(store.root)
+    snapshot.refresh(most_seconds=-1)
+    assert (snapshot.news().more, keys(snapshot.news())) == (True, [])
+    snapshot.refresh()
+    assert (snapshot.news().more, keys(snapshot.news())) == (False, ["a", "b", "c", "d"])
+
+
+def test_a_running_run_says_epoch_time_left_and_process(store):
+    folder = begin(store, "e", 0.5, 0.6)
+    begin(store, "f")
+    with locked(folder / ".lock"):
+        running = {each.key: each for each in refreshed(store.root).news().running}
+    assert (running["e"].epoch, running["e"].epochs, running["e"].validation_top1) == (2, 4, 0.6)
+    assert running["e"].holder == f"host {os.uname().nodename}, process {os.getpid()}"
+    assert 0 <= running["e"].seconds_left <= 2, "two epochs of a second each are to come"
+    assert (running["f"].holder, running["f"].seconds_left) == (None, None), "it was interrupted"
+
+
+def test_sweeps_say_how_far_they_are(store):
+    (sweep,) = refreshed(store.root).news().sweeps
+    assert (sweep.name, sweep.runs, sweep.finished, sweep.failed) == ("sr", 5, 3, 1)
+
+
+def test_a_store_that_is_empty_or_missing_has_no_runs(tmp_path):
+    for root in (tmp_path, tmp_path / "missing"):
+        news = refreshed(root).news()
+        assert (list(news.rows), list(news.running), list(news.sweeps)) == ([], [], [])
+
+
+def test_nothing_is_written(store):
+    begin(store, "e", 0.5)
+    before = {path: path.stat().st_mtime_ns for path in store.root.rglob("*")}
+    with served(store.root) as server:
+        for path in ("", "runs", "run?key=a", "run?key=e", "page.js"):
+            urllib.request.urlopen(f"{server.url}{path}").read()
+    assert {path: path.stat().st_mtime_ns for path in store.root.rglob("*")} == before
+
+
+# Hostile stores
+
+
+def test_long_texts_are_cut(store):
+    long = {"error": "x" * 10_000_000, "traceback": "y" * 10_000_000}
+    store.write(dataclasses.replace(store.read("d"), **long))
+    snapshot = refreshed(store.root)
+    text = json.dumps(document.as_json(snapshot.news()))
+    assert "(10,000,000 characters)" in text
+    assert len(text) + len(json.dumps(document.detail_of(snapshot, "d"))) < 100_000
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_not_finite_are_refused(store, number):
+    path = store.folder("a") / "record.json"
+    path.write_text(re.sub(r'"top1": 0\.8\b', f'"top1": {number}', path.read_text()))
+    news = refreshed(store.root).news()
+    assert keys(news) == ["b", "c", "d"]
+    ((file, reason),) = news.unreadable
+    assert file == "a/record.json"
+    assert "finite" in reason
+
+
+def test_scripts_in_records_stay_text_in_the_frozen_page(store):
+    store.write(dataclasses.replace(store.read("d"), error=SCRIPT, traceback=SCRIPT))
+    store.write(record("f", host=SCRIPT, data_title=SCRIPT, warning=SCRIPT))
+    page = document.frozen(refreshed(store.root), title=SCRIPT, summary="", sections="")
+    assert "alert(1)" in page
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    scripts = re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL)
+    assert len(scripts) == 4, "facts, runs, Vega and ours"
+    assert json.loads(scripts[1])["news"]["fresh"]
+
+
+def test_links_out_of_the_store_are_refused(store, tmp_path):
+    outside = tmp_path / "outside"
+    elsewhere = Store(outside)
+    elsewhere.write(record("secret"))
+    (outside / "note").write_text("a secret")
+    root = tmp_path / "results"
+    inside = Store(root)
+    inside.write(record("a"))
+    (root / "secret").symlink_to(outside / "secret")
+    (root / "a" / "log").symlink_to(outside / "note")
+    (root / "a" / "curve.csv").symlink_to(outside / "note")
+    (root / "sweeps").symlink_to(outside)
+    snapshot = refreshed(root)
+    news = snapshot.news()
+    assert keys(news) == ["a"]
+    assert ("secret/record.json", "it lies outside of the results") in news.unreadable
+    detail = snapshot.detail("a")
+    assert (detail.log, list(detail.curve)) == ("", [])
+    assert snapshot.detail("secret") is None
+
+
+def test_pipes_do_not_block(store):
+    folder = begin(store, "e")
+    for name in ("log", ".lock", "curve.csv"):
+        os.mkfifo(folder / name)
+    snapshot = refreshed(store.root)
+    assert [each.key for each in snapshot.news().running] == ["e"]
+    assert snapshot.detail("e").log == ""
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1, 2]", "{", "train: {epochs: .nan}", "train: 3", "!!python/object:os.x {}", "a: &a [*a]"]
+)
+def test_a_configuration_that_cannot_be_read_has_no_time_left(store, content):
+    folder = begin(store, "e", 0.5)
+    (folder / "config.yaml").write_text(content)
+    (running,) = refreshed(store.root).news().running
+    assert (running.epoch, running.epochs) == (1, None)
+
+
+# The server
+
+
+def asked(server, path: str, host: str | None = None, method: str = "GET") -> tuple[int, str]:
+    connection = HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+    connection.putrequest(method, path, skip_host=True)
+    connection.putheader("Host", host or f"127.0.0.1:{server.server_port}")
+    connection.endheaders()
+    answer = connection.getresponse()
+    content = answer.read().decode()
+    connection.close()
+    return answer.status, content
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 200),
+        ("/runs", 200),
+        ("/run?key=a", 200),
+        ("/run?key=../outside", 404),
+        ("/run?key=%2e%2e%2foutside", 404),
+        ("/run?key=sweeps", 404),
+        ("/run?key=", 404),
+        ("/run?key=a%00", 404),
+        ("/../../etc/passwd", 404),
+        ("/a/record.json", 404),
+        ("//[", 404),
+    ],
+)
+def test_nothing_is_served_but_the_page_and_its_runs(store, path, status):
+    with served(store.root) as server:
+        asked(server, "/runs")
+        assert asked(server, path)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:80", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:80", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example:80", 403),
+        ("localhost.evil.example", 403),
+    ],
+)
+def test_a_site_that_resolves_its_name_to_us_gets_no_answer(store, host, status):
+    with served(store.root) as server:
+        assert asked(server, "/runs", host)[0] == status
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_other_methods_are_refused(store, method):
+    with served(store.root) as server:
+        assert asked(server, "/", method=method)[0] == 501
+
+
+def test_it_listens_on_this_machine_alone_and_forbids_scripts_of_others(store):
+    with served(store.root) as server:
+        assert server.server_address[0] == "127.0.0.1"
+        with urllib.request.urlopen(server.url) as answer:
+            policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+
+
+# The frozen page and the command
+
+
+def test_the_frozen_page_of_the_committed_results_is_small():
+    page = (ROOT / "docs" / "index.html").read_text()
+    assert len(page.encode()) <= 5e6
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', page), "it needs no network"
+    assert len(json.loads(re.findall(r'<script id="frozen"[^>]*>(.*?)</script>', page, re.DOTALL)[0])["details"]) >= 53
+
+
+def test_intervals_use_students_t():
+    values = [0.80, 0.90, 0.85]
+    low = mean_interval(values).low
+    deviation = (sum((value - 0.85) ** 2 for value in values) / 2) ** 0.5
+    t = document._facts("size_mib")["student_t"]
+    assert 0.85 - t[2] * deviation / 3**0.5 == pytest.approx(low)
+
+
+def test_a_folder_or_port_that_cannot_be_used_is_said(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="the results must be a readable directory"):
+        watch.watch([str(tmp_path / "missing")])
+    with pytest.raises(InputError, match="--port must be in"):
+        watch.watch([str(tmp_path), "--port", "70000"])
+    monkeypatch.setattr(document, "is_available", lambda: False)
+    with pytest.raises(InputError, match=r"the extra page must be installed \(pip install"):
+        watch.watch([str(tmp_path)])
