@@ -70,9 +70,12 @@ def test_wheel_has_all_modules_presets_and_sources_of_kernels(installed, tracked
     expected = [name for name in expected if name.parts[0] in PACKAGES]
     found = [path.relative_to(installed) for path in installed.rglob("*") if path.is_file()]
     assert sorted(name for name in found if not name.parts[0].endswith(".dist-info")) == sorted(expected)
-    assert {"fire/machine/csrc/kernels.cpp", "fire/machine/cores.csv", "sweep/conf/config.yaml"} <= set(
-        map(str, expected)
-    )
+    assert {
+        "fire/machine/csrc/kernels.cpp",
+        "fire/machine/cores.csv",
+        "sweep/conf/config.yaml",
+        "sweep/page/assets/page.html",
+    } <= set(map(str, expected))
 
 
 def test_installed_packages_sweep_and_report_in_the_users_folder(python, installed, tmp_path):
