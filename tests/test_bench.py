@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from bench import plain
+from bench import folders, plain
 from bench.measure import Row, interleaved, markdown, ratio
 from bench.step import NETWORKS
 from fire import model
 from fire.cost import count
+from fire.data.folders import scan
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -47,3 +48,10 @@ def test_the_table_is_markdown():
         Row(what="e", peer="-", goal="-", measured="-"),
     ]
     assert markdown(rows).splitlines()[2:] == ["| a | b | 2x | 3.00 | d |", "| e | - | - | - |  |"]
+
+
+def test_the_pictures_of_the_bench_are_a_folder_of_all_classes(tmp_path):
+    folders.make(tmp_path, 0, 300)
+    folders.make(tmp_path, 300, 400)
+    listing = scan(tmp_path)
+    assert (len(listing.class_names), len(listing.train), len(listing.test)) == (100, 300, 100)

@@ -56,6 +56,14 @@ def test_the_index_of_another_state_is_not_used(root, tmp_path):
         assert len(contents.listing(wanted, tmp_path).test) == 7
 
 
+def test_the_index_is_not_used_for_files_that_were_touched_just_now(root, tmp_path):
+    before = planned(root, tmp_path)
+    os.utime(root / "val" / "ant" / "0.png")
+    after = planned(root, tmp_path)
+    assert after.fingerprint == before.fingerprint
+    assert [*contents.listing(after, tmp_path).files] == [*folders.scan(root).files]
+
+
 @pytest.mark.parametrize(
     "name", ["with spaces  .png", "caf\u00e9 \u732b \U0001f408.png", "line\nbreak.png", "a.b..png"]
 )
