@@ -3,6 +3,7 @@
 from sweep.grid import StoreSweeper as _StoreSweeper
 from sweep.launcher import LocalLauncher as _LocalLauncher
 from sweep.launcher import RayLauncher as _RayLauncher
+from sweep.launcher import SlurmLauncher as _SlurmLauncher
 
 
 class StoreSweeper(_StoreSweeper):
@@ -25,3 +26,7 @@ class LocalLauncher(_LocalLauncher):
 
 class RayLauncher(_RayLauncher):
     """hydra/launcher=ray"""
+
+
+class SlurmLauncher(_SlurmLauncher):
+    """hydra/launcher=slurm"""

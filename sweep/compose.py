@@ -22,6 +22,7 @@ from fire.files import reading
 from fire.train.spec import TrainSpec
 from sweep.commands.hydra_errors import one_line, unknown_key
 from sweep.config import PARTS, Options, RunConfig, in_home, in_part
+from sweep.engines.spec import RaySettings, SlurmSettings
 from sweep.search.spec import SearchSpec
 
 OPTIONS = tuple(field.name for field in dataclasses.fields(Options))
@@ -47,6 +48,8 @@ def register_schema() -> None:
         store.store(group=SCHEMAS, name=name, node=schema_of(family))
     for name, spec in (("data", DataSpec), ("train", TrainSpec), ("compress", CompressSpec)):
         store.store(group=SCHEMAS, name=name, node=schema_of(spec))
+    for name, settings in (("ray", RaySettings), ("slurm", SlurmSettings)):
+        store.store(group=SCHEMAS, name=name, node=schema_of(settings))
     options = {"seed": _seed(), **dataclasses.asdict(Options()), "search": schema_of(SearchSpec)}
     store.store(group=SCHEMAS, name="options", node=options)
 

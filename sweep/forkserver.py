@@ -26,13 +26,18 @@ def context() -> ForkServerContext:
 def start(process: ForkServerProcess) -> None:
     """Start the process, and the server before it if need be. Raises RunsError if the server dies, and OSError."""
     try:
-        with _short_folder(), _interrupts_wait():
-            multiprocessing.forkserver.ensure_running()
+        ensure_running()
         process.start()
     except (EOFError, ConnectionError) as error:
         raise RunsError(
             "the process that workers are forked from died; the same command goes on from the last epochs"
         ) from error
+
+
+def ensure_running() -> None:
+    """Start the server unless it runs. Signals that this thread blocks stay blocked in it, and in its processes."""
+    with _short_folder(), _interrupts_wait():
+        multiprocessing.forkserver.ensure_running()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -14,6 +15,7 @@ from sweep.commands.display import Display
 from sweep.config import Options
 from sweep.engines.local import LocalEngine, slots
 from sweep.engines.remote import RemoteEngine
+from sweep.engines.spec import RaySettings, SlurmSettings
 from sweep.manifests import Arithmetic, Sweep
 from sweep.points import Planner, Point
 from sweep.pool import Engine, Job, Pool, Source
@@ -96,17 +98,26 @@ class RemoteLauncher(PoolLauncher):
 
 
 class RayLauncher(RemoteLauncher):
-    """Hydra's launcher for a Ray cluster: hydra/launcher=ray; docs/scale.md.
+    """Hydra's launcher for a Ray cluster: hydra/launcher=ray, with the settings of RaySettings; docs/scale.md."""
 
-    store: where runs' files are written: shared (by the workers, into results_dir), driver (sent back and written by
-    this process), auto (found out by itself). host: a name or an address of this machine that workers can reach.
-    """
-
-    def __init__(self, store: str = "auto", host: str = "") -> None:
-        self._settings = {"store": store, "host": host}
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
 
     def engine(self, options: Options, runs: int) -> Engine:
         """The cluster at RAY_ADDRESS, or a Ray on this machine."""
         from sweep.engines.ray_cluster import RayEngine
 
-        return RayEngine(options, runs, **self._settings)
+        return RayEngine(options, runs, RaySettings(**self._settings))
+
+
+class SlurmLauncher(RemoteLauncher):
+    """Hydra's launcher for a SLURM cluster: hydra/launcher=slurm, with the settings of SlurmSettings; docs/scale.md."""
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+
+    def engine(self, options: Options, runs: int) -> Engine:
+        """Jobs of SLURM."""
+        from sweep.engines.slurm import SlurmEngine
+
+        return SlurmEngine(options, runs, SlurmSettings(**self._settings))

@@ -19,7 +19,10 @@ from tests.pictures import two_classes
 ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("curves", "compression", "search", "bench", "export", "device")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("curves", "compression", "search", "bench", "export", "device", "scale")
+    ),
 ]
 README, CURVES, COMPRESSION, _, BENCH, *_ = (path.read_text() for path in PAGES)
 CODE = [code for path in PAGES for code in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)]

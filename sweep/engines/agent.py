@@ -6,7 +6,7 @@ import os
 import socket
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -17,7 +17,7 @@ from sweep import forkserver
 from sweep.arithmetic import here
 from sweep.config import Options
 from sweep.engines import sharing, wire
-from sweep.engines.local import forked, stop
+from sweep.engines.local import forked
 from sweep.typed import build
 from sweep.worker import PATIENCE
 
@@ -31,7 +31,7 @@ class Call:
     """What a worker gets to know before it connects."""
 
     addresses: list[tuple[str, int]]
-    key: bytes
+    key: bytes = field(repr=False)
     runs: int = 0  # after which it leaves; 0: never
     seconds: float = float("inf")  # after which it leaves
 
@@ -95,7 +95,8 @@ class _Agent:
             try:
                 lost = self._follow(process, news, sender)
             finally:
-                stop([process])
+                process.kill()  # SIGTERM may be blocked: see sweep.engines.slurm
+                process.join()
                 news.close()
             if sender is not None:
                 sender.send(record=True)

@@ -16,6 +16,7 @@ from sweep.commands.exits import RunsError
 from sweep.config import Options
 from sweep.engines.agent import serve
 from sweep.engines.remote import RemoteEngine
+from sweep.engines.spec import RaySettings
 
 ADDRESS = "RAY_ADDRESS"
 OBJECTS_BYTES = 2**27  # of the store of a Ray that is started here: no run puts anything into it
@@ -26,10 +27,10 @@ NAME = "squeezenet-design-space"
 class RayEngine(RemoteEngine):
     """Tasks of the cluster at RAY_ADDRESS, or of a Ray on this machine that ends with the launch."""
 
-    def __init__(self, options: Options, runs: int, *, store: str, host: str) -> None:
+    def __init__(self, options: Options, runs: int, settings: RaySettings) -> None:
         """Join the cluster, or start one. Raises InputError if that cannot be."""
         require(find_spec("ray") is not None, "hydra/launcher", "local where Ray is not installed (extra `ray`)", "ray")
-        super().__init__(options, store=store, host=host)
+        super().__init__(options, store=settings.store, host=settings.host)
         self._most = min(runs, options.workers or runs)
         self._tasks: list[Any] = []
         self._failures = 0
@@ -39,7 +40,7 @@ class RayEngine(RemoteEngine):
         except BaseException:
             self._stack.close()
             raise
-        self._call = self.call(host or self._ray.util.get_node_ip_address(), runs=1)
+        self._call = self.call(settings.host or self._ray.util.get_node_ip_address(), runs=1)
         self._needs = {"num_cpus": options.threads or 1, "num_gpus": 0.0}
         if options.device != "cpu" and self._ray.cluster_resources().get("GPU", 0):
             self._needs["num_gpus"] = 1 / options.runs_per_gpu

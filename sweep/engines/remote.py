@@ -24,7 +24,6 @@ from sweep.store import Store
 from sweep.typed import build
 from sweep.worker import PATIENCE
 
-STORES = ("auto", "shared", "driver")
 TEND = 1.0  # seconds between two looks at the cluster
 
 
@@ -75,11 +74,10 @@ class RemoteEngine(Engine):
     longest_wait = TEND
 
     def __init__(self, options: Options, *, store: str, host: str) -> None:
-        """store: one of STORES. host: where workers find this process; empty: by this machine's name.
+        """store: as in RaySettings. host: where workers find this process; empty: by this machine's name.
 
         Raises InputError for settings that cannot be, StoreError or OSError if the results cannot be written.
         """
-        require(store in STORES, "hydra.launcher.store", "one of " + ", ".join(STORES), store)
         require(":" not in options.device, "device", "auto, cpu or cuda on a cluster", options.device)
         root = Path(options.results_dir).absolute()
         Store(root).check_writable()
