@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Browser:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
         self.driver.set_page_load_timeout(120)
+        self.driver.set_script_timeout(180)
 
     def resize(self, width: int, height: int = 1000) -> None:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -84,4 +85,3 @@ class Browser:
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None, reason="it needs Debian's packages chromium and chromium-driver"
 )
-Serve = Callable[[Path], Server]
