@@ -17,7 +17,8 @@ def write(arguments: list[str]) -> None:
     """Write the report. Raises InputError or OSError where results or report cannot be used."""
     parser = exits.Parser(prog="python -m analysis", description="Figures, tables and a page from results.")
     parser.add_argument("results", type=Path, help="a directory of results, such as results or docs/results")
-    parser.add_argument("--out", type=Path, default=Path("report"), help="where to write (default: report)")
+    parser.add_argument("--out", type=Path, help="where to write (default: report)")
+    parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="write event files there; a report with --out")
     names = ", ".join(axes.NAMES)
     parser.add_argument("--x", metavar="COST", help=f"the horizontal axis of all figures over a cost: {names}")
     parser.add_argument("--core", help=f"for --x {axes.ESTIMATED}: {', '.join(macs_per_cycle())}")
@@ -28,14 +29,20 @@ def write(arguments: list[str]) -> None:
     import matplotlib as mpl  # these three take seconds, which --help need not wait for
 
     mpl.use("agg")
-    from analysis import costs, report, results
+    from analysis import costs, event_files, report, results
 
     found = results.read(given.results)
     for damage in found.unreadable:
         print(f"analysis: {damage}", file=sys.stderr)
+    if given.tensorboard is not None:
+        written = event_files.write(found, given.tensorboard)
+        print(f"event files of {written} runs: tensorboard --logdir {given.tensorboard}")
+        if given.out is None:
+            return
     costs.check(given.x, axis, found.runs)
-    page = report.write(found, given.out, axis)
-    print(f"report: {page}; figures: {given.out / 'figures'}; tables: {given.out / 'tables'}")
+    out = given.out or Path("report")
+    page = report.write(found, out, axis)
+    print(f"report: {page}; figures: {out / 'figures'}; tables: {out / 'tables'}")
 
 
 if __name__ == "__main__":
