@@ -36,7 +36,7 @@ def start(process: ForkServerProcess) -> None:
 
 def ensure_running() -> None:
     """Start the server unless it runs. Signals that this thread blocks stay blocked in it, and in its processes."""
-    with _short_folder(), _interrupts_wait():
+    with _short_folder(), interrupts_wait():
         multiprocessing.forkserver.ensure_running()
 
 
@@ -53,7 +53,7 @@ def _short_folder() -> Iterator[None]:
 
 
 @contextmanager
-def _interrupts_wait() -> Iterator[None]:
+def interrupts_wait() -> Iterator[None]:
     """Let Ctrl-C wait; processes that are started meanwhile, and their children, never see it.
 
     Else the server's import of torch, which takes seconds, would end in a traceback.

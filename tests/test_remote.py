@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from fire.train.progress import Epoch, Note, Progress
 from sweep.commands.display import Display
 from sweep.commands.exits import ELSEWHERE
 from sweep.config import Options
-from sweep.engines import sharing, wire
+from sweep.engines import agent, sharing, wire
 from sweep.engines.agent import Call
 from sweep.engines.remote import Door, RemoteEngine
 from sweep.points import Point
@@ -41,17 +42,17 @@ HIDES = 'mount -t tmpfs none {folder} && exec "$@"'  # from the program, in a mo
 class ProcessEngine(RemoteEngine):
     """One worker at a time. calls: what each of them gets, the last one again and again. before: words of a command."""
 
-    def __init__(self, options: Options, *, store: str = "auto", before=(), lives=(float("inf"),)) -> None:
+    def __init__(self, options: Options, *, store="auto", before=(), lives=(float("inf"),), runs=0) -> None:
         super().__init__(options, store=store, host="localhost")
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.before, self.lives = before, list(lives)
+        self.before, self.lives, self.runs = before, list(lives), runs
 
     def hire(self) -> None:
         if all(process.poll() is not None for process in self.processes):
             life = self.lives.pop(0) if len(self.lives) > 1 else self.lives[0]
             command = [*self.before, sys.executable, "-c", PROGRAM]
             process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-            process.stdin.write(pickle.dumps(self.call("localhost", seconds=life)))
+            process.stdin.write(pickle.dumps(self.call("localhost", seconds=life, runs=self.runs)))
             process.stdin.close()
             self.processes.append(process)
 
@@ -74,35 +75,60 @@ def here(data_dir, tmp_path_factory):
     return launched
 
 
-def elsewhere(here, results: Path, capsys, **settings) -> tuple[str, dict[str, str]]:
-    """The same run through an engine of processes: what is printed, and why it left no record."""
-    options = here.having(results_dir=str(results)).options
-    waiting = iter([(here.config, options)])
+def elsewhere(here, results: Path, capsys, *, configs=(), timeout=0.0, **settings) -> tuple[str, dict[str, str]]:
+    """The same run, or others, through an engine of processes: what is printed, and why runs left no record."""
+    options = here.having(results_dir=str(results), timeout=timeout).options
+    waiting = iter([(config, options) for config in configs or [here.config]])
     engine = ProcessEngine(options, **settings)
     try:
         with Display([], options) as display:
-            display.add(record_point(here.config), "run")
+            for config in configs or [here.config]:
+                display.add(Point(overrides=(), config=config), f"run {config.seed}")
             Pool(engine, lambda under_way: next(waiting, None), display).run()
     finally:
         engine.close()
     return capsys.readouterr().out, display.reasons
 
 
-def record_point(config):
-    return Point(overrides=(), config=config)
-
-
 def test_a_run_elsewhere_has_the_bits_of_a_run_here(here, tmp_path, capsys):
     out, reasons = elsewhere(here, tmp_path, capsys)
     assert (facts(tmp_path), reasons) == (facts(here.store.root), {})
-    assert "run: epoch 3/3" in out
+    assert "run 0: epoch 3/3" in out
     assert "sends its results" not in out
 
 
 def test_a_worker_whose_time_is_over_gives_its_run_to_the_next(here, tmp_path, capsys):
     out, reasons = elsewhere(here, tmp_path, capsys, lives=(1.0, float("inf")))
     assert (facts(tmp_path), reasons) == (facts(here.store.root), {})
-    assert f"once more run: its worker on {socket.gethostname()} had to leave, as its time is over" in out
+    assert f"once more run 0: its worker on {socket.gethostname()} had to leave, as its time is over" in out
+
+
+def test_a_worker_of_one_run_is_not_given_another(here, tmp_path, capsys):
+    configs = [replace(here.config, seed=seed) for seed in (0, 1)]
+    out, reasons = elsewhere(here, tmp_path, capsys, configs=configs, runs=1)
+    assert reasons == {}
+    assert out.count("finished run") == 2
+    assert "once more" not in out
+
+
+def test_a_run_is_stopped_when_its_time_is_over(here, tmp_path, capsys):
+    long = launch(*TINY, "train.epochs=10000").config
+    out, reasons = elsewhere(here, tmp_path, capsys, configs=[long], timeout=5.0)
+    assert "timeout=5 seconds are over" in reasons[long.key]
+    assert "once more" not in out
+
+
+@pytest.mark.parametrize(
+    ("store", "is_shared", "sends"),
+    [
+        ("auto", True, False),
+        ("auto", False, True),
+        ("driver", True, True),
+        ("shared", False, False),  # the user knows better
+    ],
+)
+def test_who_writes_results(store, is_shared, sends):
+    assert agent._sends(store, is_shared) is sends
 
 
 def can_hide() -> bool:
@@ -138,7 +164,7 @@ def test_where_locks_do_not_reach_the_driver_alone_writes(here, tmp_path, capsys
 def test_a_run_under_way_elsewhere_is_not_sent_out(here, tmp_path, capsys):
     with locked(tmp_path / here.config.key / ".lock"):
         out, reasons = elsewhere(here, tmp_path, capsys, store="driver")
-    assert "elsewhere run: under way on host" in out
+    assert "elsewhere run 0: under way on host" in out
     assert reasons == {}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fire.files import holder
+from fire.files import holder, locked
 from sweep.config import Options
 from sweep.engines.slurm import SlurmEngine
 from sweep.engines.spec import SlurmSettings
@@ -59,7 +59,7 @@ def script(tmp_path: Path, monkeypatch, settings: SlurmSettings, **options: obje
     engine = SlurmEngine(Options(results_dir=str(tmp_path / "results"), **options), 100, settings)
     try:
         engine.hire()
-        assert stat.S_IMODE(next((tmp_path / "results" / ".slurm").iterdir()).stat().st_mode) == 0o700, (
+        assert stat.S_IMODE(next((tmp_path / "results" / ".slurm").glob("sweep-*")).stat().st_mode) == 0o700, (
             "a key lies in it"
         )
     finally:
@@ -102,6 +102,16 @@ def test_the_script_says_what_the_settings_say(tmp_path, monkeypatch):
     assert {name: flags(text).get(name) for name in expected} == expected
     lines = text.splitlines()
     assert lines.index("module load python") < lines.index("export A=1") < lines.index(next(filter(is_srun, lines)))
+
+
+def test_folders_of_launches_that_have_ended_are_removed(tmp_path, monkeypatch):
+    results = tmp_path / "results"
+    for name in ("ended", "under way"):
+        (results / ".slurm" / name).mkdir(parents=True)
+    with locked(results / ".slurm" / "under way" / ".lock"):
+        script(tmp_path, monkeypatch, SlurmSettings(), workers=1)  # no worker connects, so its output stays
+    ours, kept = sorted(folder.name for folder in (results / ".slurm").iterdir())
+    assert (ours.startswith("sweep-"), kept) == (True, "under way")
 
 
 def is_srun(line: str) -> bool:
@@ -154,6 +164,15 @@ def test_submitits_local_executor(here, tmp_path):
     assert (code, err) == (0, ""), out
     assert facts(tmp_path) == facts(here / "results")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*KEYS, "sweeps"])
+
+
+def test_a_search_runs_in_jobs(here, tmp_path):
+    space = ("arch.sr=0.25,0.5", "arch.bypass=none", "arch.incr_e=16", "arch.freq=2", "arch.pct_3x3=0.5")
+    options = ("search.budget_runs=2", "search.first=[]", f"data_dir={here}/data", f"results_dir={tmp_path}")
+    engine = ("hydra/launcher=slurm", "hydra.launcher.executor=local", "workers=1")
+    code, out, err = finish(start("experiment=search", *TINY, *space, *options, *engine), SLOW)
+    assert (code, err) == (0, ""), out
+    assert "2 networks tried: " in out
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import socket
 import tempfile
@@ -11,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
+from fire.errors import unknown
 from fire.machine import hardware
 from fire.train.progress import Note, Progress
 from sweep import forkserver
@@ -45,9 +47,21 @@ def serve(call: Call, bell: Connection | None = None) -> None:
     connection = wire.connect(call.addresses, call.key)
     with connection, contextlib.suppress(wire.WireError, BrokenPipeError, ConnectionError):
         worker = _Agent(connection, bell, leave_at)
-        for _ in range(call.runs) if call.runs else iter(int, 1):
-            if not worker.do_next():
+        for number in itertools.count(1):
+            if not worker.do_next(is_last=number == call.runs):
                 break
+
+
+def _sends(store: str, is_shared: bool) -> bool:
+    """Whether a worker sends its results back, by the setting `store` and what it has found."""
+    match store:
+        case "auto":
+            return not is_shared
+        case "shared":
+            return False
+        case "driver":
+            return True
+    raise unknown("hydra.launcher.store", store)
 
 
 class _Agent:
@@ -62,7 +76,7 @@ class _Agent:
             os.chdir(welcome["cwd"])  # paths of data and weights may be relative
         options = build(Options, welcome["options"])
         is_there, is_locked = sharing.seen(Path(options.results_dir), welcome["token"])
-        self._sends = welcome["store"] == "driver" or not (is_there and is_locked)
+        self._sends = _sends(welcome["store"], is_there and is_locked)
         names = hardware.gpus() if options.device != "cpu" else []
         number = int(os.environ.get("SLURM_LOCALID", "0"))  # of this process on its machine, within a job
         self._slot = names[number % len(names)] if names else None
@@ -77,8 +91,8 @@ class _Agent:
             arithmetic=dataclasses.asdict(here(options)),
         )
 
-    def do_next(self) -> bool:
-        """Wait for a run and do it. Returns whether this worker may stay. Raises WireError if the launcher is gone."""
+    def do_next(self, *, is_last: bool) -> bool:
+        """Wait for a run and do it. Returns whether this worker stays. Raises WireError if the launcher is gone."""
         seconds = min(IDLE, max(0.0, self._leave_at - time.monotonic()))
         if self._connection not in wait([self._connection, *self._bells], seconds):
             return False
@@ -100,9 +114,10 @@ class _Agent:
                 news.close()
             if sender is not None:
                 sender.send(record=True)
-            ended = {"code": process.exitcode or 0, "lost": lost, "record": sharing.digest(folder)}
+            stays = not lost and not is_last
+            ended = {"code": process.exitcode or 0, "lost": lost, "record": sharing.digest(folder), "stays": stays}
             wire.say(self._connection, "ended", **ended)
-        return not lost
+        return stays
 
     def _take_files(self, keys: set[str], root: Path) -> None:
         """Write the files of the run, and of the run that it compresses, as the launcher has them."""

@@ -87,7 +87,6 @@ def _joined(options: Options) -> Any:
     """The module ray, connected. Raises InputError if there is no cluster at RAY_ADDRESS, or none can be started."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it writes to this process's standard error
     address = os.environ.get(ADDRESS, "")
     _check_address(address)
     here: dict[str, Any] = {}

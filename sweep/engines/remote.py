@@ -166,17 +166,14 @@ class RemoteEngine(Engine):
         self._busy.append(worker)
         return worker
 
-    def ended(self, worker: "RemoteWorker") -> None:
-        """The run of a worker has ended; the worker waits for another."""
+    def ended(self, worker: "RemoteWorker", *, stays: bool) -> None:
+        """A worker has no run any more: it waits for another, or is gone."""
         self._busy.remove(worker)
-        self._idle.append(worker)
         self._looked = -TEND
-
-    def lost(self, worker: "RemoteWorker") -> None:
-        """A worker is gone with its run."""
-        self._busy.remove(worker)
-        worker.connection.close()
-        self._looked = -TEND
+        if stays:
+            self._idle.append(worker)
+        else:
+            worker.connection.close()
 
     def close(self) -> None:
         """Have all workers end; their checkpoints stay."""
@@ -276,14 +273,14 @@ class RemoteWorker(Worker):
             record = str(said["record"])
         except (wire.WireError, ValueError, TypeError, KeyError) as error:
             self.forget()
-            self._engine.lost(self)
+            self._engine.ended(self, stays=False)
             return Ended(lost=f"its worker on {self.hello.host}, process {self.hello.process}, was lost: {error}")
         folder = self._results / self._config.key
         sharing.await_record(folder, record)
         if self.hello.sends and ended.code == 0 and Store(self._results).is_done(folder.name):
             Store(self._results).tidy(folder.name)
         self.forget()
-        self._engine.ended(self)
+        self._engine.ended(self, stays=bool(said["stays"]))
         return ended
 
     def stop(self) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from fire import files
 from fire.errors import require, unknown
 from sweep import forkserver
 from sweep.commands.exits import RunsError
@@ -25,6 +26,7 @@ from sweep.engines.agent import Call, serve
 from sweep.engines.remote import RemoteEngine
 from sweep.engines.spec import SlurmSettings
 
+LOCK = ".lock"
 FOLDER = ".slurm"  # in the results folder: scripts, and the output of jobs
 # What SLURM sends before a job's end. Workers read the clock: it may come a minute early, in a job of two minutes at
 # once, and submitit takes its own signal for a time-out then. This one does nothing.
@@ -48,8 +50,13 @@ class SlurmEngine(RemoteEngine):
         self._settings = settings
         self._most = min(options.workers, runs)
         self._name = f"sweep-{secrets.token_hex(4)}"
-        self._folder = Path(self.options.results_dir) / FOLDER / self._name
+        folders = Path(self.options.results_dir) / FOLDER
+        for former in folders.glob("*"):
+            if files.holder(former / LOCK) is None:  # its launcher has ended
+                shutil.rmtree(former, ignore_errors=True)
+        self._folder = folders / self._name
         self._folder.mkdir(parents=True, mode=0o700)  # the workers' key lies in it
+        self._stack.enter_context(files.locked(self._folder / LOCK))
         self._jobs: list[Any] = []
         self._alive = 0
         self._asked = -ASK
@@ -121,7 +128,8 @@ class SlurmEngine(RemoteEngine):
             executor.update_parameters(**self.parameters)
             call = self.call(self._settings.host, seconds=self._settings.life)
             try:
-                with executor.batch():
+                # Ctrl-C must neither leave an array that nobody knows, nor reach submitit's own processes.
+                with forkserver.interrupts_wait(), executor.batch():
                     self._jobs += [executor.submit(serve_job, call) for _ in range(count)]
             except (submitit.core.utils.FailedSubmissionError, submitit.core.utils.FailedJobError) as error:
                 why = " ".join(str(error).split())[-300:]
