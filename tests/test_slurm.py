@@ -266,3 +266,8 @@ def test_a_run_that_takes_longer_than_a_job_goes_on_in_the_next(cluster, here, t
     assert (record.status, record.epochs) == ("finished", 90)
     epochs = re.findall(r" epoch (\d+): ", (tmp_path / record.key / "log").read_text())
     assert len(epochs) == len(set(epochs)), "no epoch is trained twice"
+
+
+@pytest.mark.parametrize(("minutes", "leave", "seconds"), [(240, 0, 14280), (10, 0, 480), (1, 0, 48), (60, 300, 3300)])
+def test_a_worker_leaves_before_its_job_ends(minutes, leave, seconds):
+    assert SlurmSettings(time=minutes, leave=leave).life == seconds
