@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from tests.clusters import facts, free_ports
 from tests.sweeping import TINY, answered, command, finish, point, start
 from tests.test_launcher import wait_until
 
-ray = pytest.importorskip("ray", reason="Ray is not installed (the extra ray)")
+# Not imported here: it takes seconds, in every process of the suite.
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (the extra ray)")
 
 EPOCHS = 8
 SWEEP = ("-m", *TINY, f"train.epochs={EPOCHS}", "seed=0,1,2")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fire.errors import InputError
 from fire.files import holder, locked
 from sweep.config import Options
 from sweep.engines.slurm import SlurmEngine
@@ -41,15 +42,15 @@ def why_not() -> str:
 real = pytest.mark.skipif(bool(why_not()), reason=why_not() or "SLURM is there")
 
 
-def script(tmp_path: Path, monkeypatch, settings: SlurmSettings, **options: object) -> str:
-    """What sbatch gets, as lines."""
+def script(tmp_path: Path, monkeypatch, settings: SlurmSettings, *, sbatch="", **options: object) -> str:
+    """What sbatch gets, as lines. sbatch: what it does instead, in the shell."""
     programs = tmp_path / "bin"
     programs.mkdir()
     texts = {
         "srun": "",
         "squeue": "",
         "scancel": "",
-        "sbatch": f'cp "$1" {tmp_path}/script; echo Submitted batch job 7',
+        "sbatch": sbatch or f'cp "$1" {tmp_path}/script; echo Submitted batch job 7',
     }
     for name, text in texts.items():
         path = programs / name
@@ -112,6 +113,12 @@ def test_folders_of_launches_that_have_ended_are_removed(tmp_path, monkeypatch):
         script(tmp_path, monkeypatch, SlurmSettings(), workers=1)  # no worker connects, so its output stays
     ours, kept = sorted(folder.name for folder in (results / ".slurm").iterdir())
     assert (ours.startswith("sweep-"), kept) == (True, "under way")
+
+
+def test_what_slurm_refuses_is_said_in_its_words(tmp_path, monkeypatch):
+    refuses = "echo sbatch: error: invalid partition specified: gpu >&2; exit 1"
+    with pytest.raises(InputError, match=r"^SLURM refuses the jobs: .*invalid partition specified: gpu"):
+        script(tmp_path, monkeypatch, SlurmSettings(partition="gpu"), sbatch=refuses, workers=1)
 
 
 def is_srun(line: str) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 
 from fire.errors import InputError, require
 from fire.machine import hardware
-from sweep.commands.exits import RunsError
 from sweep.config import Options
 from sweep.engines.agent import serve
 from sweep.engines.remote import RemoteEngine
@@ -69,7 +68,7 @@ class RayEngine(RemoteEngine):
         return max(1, int(min(room)))
 
     def _reap(self) -> None:
-        """Forget tasks that have ended. Raises RunsError if one after the other could not connect."""
+        """Forget tasks that have ended. Raises InputError if one after the other could not connect."""
         if self.joined > self._joined_before:
             self._joined_before, self._failures = self.joined, 0
         done, self._tasks = self._ray.wait(self._tasks, num_returns=len(self._tasks), timeout=0)
@@ -80,7 +79,7 @@ class RayEngine(RemoteEngine):
                 self._failures += 1
                 if self._failures >= MOST_FAILURES:
                     last = str(error).strip().splitlines()[-1]
-                    raise RunsError(f"workers cannot start on the Ray cluster: {last}") from error
+                    raise InputError(f"workers cannot start on the Ray cluster: {last}") from error
 
 
 def _joined(options: Options) -> Any:

@@ -102,7 +102,7 @@ class RemoteEngine(Engine):
     def hire(self) -> None:
         """Start workers where that is possible; called about every TEND seconds while there may be more to run.
 
-        Raises RunsError if they cannot be started.
+        Raises InputError if they cannot be started.
         """
 
     @abstractmethod

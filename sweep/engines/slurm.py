@@ -18,9 +18,8 @@ from types import FrameType
 from typing import Any
 
 from fire import files
-from fire.errors import require, unknown
+from fire.errors import InputError, require, unknown
 from sweep import forkserver
-from sweep.commands.exits import RunsError
 from sweep.config import Options
 from sweep.engines.agent import Call, serve
 from sweep.engines.remote import RemoteEngine
@@ -90,7 +89,7 @@ class SlurmEngine(RemoteEngine):
         return min(self._most, self._settings.gpus * self.options.runs_per_gpu) if self._settings.gpus else 1
 
     def hire(self) -> None:
-        """Submit as many jobs as are missing. Raises RunsError if SLURM refuses them, or no worker ever connects."""
+        """Submit as many jobs as are missing. Raises InputError if SLURM refuses them, or no worker ever connects."""
         if time.monotonic() < self._asked + ASK:
             return
         self._asked = time.monotonic()
@@ -102,7 +101,7 @@ class SlurmEngine(RemoteEngine):
         if missing <= 0:
             return
         if self._arrays >= MOST_FAILURES:
-            raise RunsError(f"jobs end before their workers connect; what they print is in {self._folder}")
+            raise InputError(f"jobs end before their workers connect; what they print is in {self._folder}")
         self._arrays += 1
         self._submit(missing)
 
@@ -133,7 +132,7 @@ class SlurmEngine(RemoteEngine):
                     self._jobs += [executor.submit(serve_job, call) for _ in range(count)]
             except (submitit.core.utils.FailedSubmissionError, submitit.core.utils.FailedJobError) as error:
                 why = " ".join(str(error).split())[-300:]
-                raise RunsError(f"SLURM refuses the jobs: {why}") from error
+                raise InputError(f"SLURM refuses the jobs: {why}") from error
 
     def _count(self) -> int | None:
         """Jobs that wait or run; None if that is unknown now."""
