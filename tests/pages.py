@@ -53,7 +53,7 @@ class Browser:
 
     def open(self, url: str) -> None:
         self.driver.get(url)
-        self.until("return document.getElementById('status').textContent !== '' && view !== null")
+        self.until("return document.getElementById('status').textContent !== '' && (!runs.size || view !== null)")
 
     def run(self, program: str, *arguments: Any) -> Any:
         return self.driver.execute_script(program, *arguments)

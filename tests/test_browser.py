@@ -116,6 +116,10 @@ def test_hovering_a_point_tells_the_run(page):
     assert "sr=0.25" in text
     assert "test top-1: 70.00 %" in text
     assert "run c" in text
+    mouse(page, *point(page, "a"))
+    page.until("return document.getElementById('tooltip').textContent.includes('run a')")
+    _, low, high, _ = mean_interval([0.80, 0.90])
+    assert f"mean of 2 seeds: 85.00 %, 95 % interval {100 * low:.2f} to {100 * high:.2f}" in page.text("tooltip")
 
 
 def test_a_click_opens_curve_record_and_command_and_escape_closes(page, store):
@@ -263,8 +267,9 @@ def test_an_empty_store_says_so_and_fills(browser, tmp_path):
     with served(store.root) as server:
         browser.open(server.url)
         assert browser.text("status") == "There is no run yet."
+        assert browser.run("return document.getElementById('charted').hidden"), "it has nothing to choose"
         store.write(record("a"))
-        browser.until("return view.data('points').length === 1")
+        browser.until("return view !== null && view.data('points').length === 1")
         browser.driver.get("about:blank")
 
 

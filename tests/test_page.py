@@ -259,6 +259,7 @@ def test_the_frozen_page_of_the_committed_results_is_small():
     page = (ROOT / "docs" / "index.html").read_text()
     assert len(page.encode()) <= 5e6
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', page), "it needs no network"
+    assert document.script() in page, "make publish, or python -m analysis docs/results --out docs, writes it again"
     assert len(json.loads(re.findall(r'<script id="frozen"[^>]*>(.*?)</script>', page, re.DOTALL)[0])["details"]) >= 53
 
 

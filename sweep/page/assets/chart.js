@@ -48,13 +48,20 @@ function marks(list, names) {
     points.push({ key: row.key, x: row[axis.column] * axis.scale, y: row[axis.top1], c: c ?? "–", network, recipe });
   }
   const found = networks(points);
-  return { points, intervals: found.filter((each) => each.n > 1), fronts: withFronts ? fronts(found) : [] };
+  const intervals = found.filter((each) => each.n > 1);
+  // Two seeds can have an interval of half the axis, which would flatten all else: lines end a little beyond the points.
+  const heights = points.map((point) => point.y), least = smallest(heights), most = -smallest(heights.map((y) => -y));
+  const margin = Math.max((most - least) / 4, 0.005);
+  for (const each of intervals) [each.from, each.to] = [Math.max(each.low, least - margin), Math.min(each.high, most + margin)];
+  return { points, intervals, fronts: withFronts ? fronts(found) : [] };
 }
+
+const smallest = (values) => values.reduce((least, value) => Math.min(least, value), Infinity);
 
 function chartSpec({ points }) {
   const { axis, colour, log } = choice();
   const { text, faint } = colours();
-  const x = { field: "x", type: "quantitative", title: axis.name, scale: { padding: 10, nice: !log, ...(log ? { type: "log" } : { zero: false }) } };
+  const x = { field: "x", type: "quantitative", title: axis.name, axis: { format: ",.4~r" }, scale: { padding: 10, nice: !log, ...(log ? { type: "log" } : { zero: false }) } };
   const y = { type: "quantitative", title: axis.metric, scale: { padding: 10, zero: false }, axis: { format: ".1%" } };
   const values = new Set(points.map((point) => point.c));
   const numbers = values.size > 1 && points.every((point) => typeof point.c === "number");
@@ -72,7 +79,7 @@ function chartSpec({ points }) {
       { data: { name: "fronts" }, mark: { type: "line", interpolate: "step-after", strokeDash: [6, 4], color: faint, tooltip: null },
         encoding: { x, y: { ...y, field: "mean" }, detail: { field: "recipe" } } },
       { data: { name: "intervals" }, mark: { type: "rule", color: text, opacity: 0.7, tooltip: null },
-        encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" } } },
+        encoding: { x, y: { ...y, field: "from" }, y2: { field: "to" } } },
       { data: { name: "points" }, mark: { type: "point", filled: true, size: points.length > 2000 ? 25 : 70, opacity: 0.85, cursor: "pointer" },
         encoding: { x, y: { ...y, field: "y" }, color, ...shape, tooltip: { field: "key", type: "nominal" } } },
     ],
@@ -116,7 +123,7 @@ function chartNote({ points, intervals, fronts: onFronts }) {
   if (!points.length) return "No finished run has both of the costs and accuracies that are asked for.";
   const recipes = new Set(onFronts.map((network) => network.recipe)).size;
   return [
-    `${points.length.toLocaleString("en")} finished runs; a click opens one.`,
+    points.length === 1 ? "One finished run; a click opens it." : `${points.length.toLocaleString("en")} finished runs; a click opens one.`,
     intervals.length ? "Vertical lines are 95 % intervals of the mean over seeds (Student's t)." : "",
     recipes ? `Dashed: the Pareto front of ${recipes === 1 ? "the recipe" : `each of ${recipes} recipes`}.` : "",
   ].join(" ");
@@ -136,9 +143,14 @@ function showTooltip(event, item) {
 function summary(row) {
   const { axis } = choice();
   const differing = varying(rows()).filter((name) => row[name] !== undefined);
+  const { network } = runs.get(row.key);
+  const seeds = [...runs.values()].filter((run) => run.network === network && run.row[axis.top1] !== undefined);
+  const { n, mean, low, high } = interval(seeds.map((run) => run.row[axis.top1]));
+  const percent = (value) => (100 * value).toFixed(2);
   return [
     differing.map((name) => `${short(name)}=${row[name]}`).join(" ") || row.key,
     `${axis.metric}: ${shown(axis.top1, row[axis.top1])} %`,
+    ...(n > 1 ? [`mean of ${n} seeds: ${percent(mean)} %, 95 % interval ${percent(low)} to ${percent(high)}`] : []),
     `${axis.name}: ${shown(axis.column, row[axis.column])}`,
     `${row.parameters?.toLocaleString("en")} parameters; run ${row.key}`,
   ].join("\n");

@@ -23,8 +23,12 @@ const settings = [...facts.network, ...facts.recipe, "seed"];
 /** The columns of settings in which the rows differ. A run that does not have a setting is no difference. */
 function varying(list) {
   return settings.filter((name) => {
-    const known = list.filter((row) => row[name] !== undefined);
-    return known.some((row) => row[name] !== known[0][name]);
+    let first;
+    for (const row of list) {
+      if (row[name] !== undefined) first ??= row[name];
+      if (row[name] !== undefined && row[name] !== first) return true;
+    }
+    return false;
   });
 }
 

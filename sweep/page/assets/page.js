@@ -8,12 +8,14 @@ const AGAIN = 1000; // ms between two questions to the server; more where an ans
 async function show() {
   const all = [...runs.values()];
   const list = rows();
+  for (const id of ["charted", "runs"]) byId(id).hidden = !all.length;
+  drawUnreadable();
+  if (!all.length) return;
   offer(all, list);
   const passes = filterOf(byId("filter").value), data = byId("data").value, recipe = byId("recipe").value;
   const chosen = all.filter((run) => run.row.data === data && (recipe === "" || run.recipe === recipe) && passes(run.row));
   drawTable(chosen.map((run) => run.row));
   drawFailed(list);
-  drawUnreadable();
   await drawChart(chosen, recipeNames(all.filter((run) => run.row.data === data)));
 }
 
