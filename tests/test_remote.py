@@ -161,6 +161,17 @@ def test_where_locks_do_not_reach_the_driver_alone_writes(here, tmp_path, capsys
     assert (facts(tmp_path), reasons) == (facts(here.store.root), {})
 
 
+def test_a_worker_that_sends_is_sent_the_network_that_it_compresses(here, tmp_path, capsys):
+    shutil.copytree(here.folder, tmp_path / here.config.key)
+    compressed = launch(*TINY, "compress=entropy", "compress.epochs=1").config
+    before = (tmp_path / here.config.key / "record.json").stat().st_mtime_ns
+    out, reasons = elsewhere(here, tmp_path, capsys, store="driver", configs=[compressed])
+    record = Store(tmp_path).read(compressed.key)
+    assert (record.status, record.float_key, reasons) == ("finished", here.config.key, {}), out
+    assert (tmp_path / compressed.key / "network.fcn").stat().st_size == record.file_bytes
+    assert (tmp_path / here.config.key / "record.json").stat().st_mtime_ns == before, "not trained again"
+
+
 def test_a_run_under_way_elsewhere_is_not_sent_out(here, tmp_path, capsys):
     with locked(tmp_path / here.config.key / ".lock"):
         out, reasons = elsewhere(here, tmp_path, capsys, store="driver")
