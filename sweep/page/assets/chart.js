@@ -70,8 +70,8 @@ function chartSpec({ points }) {
   const legend = { title, orient: narrow ? "bottom" : "right", columns: narrow && !numbers ? 2 : 1 };
   const color = numbers
     ? { field: "c", type: "quantitative", legend, scale: { scheme: dark.matches ? "plasma" : "viridis" } }
-    : { field: "c", type: "nominal", legend };
-  const shape = !numbers && values.size < 8 ? { shape: { field: "c", type: "nominal", legend } } : {};
+    : { field: "c", type: "nominal", legend, scale: { domain: [...values].sort(compare) } };
+  const shape = !numbers && values.size < 8 ? { shape: color } : {};
   return {
     width: "container", height: narrow ? 300 : 400, autosize: { type: "fit", contains: "padding" },
     description: `${axis.metric} over ${axis.name}. The table of runs below has the same runs.`,

@@ -57,7 +57,7 @@ async function drawCurve(place, curve) {
     const part = el("div");
     place.append(part);
     await embedded(part, {
-      width: 230, height: 160, data: { values: curve }, mark: { type: "line", point: true, tooltip: null },
+      width: 205, height: 150, data: { values: curve }, mark: { type: "line", point: true, tooltip: null },
       description: `${title} after each epoch; ${shown(field, curve.at(-1)[field])} after the last one.`,
       encoding: {
         x: { field: "epoch", type: "quantitative", axis: { tickMinStep: 1, format: "d" } },
