@@ -9,7 +9,7 @@ record.json is written last and at once: a run is done if and only if it is ther
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -134,10 +134,15 @@ class Store:
             if record is not None:
                 yield record
 
-    def stamps(self) -> dict[str, Stamp]:
-        """A stamp of each run's record, sorted by key: it changes whenever the record is written."""
+    def stamps(self, known: Container[str] = ()) -> dict[str, Stamp]:
+        """A stamp of each run's record, sorted by key: it changes whenever the record is written.
+
+        known: the keys of runs to leave out.
+        """
         stamps = {}
         for name in self._names():
+            if name in known:
+                continue
             try:
                 status = os.stat(f"{self.root}/{name}/record.json")  # noqa: PTH116 (a Path takes as long as the system)
                 stamps[name] = (status.st_ctime_ns, status.st_size, status.st_ino)

@@ -71,6 +71,18 @@ def test_only_changed_records_are_read(store, monkeypatch):
     assert read == ["e"]
 
 
+def test_finished_runs_are_looked_at_again_only_after_a_while(store):
+    snapshot = refreshed(store.root)
+    stamp = snapshot.news().stamp
+    store.write(dataclasses.replace(store.read("a"), top1=0.81))
+    store.write(dataclasses.replace(store.read("d"), error="again"))
+    store.write(record("e"))
+    snapshot.refresh(patience=60)
+    assert keys(snapshot.news(stamp)) == ["d", "e"], "those that may change at any moment"
+    snapshot.refresh(patience=0)
+    assert keys(snapshot.news(stamp)) == ["a", "d", "e"]
+
+
 def test_what_is_not_read_in_time_comes_later(store):
     snapshot = Snapshot(store.root)
     snapshot.refresh(most_seconds=-1)

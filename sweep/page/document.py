@@ -14,7 +14,8 @@ from typing import Any
 from fire.errors import InputError, require
 from fire.files import cache_folder, write
 from sweep.axes import AXES, CostAxis
-from sweep.page.snapshot import Detail, News, Snapshot
+from sweep.page.news import Detail, News
+from sweep.page.snapshot import Snapshot
 from sweep.rows import SETTINGS
 
 ASSETS = Path(__file__).parent / "assets"

@@ -15,6 +15,7 @@ from sweep.page import document
 from sweep.page.snapshot import Snapshot
 
 FIRST, PATIENCE = 0.5, 2.0  # seconds of reading before the page gets what is known by then, at first and later
+OLD = 10.0  # seconds after which a changed record of a finished run is seen at the latest
 HEADERS = {
     "Content-Security-Policy": document.LIVE_POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -106,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return JAVASCRIPT, document.vega()
             case "/runs":
                 since = query.get("since", "")
-                snapshot.refresh(PATIENCE if since else FIRST)
+                snapshot.refresh(PATIENCE if since else FIRST, patience=OLD if since else 0.0)
                 return JSON, _json(document.as_json(snapshot.news(since)))
             case "/run":
                 detail = document.detail_of(snapshot, key)

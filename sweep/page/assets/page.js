@@ -105,7 +105,7 @@ async function listen() {
       if (changed) await show();
     }
     if (!document.hidden) say(news?.more, !news);
-    if (!news?.more) await new Promise((resolve) => setTimeout(resolve, Math.max(AGAIN, 4 * took)));
+    if (!news?.more) await new Promise((resolve) => setTimeout(resolve, Math.max(AGAIN, 2 * took)));
   }
 }
 
