@@ -134,12 +134,13 @@ def results(tmp_path):
     return store
 
 
-def test_stopped_runs_are_in_no_figure_and_no_table(results, tmp_path, monkeypatch):
-    texts, names = [], set()
+def test_stopped_runs_are_in_no_figure_and_no_table(results, tmp_path, monkeypatch, unrendered):
+    texts, names, touch = [], set(), style.save
 
     def save(figure, folder, name):
         texts.extend(drawn(figure))
         names.add(name)
+        touch(figure, folder, name)
 
     monkeypatch.setattr(style, "save", save)
     page = report.write(read(results.root), tmp_path / "report").read_text()
