@@ -39,7 +39,8 @@ def row_of(record: Record) -> dict[str, Any]:
     config = record.config
     if config is None:
         raise InputError(record.unknown)
-    values = dict(zip(COLUMNS, VALUES(record), strict=True))  # dataclasses.asdict copies deeply, 8 times slower
+    # dataclasses.asdict copies deeply, 8 times slower.
+    values = {name: _text(value) for name, value in zip(COLUMNS, VALUES(record), strict=True)}
     for name in FRACTIONS:
         value = values[name]
         if value is not None and not 0 <= value <= 1:
@@ -60,6 +61,13 @@ def row_of(record: Record) -> dict[str, Any]:
         **_columns("train", config.train),
         **_columns("compress", config.compress),
     }
+
+
+def _text(value: Any) -> Any:
+    """The value; of a text, \\udce9 for what is no character, as in paths of other encodings: tables hold UTF-8."""
+    if type(value) is not str or value.isascii():
+        return value
+    return value.encode(errors="backslashreplace").decode()
 
 
 @functools.lru_cache(maxsize=1024)  # runs share most of their settings

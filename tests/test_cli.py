@@ -119,7 +119,7 @@ def test_help_says_what_settings_mean_and_their_ranges():
         (["hydra.callbacks.x=1"], ["hydra.callbacks.x must be added with +hydra.callbacks.x=VALUE, got a new key"]),
         (["+hydra.callbacks.x=5"], ["hydra.callbacks.x must be a class, as _target_, and its arguments, got 5"]),
         (["experiment=search", "search.objectives=top1"], ["search.objectives must be a list in brackets"]),
-        (["hydra/launcher=nope"], ["hydra/launcher must be one of basic, ", "local, got 'nope'"]),
+        (["hydra/launcher=nope"], ["hydra/launcher must be one of basic, ", "local, ray, slurm, got 'nope'"]),
         (["arch.sr=[1,2"], ["arch.sr must be a value of Hydra's grammar, special characters in quotes, got '[1,2'"]),
         (["-m", "arch.sr=0.25,0.5,7"], ["sweep: arch.sr=7: arch.sr must be in (0, 1], got 7.0"]),
         (["seed=1", "-m", "arch.sr=0.25,7"], ["sweep: arch.sr=7: arch.sr must be in (0, 1], got 7.0"]),
@@ -227,7 +227,7 @@ def test_experiments_may_lie_in_a_folder_of_the_user(users_folder, planned):
 
 def test_help_shows_the_users_folder(users_folder):
     out = helped(f"--config-dir={users_folder}", "experiment=widths")
-    assert re.search(r"\nexperiment: .*, sr, widths\n", out)
+    assert re.search(r"\nexperiment: .*, sr, .*, widths\n", out)
     assert re.search(r"\narch: .*, tiny\n", out)
     assert "\narch.base_e: 8,16,24\n" in out
     assert "\n  fires: 2  #" in out

@@ -14,6 +14,7 @@ from fire.train.progress import Epoch
 from sweep import curves
 from sweep.manifests import Sweep
 from sweep.store import Store
+from tests.records import failed
 
 FIELDS = [field.name for field in dataclasses.fields(Epoch)]
 
@@ -145,3 +146,10 @@ def test_a_manifest_that_says_its_experiment_is_believed(tmp_path):
     made = Sweep(name="sr_x=1", varied=(), points=(), experiment=None, overrides=("x=1",), launched="2026-01-01")
     Store(tmp_path).write_sweep(made)
     assert read(tmp_path).sweeps == (made,)
+
+
+def test_texts_that_no_table_can_hold_are_shown_with_their_bytes(tmp_path):
+    store = Store(tmp_path / "results")
+    store.write(failed("a", traceback="in caf\udce9/1.png"))  # how Python reads the byte E9 of a path in Latin-1
+    (text,) = read(store.root).runs["traceback"]
+    assert text == "in caf\\udce9/1.png"
