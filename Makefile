@@ -3,6 +3,7 @@
 # make device BUDGET="peak_ram=48KiB flash=80KiB macs=12.51e6": the best network that fits, its files and a card in device/.
 # make results: the paper's tables 2 and 3, compressed networks included, some hours. make test: all checks; make test-next:
 # the tests on the coming Hydra.
+# make chaos: faults on purpose, a sample of ten minutes; CHAOS=--full takes hours: docs/reliability.md.
 # make bench: speed against peers, ten minutes; BENCH=--full takes an hour.
 PYTHON ?= python3
 ARGS ?=
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.complete
 
-.PHONY: setup sr pct bypass watch device results bench test test-next lint format publish clean
+.PHONY: setup sr pct bypass watch device results bench chaos test test-next lint format publish clean
 
 setup: $(SETUP)
 
@@ -59,6 +60,10 @@ bench: $(SETUP)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]' --constraint constraints.txt
 	$(BIN)/python -m bench $(BENCH)
 	$(BIN)/python -m bench.compression
+
+CHAOS =
+chaos: $(SETUP)
+	$(BIN)/python -m bench.chaos $(CHAOS)
 
 PARALLEL := --numprocesses=auto --dist=loadfile
 test: lint

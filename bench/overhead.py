@@ -22,7 +22,7 @@ from sweep.config import Options, RunConfig
 from sweep.record import Record, dump
 from sweep.store import Store
 
-PLAN = ("-m", "arch.base_e=range(16,116)", "arch.sr=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1.0", "dry_run=true")
+PLAN = ("sweep", "-m", "arch.base_e=range(16,116)", "arch.sr=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1.0", "dry_run=true")
 LOAD = """
 import sys, time
 from analysis.results import read
@@ -40,13 +40,6 @@ class _Absolute:
     what: str
     goal: str
     measure: Callable[[], float]
-
-
-def plan_seconds() -> float:
-    """From launch to the table of 1,000 points: composed, validated, costed, keyed, looked up."""
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "sweep", *PLAN], check=True, capture_output=True)
-    return time.perf_counter() - started
 
 
 def make_store(folder: Path, runs: int, first: int = 0) -> None:
@@ -90,10 +83,10 @@ def next_load_seconds(folder: Path) -> float:
     return load_seconds(folder)
 
 
-def help_seconds() -> float:
-    """From launch to the end of python -m sweep --help."""
+def launch_seconds(*arguments: str) -> float:
+    """From launch to the end of python -m ARGUMENTS."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "sweep", "--help"], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", *arguments], check=True, capture_output=True)
     return time.perf_counter() - started
 
 
@@ -123,8 +116,14 @@ def run_seconds(data_dir: str) -> float:
 def rows(rounds: int, data_dir: str, records: tuple[int, ...]) -> list[Row]:
     """Absolute times, the only ones here; they stand beside their goals."""
     rows = [
-        _Absolute(what="python -m sweep --help", goal="0.8 s", measure=help_seconds),
-        _Absolute(what="planning a grid of 1,000 points, from launch to its table", goal="5 s", measure=plan_seconds),
+        _Absolute(
+            what="python -m sweep --help", goal="0.8 s", measure=functools.partial(launch_seconds, "sweep", "--help")
+        ),
+        _Absolute(
+            what="planning a grid of 1,000 points, from launch to its table",
+            goal="5 s",
+            measure=functools.partial(launch_seconds, *PLAN),
+        ),
         _Absolute(
             what="a run on a warm worker, beside its training steps and evaluations",
             goal="0.25 s",
@@ -135,14 +134,25 @@ def rows(rounds: int, data_dir: str, records: tuple[int, ...]) -> list[Row]:
         for runs in records:
             folder = Path(temporary) / str(runs)
             make_store(folder, runs)
-            first, then = {10_000: ("2 s", "-"), 100_000: ("12 s", "1 s")}[runs]
+            goals = {10_000: ("2 s", "-", "2 s", "20 s"), 100_000: ("12 s", "1 s", "15 s", "120 s")}[runs]
             what = f"loading {runs:,} records into a DataFrame"
+            report = ("analysis", str(folder), "--out", str(Path(temporary) / "report"))
             rows += [
-                _Absolute(what=what, goal=first, measure=functools.partial(first_load_seconds, folder)),
+                _Absolute(what=what, goal=goals[0], measure=functools.partial(first_load_seconds, folder)),
                 _Absolute(
                     what=f"{what}, again after ten new runs",
-                    goal=then,
+                    goal=goals[1],
                     measure=functools.partial(next_load_seconds, folder),
+                ),
+                _Absolute(
+                    what=f"python -m sweep.search best, of {runs:,} runs",
+                    goal=goals[2],
+                    measure=functools.partial(launch_seconds, "sweep.search", "best", str(folder)),
+                ),
+                _Absolute(
+                    what=f"python -m analysis, of {runs:,} runs",
+                    goal=goals[3],
+                    measure=functools.partial(launch_seconds, *report),
                 ),
             ]
         times = interleaved({row.what: row.measure for row in rows}, rounds)

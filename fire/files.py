@@ -79,8 +79,13 @@ def write(path: Path, content: bytes | str) -> None:
 
 
 def append(path: Path, text: str) -> None:
-    """Add the text to the file, which is made if need be. Raises WriteError if that is not possible."""
-    with _naming(path), open(path, "ab", buffering=0) as file:  # a buffer would be written again when it is closed
+    """Add lines to the file, which is made if need be. Raises WriteError if that is not possible.
+
+    A last line without an end, which a machine leaves that loses its power, gets one first.
+    """
+    with _naming(path), open(path, "a+b", buffering=0) as file:  # a buffer would be written again when it is closed
+        if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
+            text = "\n" + text
         file.write(text.encode(errors="backslashreplace"))
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import html
 import importlib
-import json
 import pkgutil
 import random
 import shutil
@@ -15,6 +14,7 @@ import pytest
 from analysis import export, figures, report, sections
 from analysis.__main__ import write
 from analysis.results import read
+from bench.chaos import mutations
 from fire.arch import AlexNetSpec
 from fire.compress.spec import CompressSpec
 from fire.train.progress import Epoch
@@ -24,13 +24,6 @@ from sweep.store import Store
 from tests.records import failed, record, sweep
 
 FIGURES = [importlib.import_module(f"analysis.figures.{each.name}") for each in pkgutil.iter_modules(figures.__path__)]
-VALUES = (
-    None, True, -1, 0, 2, 10**30, 0.25, -0.5, 1e300, float("nan"), float("inf"),
-    "", "x", "a/b", "$x^{$", "=1+1", "<b>", "\ud800", "a\nb", "x" * 300, "failed", "stopped", "simple", "2026-01-01",
-    [], [5], ["x"], ["arch.bypass"], ["data", "seed"], ["compress", "arch.sr"], ["train.lr"], ["top1"], ["latency"],
-    {}, {"a": {"b": 1}}, {"objectives": ["macs"]}, {"method": "entropy"},
-)  # fmt: skip
-BYTES = (b"", b"\xff\xff", b"[" * 100_000, b"x" * 10_000, b"null", b"0" * 5_000, b"\x00", b"{}", b"[[]]", b"1e999")
 EPOCH = Epoch(epoch=1, lr=0.1, train_loss=1.0, validation_loss=1.0, validation_top1=0.5, train_seconds=1.0, seconds=2.0)
 
 
@@ -57,24 +50,6 @@ def make(root: Path) -> Store:
     return store
 
 
-def mutated(content: bytes, draw: random.Random, *, as_json: bool) -> bytes:
-    """The file with one value replaced or removed, or with other bytes."""
-    if as_json and draw.random() < 0.85:
-        whole = json.loads(content)
-        within, name = whole, draw.choice(sorted(whole))
-        while isinstance(within[name], dict | list) and within[name] and draw.random() < 0.7:
-            within = within[name]
-            name = draw.choice(sorted(within) if isinstance(within, dict) else range(len(within)))
-        if draw.random() < 0.1:
-            del within[name]
-        else:
-            within[name] = draw.choice(VALUES)
-        return json.dumps(whole).encode()
-    place = draw.randrange(len(content))
-    other = draw.choice((*BYTES, bytes([draw.randrange(256)])))
-    return draw.choice((other, content[:place] + other, content[:place] + other + content[place + len(other) :]))
-
-
 @pytest.fixture(scope="module")
 def accepted(tmp_path_factory) -> tuple[Store, dict[Path, list[bytes]]]:
     """The store, and for each of its files the mutations that are read; what the others cost is asserted here."""
@@ -84,7 +59,8 @@ def accepted(tmp_path_factory) -> tuple[Store, dict[Path, list[bytes]]]:
     for _ in range(300):
         path = draw.choice(files)
         whole = path.read_bytes()
-        path.write_bytes(mutated(whole, draw, as_json=path.suffix == ".json"))
+        mutate = mutations.json_or_bytes if path.suffix == ".json" else mutations.other_bytes
+        path.write_bytes(mutate(whole, draw))
         results = read(store.root)
         if results.unreadable:
             (line,) = map(str, results.unreadable)

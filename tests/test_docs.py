@@ -21,7 +21,7 @@ PAGES = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("curves", "compression", "search", "bench", "export", "device", "scale")
+        for name in ("curves", "compression", "search", "bench", "export", "device", "scale", "reliability")
     ),
 ]
 README, CURVES, COMPRESSION, _, BENCH, *_ = (path.read_text() for path in PAGES)

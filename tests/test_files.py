@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import fire
-from fire.files import holder, locked, replacing, write
+from fire.files import append, holder, locked, replacing, write
 
 ROOT = Path(fire.__file__).parents[1]
 
@@ -67,6 +67,16 @@ def test_process_killed_while_writing_leaves_the_former_file(tmp_path):
     writer.communicate(timeout=60)
     assert writer.returncode == -signal.SIGKILL
     assert path.read_text() == "former"
+
+
+def test_lines_are_added_behind_one_that_was_cut_short(tmp_path):
+    path = tmp_path / "log"
+    append(path, "first\n")
+    append(path, "second\n")
+    assert path.read_text() == "first\nsecond\n"
+    path.write_text("first\nsec")
+    append(path, "third\n")
+    assert path.read_text() == "first\nsec\nthird\n"
 
 
 def test_lock_is_held_once_at_a_time(tmp_path):
