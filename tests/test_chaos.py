@@ -156,6 +156,6 @@ def test_a_trial_of_each_kind_holds():
         [sys.executable, "-m", "bench.chaos", "--most", "1"], cwd=ROOT, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    table = done.stdout[done.stdout.index("| fault") :].splitlines()[2:]
+    table = done.stdout[done.stdout.index("| fault") :].strip().splitlines()[2:]
     assert len(table) == 12
     assert all(line.endswith("| 1 | 1 |") for line in table)
