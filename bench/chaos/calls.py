@@ -19,8 +19,7 @@ def kills(scene: Scene, wanted: int) -> Trials:
         each, number, when = every[chosen]
         results = scene.fresh()
         ended = each.strike(results, Faults(folder=results, fault=when, at=number))
-        # A search goes on where a worker dies, and a command that resumes may make fewer calls.
-        wrong = [] if ended.code in (0, -9) else untidy(ended, (0, -9))
+        wrong = untidy(ended, (0, -9) if each.name == "search" else (-9,))  # a search goes on where a worker dies
         yield _trial(each, number, when, wrong + each.again(results))
 
 

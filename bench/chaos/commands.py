@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SOURCE = Path(__file__).parent / "calls.c"
-ROOT = Path(__file__).parents[2]
 LIBRARY = "CHAOS_LIBRARY"  # the environment's name for the compiled library
 
 
@@ -192,11 +191,20 @@ def _processes() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
+def parent(process: int) -> int | None:
+    """The number of a process's parent; None if it has ended, waited for or not."""
+    return _number(process, 1)
+
+
 def _session(process: int) -> int | None:
-    """The session of a process; None of one that has ended, waited for or not."""
+    return _number(process, 3)
+
+
+def _number(process: int, place: int) -> int | None:
+    """A number of what Linux says of a process; None if it has ended, waited for or not."""
     try:
         # "number (name) state parent group session ...": the name may hold anything, also ")".
         fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] == "Z" else int(fields[3])
+    return None if fields[0] == "Z" else int(fields[place])

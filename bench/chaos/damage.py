@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from bench.chaos import mutations
-from bench.chaos.commands import Command, Ended, Faults, module, run
+from bench.chaos.commands import Ended, Faults, run
 from bench.chaos.results import Left, differences, left, untidy
 from bench.chaos.scene import NETWORK, RUN, Scene, Trial, Trials, subject
 
@@ -37,20 +37,19 @@ class _Kind:
     rebuilt: bool = False
 
 
-class _Whole:
-    """A run that was stopped, one that finished, its compressed form, a folder of images, and what is made of them."""
-
-    def __init__(self, scene: Scene) -> None:
-        self.folder = scene.folder / "whole"
-        results = self.folder / "results"
-        places = (f"results_dir={results}", f"data_dir={self.folder / 'data'}")
-        run("sweep", "-m", *RUN, "seed=0,1", *places)
-        run("sweep", *RUN, "seed=2", "stop_epoch=1", *places)
-        _images(self.folder / "images", scene)
-        finished = next(path.parent for path in sorted(results.glob("*/weights.safetensors")))
-        run("sweep.compress", str(finished), "compress=entropy", "compress.epochs=1", places[1], "threads=1")
-        (self.folder / "presets/train").mkdir(parents=True)
-        (self.folder / "presets/train/mine.yaml").write_text("defaults:\n  - quick\nepochs: 2\nlr: 0.1\n")
+def _whole(scene: Scene) -> Path:
+    """A folder of whole files: of two finished runs, one of them compressed, of one that was stopped, and of images."""
+    folder = scene.folder / "whole"
+    results = folder / "results"
+    places = (f"results_dir={results}", f"data_dir={folder / 'data'}")
+    run("sweep", "-m", *RUN, "seed=0,1", *places)
+    run("sweep", *RUN, "seed=2", "stop_epoch=1", *places)
+    _images(folder / "images", scene)
+    finished = next(path.parent for path in sorted(results.glob("*/weights.safetensors")))
+    run("sweep.compress", str(finished), "compress=entropy", "compress.epochs=1", places[1], "threads=1")
+    (folder / "presets/train").mkdir(parents=True)
+    (folder / "presets/train/mine.yaml").write_text("defaults:\n  - quick\nepochs: 2\nlr: 0.1\n")
+    return folder
 
 
 def _images(folder: Path, scene: Scene) -> None:
@@ -126,7 +125,7 @@ _KINDS = (
 
 def files(scene: Scene, wanted: int) -> Trials:
     """One mutated file, and the command that reads it."""
-    whole = _Whole(scene)
+    whole = _whole(scene)
     usual: dict[str, Ended] = {}
     expected: Left = {}
     for number in range(wanted):
@@ -138,7 +137,7 @@ def files(scene: Scene, wanted: int) -> Trials:
             if kind.rebuilt:
                 expected = left(copy / "results")
             shutil.rmtree(copy)
-            shutil.copytree(whole.folder, copy)
+            shutil.copytree(whole, copy)
         path.write_bytes(kind.mutate(path.read_bytes(), scene.chance))
         ended = _read(kind, copy, path)
         wrong = untidy(ended, kind.codes) + _dear(ended, usual[kind.name]) + _outside(ended, copy)
@@ -148,9 +147,9 @@ def files(scene: Scene, wanted: int) -> Trials:
         shutil.rmtree(copy)
 
 
-def _copy(whole: _Whole, scene: Scene) -> Path:
+def _copy(whole: Path, scene: Scene) -> Path:
     copy = scene.fresh().parent
-    shutil.copytree(whole.folder, copy)
+    shutil.copytree(whole, copy)
     return copy
 
 
@@ -183,7 +182,7 @@ class _Harm:
 
 def pickles(scene: Scene, wanted: int) -> Trials:
     """Pickles in place of files that torch reads."""
-    whole = _Whole(scene)
+    whole = _whole(scene)
     for number in range(wanted):
         copy = _copy(whole, scene)
         marker = copy / "harm"
@@ -207,8 +206,7 @@ def overrides(scene: Scene, wanted: int) -> Trials:
         place = scene.chance.randrange(len(arguments))
         arguments[place] = mutations.typed(arguments[place], scene.chance)
         flags = scene.chance.choice(((), (), ("-m",)))
-        command = Command(module("sweep", *flags, *arguments, "dry_run=true", *scene.places(scene.folder / "none")))
-        ended = command.finish(60)
+        ended = run("sweep", *flags, *arguments, "dry_run=true", *scene.places(scene.folder / "none"), seconds=60)
         wrong = untidy(ended, (0, 2)) + _dear(ended, begun)
         yield Trial(what=f"argument {arguments[place]!r}", wrong=wrong)
 

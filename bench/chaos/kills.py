@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from bench.chaos.commands import Command, module, run
+from bench.chaos.commands import Command, module, parent, run
 from bench.chaos.results import trained_twice, untidy
 from bench.chaos.scene import SEARCH, SWEEP, Scene, Trial, Trials, subject
 
@@ -14,7 +14,11 @@ VICTIMS = ("worker", "launcher", "forkserver", "all")
 
 
 def trials(scene: Scene, wanted: int) -> Trials:
-    """Each kill at a moment of its own between the launch and the usual end; one in four hits a search."""
+    """Each kill at a moment of its own between the launch and the usual end; one in four hits a search.
+
+    Where there is no such process yet, the next one dies as soon as it is there. A command that has ended before is no
+    trial.
+    """
     sweep = subject(scene, "sweep", lambda results: ("sweep", *SWEEP, *scene.places(results)))
     search = subject(scene, "search", lambda results: ("sweep", *SEARCH, *scene.places(results)))
     seconds = {}
@@ -22,17 +26,22 @@ def trials(scene: Scene, wanted: int) -> Trials:
         begun = time.monotonic()
         each.again(scene.fresh())
         seconds[each.name] = time.monotonic() - begun
-    for number in range(wanted):
+    number = 0
+    while number < wanted:
         each = search if number % 4 == 3 else sweep
         victim = scene.chance.choice(VICTIMS)
         moment = scene.chance.uniform(0, seconds[each.name])
         results = scene.fresh()
         command = Command(module(*each.arguments(results)))
         time.sleep(moment)
-        killed = _kill(command, victim)
+        while not (killed := _kill(command, victim)) and not command.poll():
+            time.sleep(0.005)
         ended = command.finish()
+        if not killed:
+            continue
+        number += 1
         # The pool starts a killed run again; without the process that workers are forked from it cannot.
-        codes = {"worker": (0,), "forkserver": (0, 1)}.get(victim, (-signal.SIGKILL,)) if killed else (0,)
+        codes = {"worker": (0,), "forkserver": (0, 1)}.get(victim, (-signal.SIGKILL,))
         wrong = untidy(ended, codes)
         wrong += [f"orphans: {len(left_over)}" for left_over in [command.orphans()] if left_over]
         wrong += each.again(results)
@@ -43,7 +52,7 @@ def trials(scene: Scene, wanted: int) -> Trials:
 
 
 def _kill(command: Command, victim: str) -> bool:
-    """Whether there was such a process. A launch has none but its first before it forks workers."""
+    """Whether there was such a process."""
     if command.poll():
         return False
     if victim == "all":
@@ -52,7 +61,7 @@ def _kill(command: Command, victim: str) -> bool:
     if victim == "launcher":
         os.kill(command.process, signal.SIGKILL)
         return True
-    others = {number: _parent(number) for number in command.alive() if number != command.process}
+    others = {number: parent(number) for number in command.alive() if number != command.process}
     servers = [number for number in others if b"forkserver" in _command_line(number)]
     first = [number for number in servers if others[number] == command.process]
     found = first if victim == "forkserver" else [number for number in servers if others[number] in first]
@@ -60,12 +69,6 @@ def _kill(command: Command, victim: str) -> bool:
         os.kill(sorted(found)[-1], signal.SIGKILL)
         return True
     return False
-
-
-def _parent(number: int) -> int | None:
-    with contextlib.suppress(OSError):
-        return int(Path(f"/proc/{number}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
-    return None
 
 
 def _command_line(number: int) -> bytes:
