@@ -71,7 +71,7 @@ def check_machine(kernels: str, options: Options) -> None:
     """Raise InputError if this machine lacks the device, or the compiler of train.kernels=compiled."""
     if options.device.startswith("cuda"):
         count, number = len(hardware.gpus()), int(options.device.partition(":")[2] or 0)
-        require(number < count, "device", f"auto, cpu or a GPU of this machine, which has {count}", options.device)
+        require(number < count, "device", f"auto, cpu or one of {count} GPUs that torch can use here", options.device)
     if kernels == "compiled" and slots(options, runs=1) == [None]:
         try:
             native.library()

@@ -23,8 +23,7 @@ def work(
     """
     if slot is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot  # torch has not looked at the GPUs yet
-        if options.device.startswith("cuda"):
-            options = replace(options, device="cuda")
+    options = placed(options, slot)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the launcher ends its workers
     from sweep.run import BusyError, run
 
@@ -35,6 +34,14 @@ def work(
         with contextlib.suppress(OSError):
             connection.send(described(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}")
         raise SystemExit(ELSEWHERE if isinstance(error, BusyError) else FAILED) from error
+
+
+def placed(options: Options, slot: str | None) -> Options:
+    """The options of a run that has been given a GPU, the only one that it sees, or none.
+
+    Not "auto" on a GPU: where torch cannot use it, the run fails and says so, instead of training on the processor.
+    """
+    return options if slot is None else replace(options, device="cuda")
 
 
 def _follow_launcher(connection: Connection) -> None:

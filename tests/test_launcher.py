@@ -25,7 +25,7 @@ from tests.sweeping import ROOT, TINY, command, finish, point, start
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 
 EPOCHS = 12  # enough that none ends before it is killed
-LONG = (*TINY, f"train.epochs={EPOCHS}", "workers=2")
+LONG = (*TINY, f"train.epochs={EPOCHS}", "workers=2", "runs_per_gpu=2")  # both at a time, also on one GPU
 KEYS = [point(*LONG, f"seed={seed}").key for seed in (0, 1)]
 
 

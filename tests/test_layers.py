@@ -61,6 +61,7 @@ STANDARD_LIBRARY_ONLY = [
     "sweep/curves",
     "sweep/labels",
     "sweep/manifests",
+    "sweep/map/stored",
     "sweep/record",
     "sweep/rows",
     "sweep/store",
@@ -76,7 +77,7 @@ def test_every_part_has_its_specification():
 
 @pytest.mark.parametrize("name", STANDARD_LIBRARY_ONLY)
 def test_standard_library_only(name):
-    ours = ("fire.", "sweep.config", "sweep.curves", "sweep.manifests", "sweep.record", "sweep.typed")
+    ours = ("fire.", "sweep.config", "sweep.curves", "sweep.manifests", "sweep.record", "sweep.store", "sweep.typed")
     for module in imported(ROOT / f"{name}.py"):
         assert module.partition(".")[0] in sys.stdlib_module_names or module.startswith(ours), module
 
@@ -93,8 +94,10 @@ def test_analysis_reads_the_store_only():
         "sweep.commands.exits",
         "sweep.labels",
         "sweep.manifests",
+        "sweep.map",
         "sweep.page",
         "sweep.rows",
+        "sweep.search.budget",
         "sweep.store",
         "fire.arch",
         "fire.cost",
@@ -128,6 +131,7 @@ def test_analysis_reads_the_store_only():
             "torch torchvision pandas matplotlib optuna sklearn numpy PIL",
         ),
         ("analysis.__main__", "torch torchvision hydra pandas matplotlib scipy"),
+        ("sweep.map.making", "torch torchvision hydra optuna pandas matplotlib sklearn scipy"),
     ],
 )
 def test_what_starts_fast_loads_nothing_slow(modules, absent):

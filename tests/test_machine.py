@@ -2,8 +2,10 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from fire.machine import hardware, native
 
@@ -15,14 +17,23 @@ SKYLAKE = "avx2 avx512f avx512dq"
 
 @pytest.fixture(autouse=True)
 def nothing_remembered():
-    hardware.has_bf16.cache_clear()
+    for remembering in (hardware.has_bf16, hardware.torch_has_cuda):
+        remembering.cache_clear()
     yield
-    hardware.has_bf16.cache_clear()
+    for remembering in (hardware.has_bf16, hardware.torch_has_cuda):
+        remembering.cache_clear()
+
+
+def torch_with(folder, version):
+    """What finds a torch whose version.py has this line."""
+    (folder / "version.py").write_text(f"__version__ = '2.11.0'\n{version}\n")
+    return lambda name: SimpleNamespace(origin=str(folder / "__init__.py"))
 
 
 @pytest.fixture
 def nvidia_smi(monkeypatch, tmp_path):
-    """A machine whose nvidia-smi is this shell script."""
+    """A machine whose nvidia-smi is this shell script, with a torch that is built for its GPUs."""
+    monkeypatch.setattr(hardware, "find_spec", torch_with(tmp_path, "cuda: str | None = '13.0'"))
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(hardware, "DEVICES", tmp_path / "dev")
@@ -79,7 +90,16 @@ def test_a_machine_without_cpuinfo_has_no_bf16(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "expected"), [("9.0", "bf16"), ("8.0\n8.9", "bf16"), ("7.5", "fp32"), ("9.0\n7.5", "fp32")]
+    ("capabilities", "expected"),
+    [
+        ("9.0", "bf16"),
+        ("10.0", "bf16"),
+        ("8.0\n8.9", "bf16"),
+        ("7.5", "fp32"),
+        ("9.0\n7.5", "fp32"),
+        ("[N/A]", "fp32"),
+        ("9.0\n[Unknown Error]", "fp32"),
+    ],
 )
 def test_precision_of_gpus(capabilities, expected, nvidia_smi):
     nvidia_smi(f"printf '{capabilities}\\n'")
@@ -98,6 +118,22 @@ def test_gpus_are_counted_without_torch(nvidia_smi, monkeypatch):
     assert hardware.gpus() == ["1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert hardware.gpus() == []
+
+
+def test_the_parts_of_a_gpu_are_no_gpus(nvidia_smi):
+    nvidia_smi("echo 'GPU 0: A (UUID: x)'; echo '  MIG 1g.10gb     Device  0: (UUID: y)'")
+    assert hardware.gpus() == ["0"]
+
+
+@pytest.mark.parametrize("version", ["cuda: str | None = None", "hip = '6.4'"])
+def test_a_torch_without_cuda_has_no_gpus(version, nvidia_smi, monkeypatch, tmp_path):
+    nvidia_smi(TWO_GPUS)
+    monkeypatch.setattr(hardware, "find_spec", torch_with(tmp_path, version))
+    assert hardware.gpus() == []
+
+
+def test_what_this_torch_is_built_for():
+    assert hardware.torch_has_cuda() == (torch.version.cuda is not None)
 
 
 def test_a_variable_alone_is_no_gpu(nvidia_smi, monkeypatch):

@@ -30,7 +30,7 @@ def no_compiler(monkeypatch):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("device=cuda", "device must be auto, cpu or a GPU of this machine, which has 0, got 'cuda'"),
+        ("device=cuda", "device must be auto, cpu or one of 0 GPUs that torch can use here, got 'cuda'"),
         ("train.kernels=compiled", "train.kernels must be auto or torch here, got compiled: there is no C++ compiler"),
         ("data.classes=11", "data.classes must be 10 for digits, got 11"),
         ("data.validation=5000", "data.validation must be below the 1438 training images there are, such as 0.1 for"),
@@ -52,7 +52,7 @@ def test_a_gpu_is_one_that_the_machine_has(device, fits, monkeypatch):
     if fits:
         check_machine("auto", Options(device=device))
     else:
-        with pytest.raises(InputError, match="a GPU of this machine, which has 2, got 'cuda:2'"):
+        with pytest.raises(InputError, match="one of 2 GPUs that torch can use here, got 'cuda:2'"):
             check_machine("auto", Options(device=device))
 
 

@@ -106,7 +106,8 @@ def test_config_yaml_is_the_run(finished):
 
 def test_the_record_says_where_it_comes_from(finished):
     _, record, _ = finished
-    assert (record.device, record.threads, record.precision) == ("cpu", 1, "fp32")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    assert (record.device, record.threads, record.precision) == (device, 1, "fp32")
     assert record.torch == torch.__version__
     start, end = datetime.fromisoformat(record.start), datetime.fromisoformat(record.end)
     assert start.utcoffset().total_seconds() == 0

@@ -2,7 +2,11 @@ import pickle
 import subprocess
 import sys
 
+import pytest
+
 from fire.data import dataset
+from sweep.config import Options
+from sweep.worker import placed
 from tests.sweeping import ROOT, TINY, launch
 
 # A run in a process that has imported what workers are forked with: what does it import beyond that?
@@ -28,3 +32,18 @@ def test_a_run_imports_nothing_that_workers_are_not_forked_with(tmp_path):
     program = [sys.executable, "-c", PROGRAM, str(tmp_path / "launch")]
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr) == ("finished\n\n", "")
+
+
+@pytest.mark.parametrize(
+    ("device", "slot", "expected"),
+    [
+        ("auto", None, "auto"),
+        ("cpu", None, "cpu"),
+        # Not auto, with which a run would train on the processor where torch cannot use the GPU that it was given.
+        ("auto", "1", "cuda"),
+        ("cuda", "1", "cuda"),
+        ("cuda:1", "1", "cuda"),  # the only one that the run sees
+    ],
+)
+def test_a_run_uses_the_gpu_that_it_was_given(device, slot, expected):
+    assert placed(Options(device=device, workers=3), slot) == Options(device=expected, workers=3)

@@ -78,14 +78,14 @@ class Batches:
         """The stored images and the labels at each of these positions in the set."""
         if isinstance(self._images, Tensor):
             for positions in batches:
-                rows = self._rows[positions].to(self._images.device)
+                rows = to_device(self._rows[positions], self._images.device)
                 yield self._images[rows], self._labels[rows]
         else:
             chosen = [self._rows[positions] for positions in batches]
             streamed = self._images.batches([rows.numpy() for rows in chosen], self._decoders)
             with closing(streamed):
                 for rows, pixels in zip(chosen, streamed, strict=True):
-                    yield torch.from_numpy(pixels).to(self._device), self._labels[rows].to(self._device)
+                    yield to_device(torch.from_numpy(pixels), self._device), to_device(self._labels[rows], self._device)
 
     @property
     def _decoders(self) -> int:
@@ -97,6 +97,16 @@ class Batches:
         # Not contiguous(): images of one channel are contiguous either way, and would leave the layout to the weights.
         normalised = torch.empty(images.shape, device=images.device, memory_format=layout)
         return torch.mul(images.float() - self._mean, self._scale, out=normalised)
+
+
+def to_device(numbers: Tensor, device: torch.device) -> Tensor:
+    """The numbers of a step, which are drawn on the processor, on the device.
+
+    A copy of ordinary memory to a GPU would wait for all steps before it; one of page-locked memory does not.
+    """
+    if device.type == "cuda":
+        return numbers.pin_memory().to(device, non_blocking=True)
+    return numbers.to(device)
 
 
 def _scale(inputs: str, std: Sequence[float]) -> list[float]:
@@ -118,7 +128,7 @@ def random_crop(images: Tensor, size: int, shift: int, generator: torch.Generato
     places = stored + 2 * shift - size + 1
     if places == 1:
         return images
-    top, left = torch.randint(places, (2, count), generator=generator).to(images.device)
+    top, left = to_device(torch.randint(places, (2, count), generator=generator), images.device)
     padded = F.pad(images, (shift,) * 4)
     windows = padded.unfold(2, size, 1).unfold(3, size, 1)  # a view: (N, C, places, places, size, size)
     return windows[torch.arange(count, device=images.device), :, top, left]
@@ -132,14 +142,14 @@ def central_crop(images: Tensor, size: int) -> Tensor:
 
 def random_mirror(images: Tensor, generator: torch.Generator) -> Tensor:
     """Half of the images, chosen at random, left to right."""
-    chosen = torch.rand(len(images), 1, 1, 1, generator=generator).to(images.device) < 0.5
+    chosen = to_device(torch.rand(len(images), 1, 1, 1, generator=generator), images.device) < 0.5
     return torch.where(chosen, images.flip(-1), images)
 
 
 def random_erase(images: Tensor, side: int, fill: Tensor, generator: torch.Generator) -> Tensor:
     """A square in each image is set to the fill (1, C, 1, 1); its centre lies anywhere (DeVries and Taylor 2017)."""
     count, _, size, _ = images.shape
-    top, left = (torch.randint(size, (2, count), generator=generator) - side // 2).to(images.device)
+    top, left = to_device(torch.randint(size, (2, count), generator=generator) - side // 2, images.device)
     pixels = torch.arange(size, device=images.device)
     rows = (pixels >= top[:, None]) & (pixels < top[:, None] + side)
     columns = (pixels >= left[:, None]) & (pixels < left[:, None] + side)
@@ -151,5 +161,5 @@ def mix(images: Tensor, targets: Tensor, alpha: float, generator: torch.Generato
     """Blend each image, and its target, with another one's; Zhang et al. 2018, with one Beta(alpha, alpha) a batch."""
     seed = int(torch.randint(2**62, (), generator=generator))  # torch's own Beta takes no generator
     part = np.random.default_rng(seed).beta(alpha, alpha)
-    order = torch.randperm(len(images), generator=generator).to(images.device)
+    order = to_device(torch.randperm(len(images), generator=generator), images.device)
     return images.lerp_(images[order], part), targets.lerp(targets[order], part)

@@ -3,7 +3,10 @@
 import functools
 import os
 import platform
+import re
+import runpy
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")  # of Linux
@@ -26,14 +29,28 @@ def processor() -> str:
 
 
 def gpus() -> list[str]:
-    """The GPUs this process may use, named as in CUDA_VISIBLE_DEVICES; found without torch."""
-    count = len(_nvidia_smi("--list-gpus")) or len(list(DEVICES.glob("nvidia[0-9]*")))
-    if count == 0:  # the variable alone is no GPU: many set it on every machine
+    """The GPUs this process may use, named as in CUDA_VISIBLE_DEVICES; found without importing torch.
+
+    None if torch is built without CUDA: runs that were given a GPU would train on the processor.
+    """
+    listed = [line for line in _nvidia_smi("--list-gpus") if line.startswith("GPU ")]  # its MIG parts lie below it
+    count = len(listed) or len(list(DEVICES.glob("nvidia[0-9]*")))
+    # The variable alone is no GPU: many set it on every machine.
+    if count == 0 or not torch_has_cuda():
         return []
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is None:
         return [str(number) for number in range(count)]
     return [name.strip() for name in allowed.split(",") if name.strip() not in ("", "-1")]
+
+
+@functools.cache
+def torch_has_cuda() -> bool:
+    """Whether torch is built for NVIDIA's GPUs; found without importing it, which takes a second."""
+    torch = find_spec("torch")
+    if torch is None or torch.origin is None:
+        return False
+    return runpy.run_path(str(Path(torch.origin).with_name("version.py"))).get("cuda") is not None
 
 
 @functools.cache
@@ -46,8 +63,9 @@ def has_bf16(device: str) -> bool:
         case "cpu":
             return bool(BF16_FLAGS & _processor_flags())
         case "cuda":
-            found = [line.split(".") for line in _nvidia_smi("--query-gpu=compute_cap", "--format=csv,noheader")]
-            return bool(found) and all(tuple(map(int, numbers)) >= BF16_CAPABILITY for numbers in found)
+            lines = _nvidia_smi("--query-gpu=compute_cap", "--format=csv,noheader")
+            found = [re.fullmatch(r"(\d+)\.(\d+)", line.strip()) for line in lines]  # or [N/A]
+            return bool(found) and all(each and (int(each[1]), int(each[2])) >= BF16_CAPABILITY for each in found)
     raise ValueError(f"device must be cpu or cuda, got {device!r}")
 
 

@@ -23,8 +23,16 @@ def prepare_process(device: str, threads: int) -> torch.device:
     if threads or chosen.type == "cpu":
         torch.set_num_threads(min(threads or 1, hardware.cores()))
     torch.set_flush_denormal(True)
+    if chosen.type == "cuda":
+        _compute_the_same_bits()
     _keep_freed_memory()
     return chosen
+
+
+def _compute_the_same_bits() -> None:
+    """Have cuDNN repeat its bits, and compute fp32 as such: by default it rounds to the 10 bits of TF32."""
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
 
 
 def _keep_freed_memory() -> None:
