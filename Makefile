@@ -1,5 +1,6 @@
 # make sr | pct | bypass: a sweep on real images, its figures and its report; ARGS="data=digits seed=0,1,2" goes on to it.
 # make watch: a page that shows the runs of results/ (RESULTS=FOLDER) while they are trained, and afterwards.
+# make map: the expected accuracy of networks that were not trained, from the runs of results/; ARGS="data=digits" chooses runs.
 # make device BUDGET="peak_ram=48KiB flash=80KiB macs=12.51e6": the best network that fits, its files and a card in device/.
 # make results: the paper's tables 2 and 3, compressed networks included, some hours. make test: all checks; make test-next:
 # the tests on the coming Hydra.
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.complete
 
-.PHONY: setup sr pct bypass watch device results bench chaos test test-next lint format publish clean
+.PHONY: setup sr pct bypass map watch device results bench chaos test test-next lint format publish clean
 
 setup: $(SETUP)
 
@@ -35,6 +36,9 @@ sr pct bypass: $(SETUP)
 		$(BIN)/python -m sweep experiment=$(EXPERIMENT) $(ARGS) data=digits || exit; }; \
 	$(BIN)/python -m analysis $(RESULTS) --out report || exit; \
 	[ -z "$$note" ] || echo "$$note"
+
+map: $(SETUP)
+	$(BIN)/python -m analysis map $(RESULTS) $(filter-out results_dir=%,$(ARGS)) --out report
 
 watch: $(SETUP)
 	$(BIN)/python -m sweep.watch $(RESULTS)

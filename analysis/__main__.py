@@ -1,4 +1,7 @@
-"""python -m analysis RESULTS --out REPORT: every figure and table again, from the store alone."""
+"""python -m analysis RESULTS --out REPORT: every figure and table again, from the store alone.
+
+python -m analysis map RESULTS: the expected accuracy of networks that were not trained, see analysis/maps.py.
+"""
 
 import sys
 from pathlib import Path
@@ -7,6 +10,8 @@ from analysis import axes
 from fire.machine.estimate import macs_per_cycle
 from sweep.commands import exits
 
+MAPS = "python -m analysis map RESULTS makes a map of the whole space: python -m analysis map --help."
+
 
 def main() -> None:
     """Run the command."""
@@ -14,8 +19,15 @@ def main() -> None:
 
 
 def write(arguments: list[str]) -> None:
-    """Write the report. Raises InputError or OSError where results or report cannot be used."""
-    parser = exits.Parser(prog="python -m analysis", description="Figures, tables and a page from results.")
+    """Write the report, or a map. Raises InputError or OSError where results or report cannot be used."""
+    if arguments[:1] == ["map"]:
+        from analysis import maps  # imports pandas and matplotlib
+
+        maps.write(arguments[1:])
+        return
+    parser = exits.Parser(
+        prog="python -m analysis", description="Figures, tables and a page from results.", epilog=MAPS
+    )
     parser.add_argument("results", type=Path, help="a directory of results, such as results or docs/results")
     parser.add_argument("--out", type=Path, help="where to write (default: report)")
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="write event files there; a report with --out")

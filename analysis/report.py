@@ -16,7 +16,7 @@ import pandas as pd
 from analysis import export, sections, style
 from analysis.axes import CostAxis
 from analysis.results import Results
-from analysis.sections import Section
+from analysis.section import Section
 from fire.errors import InputError
 from sweep.page import document
 from sweep.page.snapshot import Snapshot

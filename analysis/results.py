@@ -16,6 +16,8 @@ from fire.cost import MIB
 from fire.errors import InputError
 from fire.train.progress import Epoch
 from sweep.manifests import Sweep
+from sweep.map import stored
+from sweep.map.stored import Map
 from sweep.rows import COLUMNS, ORDER, row_of
 from sweep.store import Damage, Store
 
@@ -31,13 +33,15 @@ class Results:
     compress.*, the settings it reads; size_mib; float_top1, of the run that a compressed network was made from;
     data_title, of the run of this data set that ended last of those with a title. What a run does not have is missing
     (NaN or None).
-    curves: of the finished runs of sweeps, by key. unreadable: the files that cannot be read, and why.
+    curves: of the finished runs of sweeps, by key. maps: made by python -m analysis map. unreadable: the files that
+    cannot be read, and why.
     """
 
     folder: Path
     runs: pd.DataFrame
     sweeps: tuple[Sweep, ...]
     curves: Mapping[str, tuple[Epoch, ...]]
+    maps: tuple[Map, ...] = ()
     unreadable: tuple[Damage, ...] = ()
 
     def of(self, sweep: Sweep) -> pd.DataFrame:
@@ -69,8 +73,9 @@ def read(folder: Path | str) -> Results:
     finished = set(runs["key"][runs["status"] == "finished"])
     compared = dict.fromkeys(key for sweep in sweeps if sweep.search is None for key in sweep.keys if key in finished)
     curves = {key: curve for key in compared if (curve := store.curve(key, unreadable.append))}
+    maps = tuple(stored.read_all(store.root, unreadable.append))
     unreadable.sort(key=lambda damage: damage.path)
-    return Results(folder=store.root, runs=runs, sweeps=sweeps, curves=curves, unreadable=tuple(unreadable))
+    return Results(folder=store.root, runs=runs, sweeps=sweeps, curves=curves, maps=maps, unreadable=tuple(unreadable))
 
 
 def _rows(store: Store, keys: Sequence[str], unreadable: list[Damage]) -> Iterator[dict[str, Any]]:

@@ -1,13 +1,12 @@
-"""The report's sections, and the lists of their figures: sweeps, searches, the paper's tables, all networks."""
+"""The report's sections, and the lists of their figures: sweeps, searches, the paper's tables, all networks, maps."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import claims, compression, costs, tables
+from analysis import claims, compression, costs, maps, tables
 from analysis.axes import CostAxis
 from analysis.figures import (
     bypass,
@@ -22,6 +21,7 @@ from analysis.figures import (
     training,
 )
 from analysis.results import Results
+from analysis.section import Section, Shown
 from analysis.view import View
 from sweep.manifests import Sweep
 
@@ -72,31 +72,13 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """A figure with its file's name and a text for those who do not see it."""
-
-    name: str
-    text: str
-    figure: Figure
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Section:
-    """A part of the report: figures, tables with their files' names, and notes below the tables."""
-
-    title: str
-    figures: tuple[Shown, ...] = ()
-    tables: tuple[tuple[str, pd.DataFrame], ...] = ()
-    notes: tuple[str, ...] = ()
-
-
 def of(results: Results, x: CostAxis | None = None) -> Iterator[Section]:
     """All sections, one after the other: figures need much memory. x: the axis of all figures over a cost."""
     yield from of_sweeps(results, x)
     yield from of_paper_tables(results)
     yield from of_claims(results)
     yield from of_networks(results, x)
+    yield from maps.of(results)
     yield from of_warnings(results)
     yield from of_failed(results)
     yield from of_unreadable(results)

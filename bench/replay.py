@@ -108,10 +108,15 @@ def _place(space: Space, network: Mapping[str, Any]) -> int:
     return int(np.ravel_multi_index(codes, space.shape))
 
 
-def search(table: Table, spec: SearchSpec) -> Iterator[tuple[float, int | None]]:
-    """Our search with two workers, each run as long as its cost; steps as Table.trace takes them."""
-    searcher = Searcher(table.space, spec, table.epochs)
-    trials: dict[int, Trial] = {}
+def search(
+    table: Table, spec: SearchSpec, known: Sequence[int] = (), warm: Sequence[int] = ()
+) -> Iterator[tuple[float, int | None]]:
+    """Our search with two workers, each run as long as its cost; steps as Table.trace takes them.
+
+    known: points that were trained to the end before. warm: those to begin with.
+    """
+    searcher = Searcher(table.space, spec, table.epochs, warm)
+    trials = {point: table.run(point, table.epochs) for point in known}
     clock, ends = 0.0, []
     while True:
         while len(ends) < WORKERS and (job := searcher.next(trials)) is not None:

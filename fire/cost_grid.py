@@ -9,6 +9,10 @@ from fire.arch import AS_VERSION, MacroArchitecture, macro_architecture
 from fire.cost import BYTES_PER_PARAMETER, conv_side, pool_side
 from fire.errors import unknown
 
+# The settings along which count_grid counts a whole array at once, and the others that it takes.
+COUNTED = ("base_e", "incr_e", "freq", "pct_3x3", "sr", "bypass", "fires", "conv1")
+FIXED = ("snap", "version", "pools", "stem_kernel", "stem_stride", "conv10_pad", "classes")
+
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 

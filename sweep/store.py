@@ -86,7 +86,7 @@ class Store:
 
     def read(self, key: str, on_damage: OnDamage = ignore) -> Record | None:
         """The run's record; None if it has none, or one that cannot be read: then the run counts as not done."""
-        return _load(f"{self.root}/{key}/record.json", lambda content: parse(content, key), on_damage)
+        return load(f"{self.root}/{key}/record.json", lambda content: parse(content, key), on_damage)
 
     def is_done(self, key: str) -> bool:
         """Whether the run has finished."""
@@ -163,7 +163,7 @@ class Store:
 
     def curve(self, key: str, on_damage: OnDamage = ignore) -> tuple[Epoch, ...]:
         """The run's training curve, a row an epoch; empty if it has none, or none that can be read."""
-        return _load(self.folder(key) / "curve.csv", curves.parse, on_damage) or ()
+        return load(self.folder(key) / "curve.csv", curves.parse, on_damage) or ()
 
     def validation_curve(self, key: str, on_damage: OnDamage = ignore) -> tuple[float, ...]:
         """Validation top-1 after each epoch of the run's curve."""
@@ -180,7 +180,7 @@ class Store:
 
     def read_sweep(self, name: str, on_damage: OnDamage = ignore) -> Sweep | None:
         """The manifest of that name; None if there is none, or none that can be read."""
-        return _load(self.root / "sweeps" / f"{name}.json", lambda content: manifests.parse(content, name), on_damage)
+        return load(self.root / "sweeps" / f"{name}.json", lambda content: manifests.parse(content, name), on_damage)
 
     def sweeps(self, on_damage: OnDamage = ignore) -> Iterator[Sweep]:
         """All readable manifests, sorted by name."""
@@ -190,7 +190,7 @@ class Store:
                 yield sweep
 
 
-def _load(path: Path | str, parse: Callable[[bytes], T], on_damage: OnDamage) -> T | None:
+def load(path: Path | str, parse: Callable[[bytes], T], on_damage: OnDamage) -> T | None:
     """The content of the file; None if there is none, or after a call of `on_damage` if it cannot be read or parsed."""
     try:
         return parse(read(path))

@@ -10,6 +10,7 @@ from fire.data import dataset
 from fire.data.dataset import DataSet, ImageSet
 from fire.data.spec import DataSpec
 from sweep.store import Store
+from tests.pages import Browser
 from tests.records import small_store
 
 
@@ -105,3 +106,10 @@ def data_set_of() -> Callable[..., DataSet]:
         )
 
     return make
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    browser = Browser()
+    yield browser
+    browser.driver.quit()

@@ -3,28 +3,20 @@
 import csv
 import dataclasses
 import io
-from pathlib import Path
 
 import pytest
 
 from fire.files import locked
 from fire.stats import mean_interval
-from sweep.page import document
-from sweep.page.snapshot import Snapshot
+from sweep.map import stored
+from sweep.map.making import make
 from sweep.store import Store
+from tests import mapping
 from tests.pages import Browser, needs_browser, served
-from tests.records import record, small_store
-from tests.sweeping import ROOT, write_curve
+from tests.records import record
+from tests.sweeping import write_curve
 
 pytestmark = needs_browser
-HACK = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>\"'&"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    browser = Browser()
-    yield browser
-    browser.driver.quit()
 
 
 @pytest.fixture
@@ -36,21 +28,6 @@ def page(browser, store):
         browser.open(server.url)
         yield browser
         browser.driver.get("about:blank")  # it asks no more
-
-
-@pytest.fixture(scope="module")
-def frozen(browser, tmp_path_factory) -> Path:
-    """The frozen page of a store with a hostile record."""
-    root = tmp_path_factory.mktemp("frozen")
-    store = small_store(root / "results")
-    write_curve(store.folder("a"), 0.5, 0.7, 0.8)
-    store.write(dataclasses.replace(store.read("d"), error=HACK, host=HACK, traceback=HACK))
-    store.write(record("e", sr=0.75, data_title=HACK, warning=HACK))
-    snapshot = Snapshot(store.root)
-    snapshot.refresh()
-    path = root / "page.html"
-    path.write_text(document.frozen(snapshot, title=HACK, summary="", sections=""))
-    return path
 
 
 def point(page: Browser, key: str) -> tuple[int, int]:
@@ -102,6 +79,16 @@ def test_a_running_run_is_shown_with_its_epoch_and_time_left(page, store):
         assert "2 min" in page.text("underway"), "98 epochs of a second each"
         assert "1 running" in page.text("status")
     page.until("return document.getElementById('underway').textContent.includes('interrupted')")
+
+
+def test_a_map_is_shown_when_it_is_made(page, store):
+    assert page.run("return document.getElementById('maps').hidden")
+    made = make(mapping.trained())
+    stored.write(store.root, made)
+    page.until("return document.querySelectorAll('#maps tbody tr').length === 10")
+    assert f"{100 * made.best[0].top1:.2f}" in page.text("maps")
+    assert not page.run("return document.getElementById('maps').hidden")
+    assert page.errors() == []
 
 
 def test_failed_runs_are_shown_with_the_reason(page):
@@ -235,32 +222,6 @@ def test_pictures_and_the_table_can_be_taken_away(page):
     assert {row["key"]: row["top1"] for row in rows} == {"a": "0.8", "b": "0.9", "c": "0.7", "d": ""}
 
 
-def test_the_frozen_page_shows_hostile_texts_as_text(browser, frozen):
-    browser.open(frozen.as_uri())
-    assert HACK in browser.text("failed")
-    assert browser.run("return document.title") == HACK
-    browser.run("openRun('d')")
-    browser.until("return document.querySelector('#run-content pre')")
-    assert HACK in browser.text("run-content")
-    assert browser.run("return window.hacked") is None
-    assert browser.errors() == []
-
-
-def test_a_spreadsheet_gets_no_formulas(browser, frozen):
-    browser.open(frozen.as_uri())
-    browser.run("runs.get('a').row.warning = '=1+1'; show()")
-    browser.until('return csv().includes("\'=1+1")')
-
-
-def test_the_frozen_page_opens_curve_and_command_without_a_server(browser, frozen):
-    browser.open(frozen.as_uri())
-    browser.run("openRun('a')")
-    browser.until("return document.querySelectorAll('#curve canvas').length === 3")
-    browser.until(
-        "return document.querySelector('#command code')?.textContent.startsWith('python -m sweep data=digits')"
-    )
-
-
 def test_an_empty_store_says_so_and_fills(browser, tmp_path):
     store = Store(tmp_path / "results")
     store.root.mkdir()
@@ -271,20 +232,3 @@ def test_an_empty_store_says_so_and_fills(browser, tmp_path):
         store.write(record("a"))
         browser.until("return view !== null && view.data('points').length === 1")
         browser.driver.get("about:blank")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("what", ["page", "run", "committed"])
-def test_axe_finds_nothing_serious(browser, frozen, what, scheme):
-    import axe_core_python
-
-    browser.resize(1280)
-    browser.scheme(scheme)
-    browser.open((ROOT / "docs" / "index.html" if what == "committed" else frozen).as_uri())
-    if what == "run":
-        browser.run("openRun('a')")
-        browser.until("return document.querySelectorAll('#curve canvas').length === 3")
-    browser.run((Path(axe_core_python.__file__).parent / "axe.min.js").read_text())
-    found = browser.driver.execute_async_script("axe.run().then(arguments[0])")
-    serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
-    assert [(each["id"], [node["html"][:200] for node in each["nodes"][:3]]) for each in serious] == []

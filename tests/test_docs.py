@@ -17,13 +17,8 @@ from sweep.compose import load, presets
 from tests.pictures import two_classes
 
 ROOT = Path(__file__).parents[1]
-PAGES = [
-    ROOT / "README.md",
-    *(
-        ROOT / "docs" / f"{name}.md"
-        for name in ("curves", "compression", "search", "bench", "export", "device", "scale", "reliability")
-    ),
-]
+NAMES = ("curves", "compression", "search", "bench", "export", "device", "scale", "map", "reliability")
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
 README, CURVES, COMPRESSION, _, BENCH, *_ = (path.read_text() for path in PAGES)
 CODE = [code for path in PAGES for code in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)]
 COMMANDS = sorted({line.split("#")[0].strip() for block in CODE for line in block.splitlines()})

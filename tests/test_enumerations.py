@@ -23,8 +23,10 @@ from fire.train.optimizers import build_optimizers, learning_rate
 from fire.train.spec import TrainSpec
 from fire.train.training import train
 from fire.weights import integers
+from sweep.search.guided import beginning
 from sweep.search.searcher import Searcher, Trial
 from sweep.search.spec import SearchSpec
+from sweep.store import Store
 from tests.pictures import add, grey, listed, spec, truncate
 from tests.searching import space
 
@@ -55,7 +57,7 @@ def test_every_choice_is_tested_here():
         *("DataSpec.name", "DataSpec.resize", "DataSpec.on_corrupt"),
         *(f"TrainSpec.{name}" for name in ("optimizer", "schedule", "init", "inputs", "precision", "kernels")),
         *("CompressSpec.method", "CompressSpec.pruning", "CompressSpec.coder"),
-        "SearchSpec.sampler",
+        *("SearchSpec.sampler", "SearchSpec.warm_start"),
     }
 
 
@@ -158,6 +160,11 @@ def test_sampler():
     searcher = Searcher(space(), let_through(SearchSpec(budget_runs=2), sampler="another"), 1)
     with pytest.raises((KeyError, ValueError), match="another"):
         searcher.next({})
+
+
+def test_warm_start(tmp_path):
+    with pytest.raises(SpecError, match=r"^search.warm_start must be .*, got 'another'$"):
+        beginning(space(), let_through(SearchSpec(), warm_start="another"), Store(tmp_path))
 
 
 def test_objective():

@@ -1,22 +1,22 @@
-"""What the page gets of a store, and what its server refuses."""
+"""What the page gets of a store."""
 
 import dataclasses
 import json
 import os
 import re
 import urllib.request
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
-from fire.errors import InputError
 from fire.files import locked
 from fire.stats import mean_interval
-from sweep import watch
+from sweep.map import stored
+from sweep.map.making import make
 from sweep.page import document
 from sweep.page.snapshot import Snapshot
 from sweep.store import Store
+from tests import mapping
 from tests.pages import served
 from tests.records import record
 from tests.sweeping import ROOT, write_curve
@@ -105,6 +105,23 @@ def test_a_running_run_says_epoch_time_left_and_process(store):
 def test_sweeps_say_how_far_they_are(store):
     (sweep,) = refreshed(store.root).news().sweeps
     assert (sweep.name, sweep.runs, sweep.finished, sweep.failed) == ("sr", 5, 3, 1)
+
+
+def test_maps_are_told_and_damaged_ones_listed(tmp_path):
+    store = Store(tmp_path)
+    made = make(mapping.trained())
+    stored.write(tmp_path, made)
+    snapshot = refreshed(store.root)
+    (shown,) = snapshot.news().maps
+    assert (shown.name, len(shown.rows)) == ("fashion_mnist", 10)
+    best = dict(zip(shown.columns, shown.rows[0], strict=True))
+    assert best["sr"] == f"{made.best[0].settings['sr']:g}"
+    assert best["expected top-1 %"] == f"{100 * made.best[0].top1:.2f}"
+    (tmp_path / "maps" / "fashion_mnist.json").write_text("{")
+    snapshot.refresh()
+    assert list(snapshot.news().maps) == []
+    ((file, _),) = snapshot.news().unreadable
+    assert file == "maps/fashion_mnist.json"
 
 
 def test_a_store_that_is_empty_or_missing_has_no_runs(tmp_path):
@@ -197,76 +214,6 @@ def test_a_configuration_that_cannot_be_read_has_no_time_left(store, content):
     assert (running.epoch, running.epochs) == (1, None)
 
 
-# The server
-
-
-def asked(server, path: str, host: str | None = None, method: str = "GET") -> tuple[int, str]:
-    connection = HTTPConnection("127.0.0.1", server.server_port, timeout=60)
-    connection.putrequest(method, path, skip_host=True)
-    connection.putheader("Host", host or f"127.0.0.1:{server.server_port}")
-    connection.endheaders()
-    answer = connection.getresponse()
-    content = answer.read().decode()
-    connection.close()
-    return answer.status, content
-
-
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [
-        ("/", 200),
-        ("/runs", 200),
-        ("/run?key=a", 200),
-        ("/run?key=../outside", 404),
-        ("/run?key=%2e%2e%2foutside", 404),
-        ("/run?key=sweeps", 404),
-        ("/run?key=", 404),
-        ("/run?key=a%00", 404),
-        ("/../../etc/passwd", 404),
-        ("/a/record.json", 404),
-        ("//[", 404),
-    ],
-)
-def test_nothing_is_served_but_the_page_and_its_runs(store, path, status):
-    with served(store.root) as server:
-        asked(server, "/runs")
-        assert asked(server, path)[0] == status
-
-
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("localhost:80", 200),
-        ("127.0.0.1", 200),
-        ("[::1]:80", 200),
-        ("evil.example", 403),
-        ("127.0.0.1.evil.example:80", 403),
-        ("localhost.evil.example", 403),
-    ],
-)
-def test_a_site_that_resolves_its_name_to_us_gets_no_answer(store, host, status):
-    with served(store.root) as server:
-        assert asked(server, "/runs", host)[0] == status
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-def test_other_methods_are_refused(store, method):
-    with served(store.root) as server:
-        assert asked(server, "/", method=method)[0] == 501
-
-
-def test_it_listens_on_this_machine_alone_and_forbids_scripts_of_others(store):
-    with served(store.root) as server:
-        assert server.server_address[0] == "127.0.0.1"
-        with urllib.request.urlopen(server.url) as answer:
-            policy = answer.headers["Content-Security-Policy"]
-    assert "default-src 'none'" in policy
-    assert "script-src 'self';" in policy
-
-
-# The frozen page and the command
-
-
 def test_the_frozen_page_of_the_committed_results_is_small():
     page = (ROOT / "docs" / "index.html").read_text()
     assert len(page.encode()) <= 5e6
@@ -281,13 +228,3 @@ def test_intervals_use_students_t():
     deviation = (sum((value - 0.85) ** 2 for value in values) / 2) ** 0.5
     t = document._facts("size_mib")["student_t"]
     assert 0.85 - t[2] * deviation / 3**0.5 == pytest.approx(low)
-
-
-def test_a_folder_or_port_that_cannot_be_used_is_said(tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="the results must be a readable directory"):
-        watch.watch([str(tmp_path / "missing")])
-    with pytest.raises(InputError, match="--port must be in"):
-        watch.watch([str(tmp_path), "--port", "70000"])
-    monkeypatch.setattr(document, "is_available", lambda: False)
-    with pytest.raises(InputError, match=r"the extra page must be installed \(pip install"):
-        watch.watch([str(tmp_path)])

@@ -36,6 +36,10 @@ def test_bounds_that_no_network_keeps_are_refused(bound):
         {"reduction": 0},
         {"first_rung": -1},
         {"first_rung": 2, "reduction": 1},
+        {"band": 1.0, "sampler": "map"},
+        {"band": 0.02},
+        {"sampler": "map", "objectives": ["latency", "macs"]},
+        {"warm_start": "best"},
     ],
 )
 def test_bad_settings_are_refused_by_name(values):

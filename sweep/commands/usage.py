@@ -27,6 +27,7 @@ Train SqueezeNet-style networks and sweep their metaparameters.
   python -m sweep.export results/KEY --int8             ONNX files of a finished run, in fp32 and int8
   python -m sweep.evaluate WEIGHTS data=digits          the accuracy of a file of weights
   python -m analysis results --out report               figures, tables and a page, from the results
+  python -m analysis map results                        the accuracy to expect of networks that were not trained
 
 Finished runs are skipped, killed ones go on from their last epoch.
 

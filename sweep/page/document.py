@@ -74,8 +74,8 @@ def frozen(snapshot: Snapshot, *, title: str, summary: str, sections: str, x: Co
 
 def as_json(news: News) -> dict[str, Any]:
     """The news as the page's scripts read it."""
-    running, sweeps = [asdict(each) for each in news.running], [asdict(each) for each in news.sweeps]
-    return vars(news) | {"running": running, "sweeps": sweeps}
+    lists = {name: [asdict(each) for each in getattr(news, name)] for name in ("running", "sweeps", "maps")}
+    return vars(news) | lists
 
 
 def detail_of(snapshot: Snapshot, key: str) -> dict[str, Any]:

@@ -31,6 +31,16 @@ class Launched:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """A map's table of the networks expected best, as texts, and a note on it."""
+
+    name: str
+    note: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class News:
     """What changed since a stamp. fresh: everything is here, and what was known before is void; more: ask again."""
 
@@ -42,6 +52,7 @@ class News:
     removed: Sequence[str]  # keys
     running: Sequence[Running]
     sweeps: Sequence[Launched]
+    maps: Sequence[Mapped]
     unreadable: Sequence[tuple[str, str]]  # a file and the reason
 
 

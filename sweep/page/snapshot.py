@@ -9,26 +9,31 @@ import secrets
 import stat
 import threading
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from fire.cost import MIB
+from fire.cost import KIB, MIB
 from fire.errors import InputError
 from fire.files import read
 from fire.train.progress import Epoch
 from sweep.labels import short_names
 from sweep.manifests import Sweep
-from sweep.page.news import Detail, Launched, News, Running
+from sweep.map import stored
+from sweep.map.stored import Map
+from sweep.page.news import Detail, Launched, Mapped, News, Running
 from sweep.record import Record
 from sweep.rows import row_of
-from sweep.store import Damage, Stamp, Store
+from sweep.store import Damage, OnDamage, Stamp, Store
 
 LONGEST_TEXT = 2000  # characters of a text that the page shows
 LONGEST_LOG = 20_000  # bytes, the last ones
 LONGEST_YAML = 2**20  # bytes
+
+T = TypeVar("T")
 
 
 class Snapshot:
@@ -46,6 +51,7 @@ class Snapshot:
         self._removed: dict[str, int] = {}
         self._unreadable: dict[str, Damage] = {}
         self._manifests: dict[str, tuple[Stamp, Sweep]] = {}
+        self._maps: dict[str, tuple[Stamp, Map]] = {}
         self._running: list[Running] = []
 
     def refresh(self, most_seconds: float = float("inf"), *, patience: float = 0.0) -> None:
@@ -74,7 +80,8 @@ class Snapshot:
                     break
                 self._stamps[key] = found[key]
                 self._read(key)
-            self._read_manifests()
+            self._manifests = self._read_named("sweeps", self._manifests, self.store.read_sweep)
+            self._maps = self._read_named("maps", self._maps, partial(stored.read, self.store.root))
             self._running = list(self._under_way(found))
 
     def news(self, since: str = "") -> News:
@@ -94,6 +101,7 @@ class Snapshot:
                 removed=[key for key, version in self._removed.items() if version > after] if known else [],
                 running=self._running,
                 sweeps=[self._launched(sweep) for _, sweep in self._manifests.values()],
+                maps=[_mapped(made) for _, made in self._maps.values()],
                 unreadable=[
                     (_cut(os.path.relpath(each.path, self.store.root)), _cut(each.reason))
                     for each in self._unreadable.values()
@@ -138,11 +146,14 @@ class Snapshot:
         if self._rows.pop(key, None) is not None:
             self._removed[key] = self._version
 
-    def _read_manifests(self) -> None:
-        known, self._manifests = self._manifests, {}
-        for path in sorted((self.store.root / "sweeps").glob("*.json")):
-            self._unreadable.pop(f"sweeps/{path.name}", None)
-            if not self._is_inside("sweeps", path.name):
+    def _read_named(
+        self, folder: str, known: dict[str, tuple[Stamp, T]], read: Callable[[str, OnDamage], T | None]
+    ) -> dict[str, tuple[Stamp, T]]:
+        """What the JSON files of a folder hold, by their names; those that did not change are not read again."""
+        found: dict[str, tuple[Stamp, T]] = {}
+        for path in sorted((self.store.root / folder).glob("*.json")):
+            self._unreadable.pop(f"{folder}/{path.name}", None)
+            if not self._is_inside(folder, path.name):
                 continue
             try:
                 status = path.stat()
@@ -151,11 +162,12 @@ class Snapshot:
             stamp = (status.st_ctime_ns, status.st_size, status.st_ino)
             before = known.get(path.stem)
             damage: list[Damage] = []
-            sweep = before[1] if before and before[0] == stamp else self.store.read_sweep(path.stem, damage.append)
-            if sweep is not None:
-                self._manifests[path.stem] = stamp, sweep
+            content = before[1] if before and before[0] == stamp else read(path.stem, damage.append)
+            if content is not None:
+                found[path.stem] = stamp, content
             elif damage:
-                self._unreadable[f"sweeps/{path.name}"] = damage[0]
+                self._unreadable[f"{folder}/{path.name}"] = damage[0]
+        return found
 
     def _launched(self, sweep: Sweep) -> Launched:
         statuses = [self._rows[key][1]["status"] for key in sweep.keys if key in self._rows]
@@ -248,6 +260,30 @@ def _shown(record: Record) -> dict[str, Any]:
     values = row_of(record) | {"traceback": None}
     values["size_mib"] = values["size_bytes"] / MIB
     return {name: _cut(value) for name, value in values.items() if value is not None}
+
+
+def _mapped(made: Map) -> Mapped:
+    """The map as the page shows it."""
+    return Mapped(
+        name=_cut(made.name),
+        note=f"The networks of the highest expected validation accuracy, of {made.points:,} within the bounds, by a "
+        f"map of {len(made.keys)} runs.",
+        columns=[*made.axes, "expected top-1 %", "90 % band", "MMACs", "peak RAM, KiB", "trained"],
+        rows=[
+            [
+                *(
+                    _cut(f"{value:g}" if isinstance(value, float) else str(value))
+                    for value in network.settings.values()
+                ),
+                f"{100 * network.top1:.2f}",
+                f"{100 * network.low:.2f} to {100 * network.high:.2f}",
+                f"{network.macs / 1e6:.1f}",
+                f"{network.peak_ram_bytes / KIB:,.1f}",
+                "yes" if network.trained else "no",
+            ]
+            for network in made.best
+        ],
+    )
 
 
 def _cut(value: Any, most: int = LONGEST_TEXT) -> Any:

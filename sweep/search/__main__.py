@@ -12,7 +12,7 @@ from sweep.commands.display import damage_lines
 from sweep.config import Options
 from sweep.search import best
 from sweep.search.best import Candidate
-from sweep.search.budget import BYTES, COUNTS, SHORT, amount
+from sweep.search.budget import MOST, add_bounds, bounds_of
 from sweep.search.spec import AtMost
 from sweep.store import Damage, Store
 
@@ -25,8 +25,7 @@ def main() -> None:
 def answer(arguments: list[str]) -> None:
     """Print what the arguments ask for, and export it. Raises InputError if there is no such network."""
     chosen = _parser().parse_args(arguments)
-    bounds = {cost: (f"--{short.replace('_', '-')}", getattr(chosen, cost)) for short, cost in SHORT.items()}
-    at_most = AtMost(**{cost: amount(cost, text, flag) for cost, (flag, text) in bounds.items() if text is not None})
+    at_most = bounds_of(chosen)
     found = _candidates(chosen.results, at_most, chosen.data)
     best_of: dict[str, Candidate] = {}
     for each in found:
@@ -50,14 +49,11 @@ def _parser() -> exits.Parser:
         description="The best network that was trained to the end, within bounds: chosen by its validation accuracy, "
         "the mean over seeds. For each data set one, and the cheapest one whose accuracy is at most one standard error "
         "lower.",
-        epilog=f"MOST is a number, in bytes also with a unit ({', '.join(BYTES)}), else with {', '.join(COUNTS)}: "
-        "48KiB, 12.51M.",
+        epilog=MOST,
     )
     parser.add_argument("what", choices=["best"])
     parser.add_argument("results", type=Path, nargs="?", default=Path("results"), help="(default: results)")
-    for short, cost in SHORT.items():
-        flags = dict.fromkeys(f"--{name.replace('_', '-')}" for name in (short, cost))
-        parser.add_argument(*flags, dest=cost, metavar="MOST", help=f"upper bound on {cost}")
+    add_bounds(parser)
     parser.add_argument("--data", help="of this data set only, such as fashion_mnist")
     parser.add_argument(
         "--export", type=Path, metavar="DIR", help="write the network's files into DIR, with a card: docs/device.md"

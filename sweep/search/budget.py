@@ -1,11 +1,13 @@
 """Amounts as people write them, 48KiB or 12.51M, and the short names of costs. Standard library only."""
 
+import argparse
 import re
 from contextlib import suppress
 from decimal import Decimal
 
 from fire.cost import COSTS
 from fire.errors import SpecError
+from sweep.search.spec import AtMost
 
 # KB is read as kB: a network that keeps 64,000 bytes also fits into 64 KiB.
 BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
@@ -26,3 +28,21 @@ def amount(cost: str, text: str, field: str) -> float:
     with suppress(ValueError):
         return float(text)
     raise SpecError(f"{field} must be a number, with a unit of {', '.join(units)} or without, got {text!r}")
+
+
+MOST = (
+    f"MOST is a number, in bytes also with a unit ({', '.join(BYTES)}), else with {', '.join(COUNTS)}: 48KiB, 12.51M."
+)
+
+
+def add_bounds(parser: argparse.ArgumentParser) -> None:
+    """Give the parser an option for each cost: --peak-ram MOST and the others. MOST says what they take."""
+    for short, cost in SHORT.items():
+        flags = dict.fromkeys(f"--{name.replace('_', '-')}" for name in (short, cost))
+        parser.add_argument(*flags, dest=cost, metavar="MOST", help=f"upper bound on {cost}")
+
+
+def bounds_of(given: argparse.Namespace) -> AtMost:
+    """The bounds among parsed arguments. Raises SpecError for text that is no amount."""
+    texts = {cost: (f"--{short.replace('_', '-')}", getattr(given, cost)) for short, cost in SHORT.items()}
+    return AtMost(**{cost: amount(cost, text, flag) for cost, (flag, text) in texts.items() if text is not None})

@@ -102,6 +102,10 @@ class Campaign:
         )
         if earlier := count["failed"] - len(self._failed):
             console().print(f"{earlier} of them failed in other launches: search.retry_failed=true tries them again")
+        tried, spec = len(self.trials), self.searcher.spec
+        if spec.band and tried < spec.budget_runs and self.searcher.next(self.trials) is None:
+            reason = "the band of the map is as narrow as search.band asks, or no network is untried"
+            console().print(f"ended after {tried} of {spec.budget_runs} runs: {reason}")
         table = self._front()
         if table.rows:
             print_table(table)

@@ -1,4 +1,4 @@
-"""How a search chooses the next network to try: at random, in the grid's order, or as Optuna proposes.
+"""How a search chooses the next network to try: at random, in the grid's order, as Optuna or a map proposes.
 
 A sampler keeps nothing between calls: the same observations and the same generator give the same answer.
 """
@@ -16,12 +16,17 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweep.map.making import SAMPLE
+from sweep.map.surrogate import LEAST_NETWORKS
+from sweep.search import guided
 from sweep.search.halving import best_first
 from sweep.search.space import Axis, Space
+from sweep.search.spec import SearchSpec
 
 ASKS = 2  # of Optuna, before the point nearest to its last answer is taken
 STARTUP = 10  # networks that are drawn at random before TPE has a model
 POPULATION = 20  # parents of NSGA-II
+ROUND = 5  # runs that follow one map
 
 Codes = tuple[int, ...]  # a point's place along each axis
 
@@ -37,13 +42,14 @@ class Question(NamedTuple):
     """What a sampler is asked with.
 
     untried: shape (space.size,), the points to choose from. observations: in the order in which their runs ended, then
-    those that run.
+    those that run. spec: the search's, whose objectives the losses are.
     """
 
     space: Space
     untried: NDArray[np.bool_]
     observations: Sequence[Observation]
     generator: np.random.Generator
+    spec: SearchSpec = SearchSpec()
 
 
 Sampler = Callable[[Question], Iterator[int]]  # yields untried points, the best first
@@ -84,7 +90,28 @@ def nsga2(question: Question) -> Iterator[int]:
     yield from nearest_untried(question, _asked(study, question.space.axes))
 
 
-SAMPLERS: dict[str, Sampler] = {"tpe": tpe, "nsga2": nsga2, "random": random, "grid": grid}
+def narrowing(question: Question) -> Iterator[int]:
+    """The points whose runs would narrow the band of a map most; none once it is as narrow as asked.
+
+    A round of runs follows one map. Until there are enough runs for a map, random points.
+    """
+    space, spec, generator = question.space, question.spec, question.generator
+    points = np.flatnonzero(question.untried & guided.possible(space))
+    ended = [(codes, losses) for codes, losses in question.observations if losses is not None]
+    rounds = (len(ended) - LEAST_NETWORKS) // ROUND
+    if rounds >= 0 and len(points):
+        fitted = LEAST_NETWORKS + rounds * ROUND
+        place = spec.objectives.index("top1")
+        guide = guided.guide(space, tuple((codes, -losses[place]) for codes, losses in ended[:fitted]))
+        sample = generator.permutation(points)[:SAMPLE]
+        if spec.band and guide.width(sample) <= spec.band:
+            return
+        tried = {codes for codes, _ in ended[:fitted]}
+        yield from guide.narrowing(sample, [codes for codes, _ in question.observations if codes not in tried])
+    yield from generator.permutation(points).tolist()
+
+
+SAMPLERS: dict[str, Sampler] = {"tpe": tpe, "nsga2": nsga2, "random": random, "grid": grid, "map": narrowing}
 
 
 def nearest_untried(question: Question, proposals: Iterator[Codes]) -> Iterator[int]:

@@ -1,7 +1,7 @@
 """What a search trains next, as a function of the runs so far: a search that is started again goes on alike."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -53,11 +53,12 @@ class Searcher:
     """Chooses the next job of a search over a space.
 
     epochs: of a whole run. first: the points of spec.first, which are trained first and to the end; left_out: its other
-    entries, each with the reason why it is no point of the space.
+    entries, each with the reason why it is no point of the space. warm: the points that are tried after `first`.
     """
 
-    def __init__(self, space: Space, spec: SearchSpec, epochs: int) -> None:
+    def __init__(self, space: Space, spec: SearchSpec, epochs: int, warm: Sequence[int] = ()) -> None:
         self._space = space
+        self._warm = tuple(warm)
         self.spec = spec
         self._rungs = spec.rungs(epochs)
         self.first: tuple[int, ...] = ()
@@ -72,8 +73,8 @@ class Searcher:
     def next(self, trials: Mapping[int, Trial]) -> Job | None:
         """The next job, given all trials; None if there is none until another run ends, or the search is over.
 
-        First runs that must go on, then promotions, then new points: those of spec.first and those that the sampler
-        proposes. When the budget is spent, every stopped run that could still be on the front is finished.
+        First runs that must go on, then promotions, then new points: those of spec.first, the warm ones, and those that
+        the sampler proposes. When the budget is spent, every stopped run that could still be on the front is finished.
         """
         for index in self.begun(trials):
             trial = trials[index]
@@ -102,10 +103,10 @@ class Searcher:
         ]
 
     def upcoming(self, trials: Mapping[int, Trial]) -> list[int]:
-        """The points that come before any promotion and proposal: runs that go on, and new points of spec.first."""
+        """The points that come before any proposal of the sampler: runs that go on, and new ones to begin with."""
         left = max(0, self.spec.budget_runs - len(trials))
         tried = self._tried(trials)
-        new = {self._space.network(index): index for index in reversed(self.first)}
+        new = {self._space.network(index): index for index in reversed((*self.first, *self._warm))}
         return [*self.begun(trials), *[index for network, index in new.items() if network not in tried][::-1][:left]]
 
     def losses(self, index: int, trial: Trial, top1: float | None = None) -> tuple[float, ...] | None:
@@ -158,7 +159,7 @@ class Searcher:
         untried = self._space.allowed.copy()
         untried[list(trials)] = False
         tried = self._tried(trials)
-        for index in itertools.chain(self.first, self._candidates(trials, untried)):
+        for index in itertools.chain(self.first, self._warm, self._candidates(trials, untried)):
             if untried[index] and self._space.network(index) not in tried:
                 return index
             untried[index] = False  # samplers look at it between two answers
@@ -173,7 +174,7 @@ class Searcher:
         else:
             from sweep.search.samplers import SAMPLERS, Question  # imports optuna, which takes a second
 
-            question = Question(self._space, untried, self._observations(trials), random)
+            question = Question(self._space, untried, self._observations(trials), random, self.spec)
             yield from SAMPLERS[self.spec.sampler](question)
 
     def _observations(self, trials: Mapping[int, Trial]) -> list["Observation"]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fire.arch import SqueezeNetSpec
 from fire.cost import COSTS
-from fire.cost_grid import count_grid
+from fire.cost_grid import COUNTED, FIXED, count_grid
 from fire.errors import InputError, SpecError, require
 from fire.weights import formats
 from sweep.config import PARTS, RunConfig
@@ -27,9 +27,6 @@ from sweep.search.spec import AtMost
 MOST_POINTS = 2**20
 NO_BOUNDS = AtMost()
 MOST_TRIES = 200  # for a neighbour that makes a choice valid
-# The settings along which fire.cost_grid.count_grid counts a whole array at once, and the others that it takes.
-COUNTED = ("base_e", "incr_e", "freq", "pct_3x3", "sr", "bypass", "fires", "conv1")
-FIXED = ("snap", "version", "pools", "stem_kernel", "stem_stride", "conv10_pad", "classes")
 # What all points share: runs of one length are compared, on one data set, by what the network itself can do.
 SHARED = ("data", "train.epochs", "seed", "compress")
 
@@ -137,7 +134,7 @@ class Space:
             if axis.values[0] is None:
                 places.append(list(range(len(axis.choices))))  # the key decides
                 continue
-            value = _field(config, axis.key)
+            value = field_of(config, axis.key)
             if value not in axis.values:
                 return None
             places.append([axis.values.index(value)])
@@ -175,7 +172,7 @@ class Space:
             own = key == name or key.startswith(f"{name}.")
             rule = "one value in a search" if own else f"one value unless {name} is set, in which these differ"
             require(shared, key, rule, ", ".join(grid[key]))
-        values = [(choice, _field(config, key)) for choice, config in planned]
+        values = [(choice, field_of(config, key)) for choice, config in planned]
         if len({value if value is not None else choice for choice, value in values}) < len(values):
             raise SpecError(f"{key} must have distinct choices, got {', '.join(grid[key])}")
         if all(isinstance(value, int | float) and not isinstance(value, bool) for _, value in values):
@@ -232,7 +229,7 @@ class Space:
                 require(agrees, "the axes", "settings that no other setting is interpolated from", self.label(index))
 
 
-def _field(config: RunConfig, key: str) -> Any:
+def field_of(config: RunConfig, key: str) -> Any:
     """The configuration's value of an override's key; None if the key chooses a group."""
     part, _, name = key.rpartition(".")
     return getattr(getattr(config, part) if part in PARTS else config, name) if key not in PARTS else None

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fire.errors import require
-from fire.fields import check, one_of, whole
+from fire.fields import check, number, one_of, whole
 
 MEASURED = ("top1", "latency")
 OBJECTIVES = ("top1", "size_bytes", "macs", "peak_ram_bytes", "weight_bytes", "flash_bytes", "latency")
-SAMPLERS = ("tpe", "nsga2", "random", "grid")
+SAMPLERS = ("tpe", "nsga2", "random", "grid", "map")
 REMOVED_SAMPLERS = {"gp": "tpe", "nsga3": "nsga2", "qmc": "random"}  # of earlier versions, and what to use instead
 
 
@@ -66,6 +66,9 @@ class SearchSpec:
     reduction: int = whole(2, least=1)
     first_rung: int = whole(0, least=0, doc="epochs; 0: a third of the recipe's")
     retry_failed: bool = False  # runs that failed before this launch count as not tried: they may be chosen again
+    # The band of the map holds 90 % of what is expected; its width is a fraction of 1, the mean over the space.
+    band: float = number(0.0, interval="[0, 1)", doc="with sampler=map: end once the band is as narrow; 0: never")
+    warm_start: str = one_of("none", "map", doc="begin with the networks that the results' map expects to be best")
     # The networks to train first, and to the end, each as what differs from the configuration; {} is the configuration.
     first: list[dict[str, Any]] = field(default_factory=list)
 
@@ -78,6 +81,9 @@ class SearchSpec:
         require(known, "search.objectives", f"some of {', '.join(OBJECTIVES)}, each once", self.objectives)
         rule = f"{' or '.join(MEASURED)}, with or without others"  # for others alone, nothing would have to be trained
         require(not distinct.isdisjoint(MEASURED), "search.objectives", rule, self.objectives)
+        learns = "top1" in distinct or self.sampler != "map"
+        require(learns, "search.sampler", "another than map for objectives without top1", self.sampler)
+        require(self.sampler == "map" or not self.band, "search.band", "0 unless search.sampler=map", self.band)
         read = self.reduction > 1 or self.first_rung == 0
         require(read, "search.first_rung", "0 with search.reduction=1, which has no rungs", self.first_rung)
 

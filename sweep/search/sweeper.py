@@ -21,7 +21,7 @@ from sweep.manifests import Arithmetic, Sweep
 from sweep.overrides import canonical
 from sweep.points import EXECUTION, dry_run_table, refuse_unread
 from sweep.preparation import check, make_ready
-from sweep.search import history
+from sweep.search import guided, history
 from sweep.search.campaign import Campaign
 from sweep.search.latencies import take
 from sweep.search.searcher import Searcher
@@ -31,7 +31,8 @@ from sweep.store import Damage, Store
 
 MOST_CHOICES = 10_000  # of an axis: each is planned once
 PATIENCE = 0.2  # seconds: whoever asks which process holds a lock takes it for a moment
-NOT_IN_THE_NAME = {*EXECUTION, "search.budget_runs", "search.retry_failed"}  # a search with more budget is the same one
+# A search with more budget is the same one.
+NOT_IN_THE_NAME = {*EXECUTION, "search.budget_runs", "search.band", "search.retry_failed"}
 
 
 def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
@@ -51,13 +52,13 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
     timed = "latency" in spec.objectives
     require(launcher.is_here or not timed, "search.objectives", "without latency on several machines", spec.objectives)
     refuse_unread(arguments, [config])
-    searcher = Searcher(space, spec, config.train.epochs)
+    store = Store(options.results_dir)
+    searcher = Searcher(space, spec, config.train.epochs, guided.beginning(space, spec, store))
     if any(argument.startswith("search.first=") for argument in arguments):
         for network, reason in searcher.left_out.items():
             raise InputError(f"search.first must be networks of the space, got {network}: {reason}")
     # The kind is in the name, else a sweep of the same experiment would have the same one.
     launch = manifest(sweeper.hydra.config, NOT_IN_THE_NAME, (axis.key for axis in space.axes), "search")
-    store = Store(options.results_dir)
     check([space.any_point], options, launcher.is_here)
     if options.dry_run:
         _print_dry_run(_campaign(options, searcher, space, launch, partial(arithmetic_of, options)))

@@ -3,7 +3,7 @@
 
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const runs = new Map(); // key -> {row, network, recipe}
-let running = [], sweeps = [], unreadable = [];
+let running = [], sweeps = [], maps = [], unreadable = [];
 
 function merge(news) {
   if (news.fresh) runs.clear();
@@ -14,7 +14,7 @@ function merge(news) {
     runs.set(row.key, { row, recipe, network: facts.network.map((name) => row[name]).join("\u001f") + "\u001e" + recipe });
   }
   for (const key of news.removed) runs.delete(key);
-  ({ running, sweeps, unreadable } = news);
+  ({ running, sweeps, maps, unreadable } = news);
 }
 
 const rows = () => [...runs.values()].map((run) => run.row);

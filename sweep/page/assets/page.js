@@ -73,6 +73,13 @@ function drawUnderWay() {
   replace(byId("underway").querySelector(".scroll"), parts, [running, open]);
 }
 
+/** The networks that maps expect to be best. In a frozen page the report has a section for each map. */
+function drawMaps() {
+  byId("maps").hidden = !maps.length;
+  const parts = maps.flatMap((map) => [el("h3", {}, map.name), el("p", { class: "note" }, map.note), plainTable(map.columns, map.rows)]);
+  replace(byId("maps").querySelector(".scroll"), parts, maps);
+}
+
 /** Replace what an element holds, unless it was made of the same. */
 function replace(place, parts, source) {
   const text = JSON.stringify(source);
@@ -102,6 +109,7 @@ async function listen() {
       const changed = news.fresh || news.rows.length || news.removed.length || JSON.stringify(unreadable) !== JSON.stringify(news.unreadable);
       merge(news);
       drawUnderWay();
+      drawMaps();
       if (changed) await show();
     }
     if (!document.hidden) say(news?.more, !news);
