@@ -4,6 +4,7 @@ What would fail every run ends here once, with exit code 2.
 """
 
 import functools
+import itertools
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -112,9 +113,8 @@ def _print_remarks(configs: Iterable[RunConfig], data_dir: Path) -> None:
     from fire.data import dataset  # see make_ready
 
     specs = dict.fromkeys(config.data for config in configs)
-    for line in dict.fromkeys(
-        line for spec in specs for line in dataset.remarks(spec, data_dir)
-    ):  # which may share a folder
+    lines = itertools.chain.from_iterable(dataset.remarks(spec, data_dir) for spec in specs)
+    for line in dict.fromkeys(lines):  # two may share a folder
         console().print(line)
 
 
