@@ -76,7 +76,11 @@ def _tested(claim: Claim, finished: pd.DataFrame) -> Iterator[tuple[pd.DataFrame
         return
     chosen = finished[finished[claim.metaparameter].isin(list(claim.weights))]
     others = [name for name in tables.network_columns(chosen) if name != claim.metaparameter]
-    for _, part in chosen.groupby([chosen[name].map(repr) for name in others], sort=False):
+    settings = [chosen[name].map(repr) for name in others]
+    # A pivot table for each set would take minutes where thousands of networks were trained.
+    tried = chosen.groupby(settings, sort=False)[claim.metaparameter].transform("nunique")
+    chosen = chosen[tried == len(claim.weights)]
+    for _, part in chosen.groupby([column[chosen.index] for column in settings], sort=False):
         of_runs = part.astype({"top1": float})
         by_seed = of_runs.pivot_table(index="seed", columns=claim.metaparameter, values="top1", aggfunc="first")
         if set(claim.weights) <= set(by_seed):

@@ -1,5 +1,6 @@
 """The best network of a store that keeps some bounds, the cheapest that is about as good, and how to train it again."""
 
+import functools
 import json
 import math
 import shlex
@@ -26,7 +27,7 @@ class Candidate:
     config: RunConfig
     records: tuple[Record, ...]
 
-    @property
+    @functools.cached_property
     def data_set(self) -> str:
         """A text that is the same for the same data; images of another size, or fewer of them, are other data."""
         return json.dumps(self.config.identity["data"], sort_keys=True)
