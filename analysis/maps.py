@@ -65,11 +65,12 @@ def of(results: Results) -> Iterator[Section]:
     for made in results.maps:
         figure = figure_of.figure(made, results.runs)
         name = f"map-{made.name}"
+        lists = _lists(made)
         yield Section(
             title=f"Map of the space: {made.name}",
             figures=() if figure is None else (Shown(name=name, text="Expected accuracy", figure=figure),),
-            tables=tuple((f"{name}{ending}", networks) for ending, _, networks in _lists(made)),
-            notes=tuple(notes(made)),
+            tables=tuple((f"{name}{ending}", networks) for ending, _, networks in lists),
+            notes=(f"Tables, in order: {'; '.join(title for _, title, _ in lists)}.", *notes(made)),
         )
 
 

@@ -159,6 +159,8 @@ def test_the_command_writes_the_map_and_the_report_has_it(results, tmp_path, cap
     assert {path: path.read_bytes() for path in before} == before
     page = report.write(read(results.root), out).read_text()
     assert "Map of the space: fashion_mnist" in page
+    titles = "Expected best with macs&lt;=2000000; Their runs would narrow the band most"
+    assert f"Tables, in order: {titles}." in page
     assert len((out / "tables" / "map-fashion_mnist.csv").read_text().splitlines()) == 11
     path.write_text("{}")
     assert [str(each.path) for each in read(results.root).unreadable] == [str(path)]

@@ -147,7 +147,10 @@ def _place(values: Sequence[Any], value: Any) -> float:
 def draw(info: Info, table: Floats, ax: Axes) -> QuadMesh:
     """A cell for each network, the lines of the best, and the trained networks: filled where all settings agree."""
     ax.grid(visible=False)
-    mesh = ax.pcolormesh(info.xs, info.ys, np.ma.masked_invalid(table), shading="nearest", cmap=COLOURS)
+    # As pixels: in an SVG file the background would shine through between the cells.
+    mesh = ax.pcolormesh(
+        info.xs, info.ys, np.ma.masked_invalid(table), shading="nearest", cmap=COLOURS, rasterized=True
+    )
     for line, color, dashes in zip(info.lines, (ORANGE, RED), ("-", "--"), strict=True):
         ax.plot(line.x, line.y, dashes, color=color, linewidth=2, label=line.name, path_effects=[OUTLINE])
     looks = (True, "white", "black", "trained"), (False, "none", "#bbbbbb", "trained, other settings differ")
