@@ -137,19 +137,12 @@ def over_seeds(runs: pd.DataFrame, by: list[str], metric: str = "top1") -> pd.Da
     its 95 % interval, missing for one seed), n, train_seconds (mean).
     """
     finished = runs[runs["status"] == "finished"]
-    rows: list[dict[str, Any]] = []
-    for values, group in finished.groupby(by, sort=False, dropna=False):
-        rows.append(
-            {
-                **dict(zip(by, values, strict=True)),
-                **group.iloc[0][list(COSTS)],
-                **interval(metric, group[metric].to_numpy(dtype=float)),
-                "n": int(group[metric].notna().sum()),
-                "train_seconds": float(group["train_seconds"].mean()),
-            }
-        )
-    columns = (*by, *COSTS, metric, f"{metric}_low", f"{metric}_high", "n", "train_seconds")
-    frame = pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
+    groups = finished.groupby(by, sort=False, dropna=False)
+    means = [interval(metric, found.to_numpy(dtype=float)) for _, found in groups[metric]]
+    frame = groups.head(1)[list(dict.fromkeys([*by, *COSTS]))].reset_index(drop=True)
+    frame[list(interval(metric, ()))] = pd.DataFrame(means, columns=list(interval(metric, ())))
+    frame["n"] = groups[metric].count().to_numpy()
+    frame["train_seconds"] = groups["train_seconds"].mean().to_numpy()
     return frame.sort_values(["size_mib", *by], kind="stable").reset_index(drop=True)
 
 

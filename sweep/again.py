@@ -34,19 +34,24 @@ def overrides_of(config: RunConfig, *, check: bool = True) -> list[str]:
     data = (f"data={config.data.name}", *([f"data.root={config.data.root}"] if config.data.root else []))
     chosen = list(data)
     for part in ("arch", "train", *(["compress"] if config.is_compressed else [])):
-        spec = getattr(config, part)
-        options = [
-            [f"{part}={name}", *_differences(part, preset, spec)]
-            for name, preset in _presets(part, data, folder).items()
-            if type(preset) is type(spec)
-        ]
-        chosen += sorted(options, key=len)[0] if options else []
+        chosen += _nearest(part, getattr(config, part), data, folder)
     recipe = next(word for word in chosen if word.startswith("train="))
     # Last, since train=paper sets data.resize.
     chosen += _differences("data", _composed((*data, recipe), folder).data, config.data)
     if check and _composed((*chosen, f"seed={config.seed}"), folder).key != config.key:
         raise InputError(f"the run must be one that this version can train again, got {config.key}")
     return chosen
+
+
+@functools.lru_cache(maxsize=256)  # runs share recipes
+def _nearest(part: str, spec: Any, data: tuple[str, ...], folder: Folder) -> list[str]:
+    """The preset that differs least from the specification, and how; nothing if there is none of its class."""
+    options = [
+        [f"{part}={name}", *_differences(part, preset, spec)]
+        for name, preset in _presets(part, data, folder).items()
+        if type(preset) is type(spec)
+    ]
+    return min(options, key=len, default=[])
 
 
 @functools.cache

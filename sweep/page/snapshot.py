@@ -115,10 +115,11 @@ class Snapshot:
     def detail(self, key: str) -> Detail | None:
         """More about a run that the page shows; None for any other text."""
         with self._lock:
-            shown = key in self._rows or any(each.key == key for each in self._running)
+            _, row = self._rows.get(key, (0, {}))
+            shown = bool(row) or any(each.key == key for each in self._running)
         if not shown:
             return None
-        record = self.record(key)
+        record = self.record(key) if row.get("status") == "failed" else None  # others have no traceback
         return Detail(
             curve=self._curve(key),
             traceback=None if record is None or record.traceback is None else _cut(record.traceback, LONGEST_LOG),

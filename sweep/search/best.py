@@ -5,7 +5,7 @@ import json
 import math
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Candidate:
         """Those of the records."""
         return [record.config.seed for record in self.records if record.config is not None]
 
-    @property
+    @functools.cached_property
     def validation_top1(self) -> float:
         """The mean over seeds, which networks are chosen by."""
         return float(np.mean([record.validation_top1 for record in self.records]))
@@ -72,7 +72,8 @@ def candidates(records: Iterable[Record], at_most: AtMost) -> list[Candidate]:
         if record.status != "finished" or record.validation_top1 is None or record.top1 is None or config is None:
             continue
         if not config.is_compressed and not at_most.broken_by(record):
-            groups.setdefault(replace(config, seed=0).key, []).append((config, record))
+            but_for_seed = json.dumps({**config.identity, "seed": None}, sort_keys=True)
+            groups.setdefault(but_for_seed, []).append((config, record))
     found = []
     for group in groups.values():
         group.sort(key=lambda pair: pair[0].seed)
@@ -100,7 +101,7 @@ def cheapest(found: Iterable[Candidate], chosen: Candidate, cost: str) -> Candid
     if its standard error is not known.
     """
     least = chosen.validation_top1 - chosen.standard_error
-    near = [each for each in found if each.data_set == chosen.data_set and each.validation_top1 >= least]
+    near = [each for each in found if each.validation_top1 >= least and each.data_set == chosen.data_set]
     return min(near, key=lambda each: (getattr(each.records[0], cost), -each.validation_top1), default=chosen)
 
 
