@@ -89,7 +89,7 @@ def table_2(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (_, ours), name in zip(groups.iterrows(), tables.names(groups, varied), strict=True):
         bypass = ours["bypass"] if isinstance(ours["bypass"], str) else "none"
-        words = (FAMILY_NAMES[ours["family"]], "" if bypass == "none" else f"{bypass} bypass", name)
+        words = (FAMILY_NAMES.get(ours["family"], ours["family"]), "" if bypass == "none" else f"{bypass} bypass", name)
         rows.append(
             {
                 "network": ", ".join(filter(None, words)),

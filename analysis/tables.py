@@ -146,6 +146,12 @@ def over_seeds(runs: pd.DataFrame, by: list[str], metric: str = "top1") -> pd.Da
     return frame.sort_values(["size_mib", *by], kind="stable").reset_index(drop=True)
 
 
+def filled(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The frame with "none" in these columns where a network's family lacks the setting: NaN equals not even itself."""
+    gaps = [name for name in columns if frame[name].isna().any()]
+    return frame.assign(**{name: frame[name].astype(object).where(frame[name].notna(), "none") for name in gaps})
+
+
 def plain(value: Any) -> str:
     """A setting's value for people: 0.5, not 0.50000."""
     return f"{value:g}" if isinstance(value, float | np.floating) else str(value)

@@ -17,7 +17,7 @@ from pathlib import Path
 import hydra
 
 from fire.data import dataset
-from fire.errors import require
+from fire.errors import InputError, require
 from fire.train.spec import MOST_INITIAL, TrainSpec
 from sweep.__main__ import answer as sweep
 from sweep.again import overrides_of
@@ -118,12 +118,21 @@ def _search(at_most: AtMost, overrides: Sequence[str], options: Options) -> Cand
 
 def _manifest(store: Store, asked: Sequence[str]) -> Sweep:
     """The manifest of the search that these overrides ask for."""
-    named = tuple(text for text in asked if text.partition("=")[0] not in NOT_IN_THE_NAME)
-    return next(
-        each
-        for each in store.sweeps()
-        if each.search is not None and each.experiment == EXPERIMENT and each.overrides == named
+    keys = [(text.partition("=")[0], text) for text in asked]
+    # Hydra keeps what is said to itself, such as hydra/launcher, apart from the overrides of a manifest.
+    named = tuple(text for key, text in keys if key not in NOT_IN_THE_NAME and not _is_hydras(key))
+    searches = [each for each in store.sweeps() if each.search is not None and each.experiment == EXPERIMENT]
+    # Of several, on image folders in several places, the one that has just been launched.
+    found = max(
+        (each for each in searches if each.overrides == named), key=lambda each: each.launched or "", default=None
     )
+    if found is None:
+        raise InputError(f"the results must have the manifest of this search, got none in {str(store.root)!r}")
+    return found
+
+
+def _is_hydras(key: str) -> bool:
+    return key.lstrip("+~").startswith(("hydra/", "hydra."))
 
 
 def _without_untrained_weights(train: TrainSpec, config: RunConfig, options: Options) -> TrainSpec:
@@ -142,7 +151,8 @@ def _without_untrained_weights(train: TrainSpec, config: RunConfig, options: Opt
 
 def _train(config: RunConfig, overrides: Sequence[str], options: Options) -> Candidate:
     """Train the network with each of SEEDS. Raises RunsError if one does not finish."""
-    shared = [text for text in overrides if text.partition("=")[0] in OPTIONS]
+    keys = [(text.partition("=")[0], text) for text in overrides]
+    shared = [text for key, text in keys if key in OPTIONS or key.startswith(("hydra/launcher", "hydra.launcher."))]
     seeds = ",".join(map(str, SEEDS))
     with runs_begun():
         sweep(["-m", *overrides_of(config), f"seed={seeds}", *shared])

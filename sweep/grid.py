@@ -189,13 +189,22 @@ def _manifest(config: DictConfig, overrides: list[Override], points: list[Point]
     tried = tuple(
         ({k: v for k, _, v in (o.partition("=") for o in point.overrides) if k in names}, point.key) for point in points
     )
-    return replace(manifest(config, EXECUTION, names), points=tried)
+    folders = sorted({point.config.data.fingerprint for point in points} - {""})
+    return replace(manifest(config, EXECUTION, names, folders=folders), points=tried)
 
 
-def manifest(config: DictConfig, left_out: Collection[str], varied: Iterable[str], kind: str = "") -> Sweep:
+def manifest(
+    config: DictConfig,
+    left_out: Collection[str],
+    varied: Iterable[str],
+    *,
+    kind: str = "",
+    folders: Iterable[str] = (),
+) -> Sweep:
     """The manifest of this launch, without its points. Launches that ask for the same have the same name.
 
-    The name is made of the kind of sweep, the experiment, and the command line without the keys that are left out.
+    The name is made of the kind of sweep, the experiment, the command line without the keys that are left out, and the
+    fingerprints of image folders, as the command line says only where these lie.
     """
     experiment = OmegaConf.select(config, "hydra.runtime.choices.experiment")
     # The command line, without what says only where and how to run, tells launches of one experiment apart.
@@ -203,7 +212,7 @@ def manifest(config: DictConfig, left_out: Collection[str], varied: Iterable[str
     overrides = tuple(line for line in task if line.partition("=")[0] not in (*left_out, "experiment"))
     names = dict.fromkeys(name for name in (kind, experiment) if name)
     return Sweep(
-        name=_file_name([*names, *overrides]),
+        name=_file_name([*names, *overrides, *folders]),
         varied=tuple(varied),
         points=(),
         experiment=experiment,

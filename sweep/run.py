@@ -70,6 +70,8 @@ def run(
         store.tidy(key)
         if store.is_exported(record, options.export):
             return record
+        if record.config is None:
+            raise InputError(f"{folder / 'record.json'} must be of this version to be exported: {record.unknown}")
         from sweep.exporting import export  # with ONNX Runtime, which other runs do without
 
         return export(record, config, options, report)

@@ -13,7 +13,7 @@ from sweep.map.making import make
 from sweep.store import Store
 from tests import mapping
 from tests.pages import Browser, needs_browser, served
-from tests.records import record
+from tests.records import DATA, record
 from tests.sweeping import write_curve
 
 pytestmark = needs_browser
@@ -231,4 +231,18 @@ def test_an_empty_store_says_so_and_fills(browser, tmp_path):
         assert browser.run("return document.getElementById('charted').hidden"), "it has nothing to choose"
         store.write(record("a"))
         browser.until("return view !== null && view.data('points').length === 1")
+        browser.driver.get("about:blank")
+
+
+def test_data_sets_are_chosen_by_their_titles_and_folders_by_their_pictures(browser, tmp_path):
+    store = Store(tmp_path / "results")
+    for key, fingerprint, title in (("a", "1", "Cats"), ("b", "1", "Dogs"), ("c", "2", None), ("d", "3", None)):
+        pictures = dataclasses.replace(DATA, name="image_folder", root="/pictures", fingerprint=fingerprint)
+        store.write(record(key, data=pictures, data_title=title, end=f"2026-01-0{'abcd'.index(key) + 1}"))
+    store.write(record("e"))
+    with served(store.root) as server:
+        browser.open(server.url)
+        texts = browser.run("return [...document.getElementById('data').options].map((option) => option.text)")
+        assert texts == ["Dogs", "image_folder 2", "image_folder 3", "digits"]
+        assert browser.column("key") == ["a", "b"]
         browser.driver.get("about:blank")

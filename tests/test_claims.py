@@ -10,7 +10,7 @@ from analysis.results import read
 from fire.arch import SqueezeNetSpec
 from fire.stats import p_of_zero
 from sweep.store import Store
-from tests.records import TRAIN, record
+from tests.records import DATA, TRAIN, record
 from tests.sweeping import ROOT
 
 
@@ -72,3 +72,12 @@ def test_what_is_tested_is_what_the_page_says():
     for claim in claims.CLAIMS:
         assert claim.text in page
         assert claim.contrast in page
+
+
+def test_what_sets_rows_of_the_same_data_and_epochs_apart_is_named(tmp_path):
+    store = Store(tmp_path)
+    for limit, top1 in ((0, 0.9), (100, 0.5)):
+        for bypass in ("none", "simple"):
+            spec, data = SqueezeNetSpec(classes=10, bypass=bypass), dataclasses.replace(DATA, limit=limit)
+            store.write(record(f"{bypass}{limit}", arch=spec, data=data, top1=top1 + 0.1 * (bypass == "simple")))
+    assert claims.table(read(tmp_path).runs)["network"].tolist() == ["limit 0", "limit 100"]

@@ -93,3 +93,17 @@ def test_the_time_left_is_that_to_where_the_run_leaves_off(points, capsys):
     line = capsys.readouterr().out.splitlines()[1]
     assert "epoch 1/2" in line
     assert line.endswith(", 0:00 left")
+
+
+def test_the_time_left_of_a_second_attempt_is_by_its_own_epochs(points, monkeypatch, capsys):
+    clock = [0.0]
+    monkeypatch.setattr("sweep.commands.display.time.monotonic", lambda: clock[0])
+    point = points[0]
+    with Display(points, Options()) as shown:
+        shown.started(point.key)
+        shown.progress(point.key, progress_after(0.5))
+        shown.retried(point.key, "its process was killed")
+        shown.started(point.key)
+        clock[0] = 60.0
+        shown.progress(point.key, progress_after(1.5))  # its checkpoint is of epoch 1
+        assert shown._seconds_left(point.key) == pytest.approx(60.0), "half an epoch took a minute"

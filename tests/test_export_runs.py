@@ -168,3 +168,13 @@ def test_a_full_disk_leaves_the_finished_run_as_it_was(copied, monkeypatch):
     monkeypatch.undo()
     run(*copied)
     assert json.loads((copied.folder / "record.json").read_text())["int8_bytes"] > 0
+
+
+def test_a_finished_run_of_a_newer_version_is_left_as_it_is(copied):
+    path = copied.folder / "record.json"
+    path.write_text(path.read_text().replace('"family":', '"invented": 0, "family":'))
+    (copied.folder / ONNX).unlink()
+    written = path.read_bytes()
+    with pytest.raises(InputError, match="must be of this version to be exported: invented must be a setting of this"):
+        run(*copied)
+    assert path.read_bytes() == written

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fire.data import contents
+from sweep.__main__ import answer
 from sweep.preparation import check, make_ready
 from sweep.record import Record
 from sweep.run import run
@@ -129,3 +130,14 @@ def test_classes_in_latin_1_are_trained_and_written(root):
     record = trained(root)
     weights = (root.parent / "results" / record.key / "weights.safetensors").read_bytes()
     assert rb"\"class_names\": [\"bright\", \"caf\\\\xe9\"]" in weights
+
+
+def test_sweeps_on_two_folders_are_two_sweeps(root, capsys):
+    other = shutil.copytree(root, root.parent / "other")
+    add(other, "train/dark/more.bmp", grey(50, 20, 24))
+    for folder in (root, other, root):
+        answer(["-m", *arguments(folder), "seed=0,1"])
+    sweeps = list(Store(root.parent / "results").sweeps())
+    assert len({sweep.keys for sweep in sweeps}) == len(sweeps) == 2
+    printed = capsys.readouterr().out
+    assert [f"2 runs, {before} finished before" in printed for before in (0, 2)] == [True, True]

@@ -87,9 +87,10 @@ def test_runs_that_do_not_belong_into_a_map_are_left_out():
             "a word must be a setting of the runs with its value, such as train.epochs=3, got 'epochs=3'",
         ),
         (mapping.trained(), ["arch.sr=0.5"], "a map must be of 10 trained networks or more, got 5"),
+        ([], ["data=digits"], "a map must be of 10 trained networks or more, got 0"),
         (mapping.trained(), ["train.epochs=4"], "a map must be of 10 trained networks or more, got 0"),
     ],
-    ids=["few", "none", "recipes", "three recipes", "data", "no setting", "words", "other"],
+    ids=["few", "none", "recipes", "three recipes", "data", "no setting", "words", "no runs", "other"],
 )
 def test_runs_of_no_map_are_refused_in_one_line(records, words, message):
     with pytest.raises(InputError) as caught:

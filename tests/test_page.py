@@ -122,6 +122,9 @@ def test_maps_are_told_and_damaged_ones_listed(tmp_path):
     assert list(snapshot.news().maps) == []
     ((file, _),) = snapshot.news().unreadable
     assert file == "maps/fashion_mnist.json"
+    (tmp_path / "maps" / "fashion_mnist.json").unlink()
+    snapshot.refresh()
+    assert list(snapshot.news().unreadable) == []
 
 
 def test_a_store_that_is_empty_or_missing_has_no_runs(tmp_path):

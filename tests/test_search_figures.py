@@ -12,7 +12,7 @@ from analysis.axes import MACS, SIZE
 from analysis.figures import distribution, hypervolume, importance, parallel, pareto
 from analysis.results import read
 from analysis.view import View
-from fire.arch import SqueezeNetSpec
+from fire.arch import ResNet8Spec, SqueezeNetSpec
 from sweep.manifests import Sweep
 from sweep.record import Record
 from sweep.store import Store
@@ -251,3 +251,13 @@ def test_more_groups_than_colours_are_all_drawn():
     sizes = tuple(float(i + 1) for i in range(8))
     pareto.draw(pareto.Info("", "fires", "top1", SIZE, sizes, sizes, names, ("",) * 8, (True,) * 8, names), ax)
     assert len(ax.get_legend().get_texts()) == 8 + 1 + 8, "groups, the front, and the networks on it"
+
+
+def test_families_that_lack_a_setting_are_shown_too(tmp_path, unrendered):
+    store = Store(tmp_path)
+    for i in range(9):
+        arch = ResNet8Spec(classes=10) if i % 3 == 0 else SqueezeNetSpec(classes=10, sr=i / 10)
+        store.write(record(f"{i:04}", arch=arch, validation_top1=0.5 + i / 100))
+    shown = view(read(tmp_path).runs, "family", "sr")
+    assert set(importance.info(shown).names) == {"family", "sr"}
+    assert parallel.info(shown).values[1] == ("0.1", "0.2", "0.4", "0.5", "0.7", "0.8", "none")

@@ -26,6 +26,9 @@ def test_the_costs_of_a_space_are_those_of_its_runs():
         assert made.index_of(planned.config) == index
     assert made.index_of(point(*BASE, "arch.sr=0.5").config) is None
     assert made.index_of(point(*BASE, "train.lr=0.3").config) is None, "another setting differs"
+    for family in ("alexnet_small", "resnet8"):
+        other = point(f"arch={family}", "data=digits").config
+        assert made.index_of(other) is None, "it lacks the axes"
 
 
 def test_stem_and_pools_are_axes_too():

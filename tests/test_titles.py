@@ -85,3 +85,14 @@ def test_data_sets_without_a_title_of_their_own_are_told_apart_by_their_content(
         store.write(record(fingerprint, data=pictures(fingerprint), data_title=TITLE))
     titles = [part.title for part in sections.of_networks(read(tmp_path))]
     assert titles == [f"All networks: {TITLE}, fingerprint {number}" for number in (1, 2)]
+
+
+def test_a_run_of_a_newer_version_keeps_its_record(tmp_path):
+    store = Store(tmp_path)
+    store.write(record("a"))
+    path = store.folder("a") / "record.json"
+    path.write_text(path.read_text().replace('"family":', '"invented": 0, "family":'))
+    written = path.read_bytes()
+    store.set_title("a", TITLE)
+    assert store.is_done("a")
+    assert path.read_bytes() == written

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
+from analysis import tables
 from analysis.style import BLUE, GREY, panels
 from analysis.view import View
 
@@ -35,7 +36,7 @@ def info(view: View) -> Info | None:
 
     None for fewer than 8 finished runs, or if all are equally good.
     """
-    finished = view.finished
+    finished = tables.filled(view.finished, view.along)
     varied = [name for name in view.along if finished[name].nunique() > 1]
     if len(finished) < FEWEST or not varied:
         return None

@@ -27,7 +27,7 @@ def info(view: View) -> Info | None:
     """The finished runs along the columns that vary; None if fewer than two of these do."""
     axis = view.cost or SIZE
     comparable, _ = costs.with_comparable_latencies(view.finished, axis)
-    finished = comparable.sort_values(view.judged_by, kind="stable")
+    finished = tables.filled(comparable, view.along).sort_values(view.judged_by, kind="stable")
     varied = [name for name in view.along if finished[name].nunique() > 1]
     if len(varied) < 2:
         return None

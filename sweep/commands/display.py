@@ -93,6 +93,7 @@ class Display:
     def retried(self, key: str, reason: str) -> None:
         """A run has ended early, for this reason, and will be started once more."""
         self._running.pop(key)
+        self._done_before.pop(key, None)
         self._console.print(Text.assemble(("once more ", "yellow"), f"{self._labels[key]}: {reason}"))
 
     def elsewhere(self, key: str) -> None:

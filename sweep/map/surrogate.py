@@ -89,7 +89,10 @@ class Surrogate:
         return _width(self._features, self._error, self._process.kernel_)
 
     def expect(self, features: Floats) -> Expectation:
-        """The expectation of networks with these features, each with a band for one more run of it."""
+        """The expectation of networks with these features, each with a band.
+
+        The band is for a mean over as many seeds as the networks have that it learned from.
+        """
         parts = [self._part(features[start : start + CHUNK]) for start in range(0, len(features), CHUNK)]
         return Expectation(*np.concatenate(parts, axis=1)) if parts else Expectation(*np.empty((3, 0)))
 

@@ -74,6 +74,7 @@ def trained(records: Iterable[Record], words: Sequence[str] = ()) -> Trained:
         and not config.is_compressed
         and record.validation_top1 is not None
     ]
+    require(bool(runs), "a map", f"of {LEAST_NETWORKS} trained networks or more", 0)
     known = {name for run in runs for name in run.settings}
     for word in words:
         name, equals, text = word.partition("=")

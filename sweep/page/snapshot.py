@@ -152,8 +152,9 @@ class Snapshot:
     ) -> dict[str, tuple[Stamp, T]]:
         """What the JSON files of a folder hold, by their names; those that did not change are not read again."""
         found: dict[str, tuple[Stamp, T]] = {}
+        for name in [name for name in self._unreadable if name.startswith(f"{folder}/")]:
+            del self._unreadable[name]
         for path in sorted((self.store.root / folder).glob("*.json")):
-            self._unreadable.pop(f"{folder}/{path.name}", None)
             if not self._is_inside(folder, path.name):
                 continue
             try:

@@ -230,9 +230,9 @@ class Space:
 
 
 def field_of(config: RunConfig, key: str) -> Any:
-    """The configuration's value of an override's key; None if the key chooses a group."""
+    """The configuration's value of an override's key; None if the key chooses a group, or the family lacks it."""
     part, _, name = key.rpartition(".")
-    return getattr(getattr(config, part) if part in PARTS else config, name) if key not in PARTS else None
+    return getattr(getattr(config, part) if part in PARTS else config, name, None) if key not in PARTS else None
 
 
 def _text(value: Any) -> str:

@@ -58,7 +58,9 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
         for network, reason in searcher.left_out.items():
             raise InputError(f"search.first must be networks of the space, got {network}: {reason}")
     # The kind is in the name, else a sweep of the same experiment would have the same one.
-    launch = manifest(sweeper.hydra.config, NOT_IN_THE_NAME, (axis.key for axis in space.axes), "search")
+    axes = [axis.key for axis in space.axes]
+    folders = filter(None, [config.data.fingerprint])
+    launch = manifest(sweeper.hydra.config, NOT_IN_THE_NAME, axes, kind="search", folders=folders)
     check([space.any_point], options, launcher.is_here)
     if options.dry_run:
         _print_dry_run(_campaign(options, searcher, space, launch, partial(arithmetic_of, options)))

@@ -2,7 +2,7 @@
 // The runs, and what follows from them: networks with their seeds, recipes, fronts. Nothing here touches the document.
 
 const facts = JSON.parse(document.getElementById("facts").textContent);
-const runs = new Map(); // key -> {row, network, recipe}
+const runs = new Map(); // key -> {row, data, network, recipe}
 let running = [], sweeps = [], maps = [], unreadable = [];
 
 function merge(news) {
@@ -11,7 +11,8 @@ function merge(news) {
     const row = {};
     news.columns.forEach((name, i) => { if (values[i] !== null) row[name] = values[i]; });
     const recipe = facts.recipe.map((name) => row[name]).join("\u001f");
-    runs.set(row.key, { row, recipe, network: facts.network.map((name) => row[name]).join("\u001f") + "\u001e" + recipe });
+    const data = `${row.data}\u001f${row["data.fingerprint"] ?? ""}`; // a folder of images is told by its content
+    runs.set(row.key, { row, data, recipe, network: facts.network.map((name) => row[name]).join("\u001f") + "\u001e" + recipe });
   }
   for (const key of news.removed) runs.delete(key);
   ({ running, sweeps, maps, unreadable } = news);
@@ -32,15 +33,29 @@ function varying(list) {
   });
 }
 
-/** Names of recipes: the data set, and the settings in which the recipes differ. */
-function recipeNames(list) {
+/** Names of data sets, the largest first: the newest title; else the name, with the fingerprint where two share it. */
+function dataNames(list) {
+  const found = new Map();
+  for (const { row, data } of list) {
+    if (!found.has(data)) found.set(data, { count: 0, name: row.data, end: "", fingerprint: row["data.fingerprint"] });
+    const known = found.get(data);
+    known.count += 1;
+    if (row.data_title !== undefined && (row.end ?? "") >= known.end) [known.name, known.end] = [row.data_title, row.end ?? ""];
+  }
+  const sorted = [...found].sort((a, b) => b[1].count - a[1].count);
+  const shared = (name) => sorted.filter(([, other]) => other.name === name).length > 1;
+  return new Map(sorted.map(([data, { name, fingerprint }]) => [data, shared(name) ? `${name} ${fingerprint}` : name]));
+}
+
+/** Names of recipes of one data set: its name, and the settings in which the recipes differ. */
+function recipeNames(list, data) {
   const first = new Map();
   for (const { row, recipe } of list) if (!first.has(recipe)) first.set(recipe, row);
   const names = varying([...first.values()]).filter((name) => facts.recipe.includes(name) && name !== "data");
   const named = new Map();
   for (const [recipe, row] of first) {
     const parts = names.filter((name) => row[name] !== undefined).map((name) => `${short(name)}=${row[name]}`);
-    named.set(recipe, [row.data, ...parts].join(" "));
+    named.set(recipe, [data, ...parts].join(" "));
   }
   return named;
 }

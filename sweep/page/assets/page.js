@@ -13,20 +13,18 @@ async function show() {
   if (!all.length) return;
   offer(all, list);
   const passes = filterOf(byId("filter").value), data = byId("data").value, recipe = byId("recipe").value;
-  const chosen = all.filter((run) => run.row.data === data && (recipe === "" || run.recipe === recipe) && passes(run.row));
+  const chosen = all.filter((run) => run.data === data && (recipe === "" || run.recipe === recipe) && passes(run.row));
   drawTable(chosen.map((run) => run.row));
   drawFailed(list);
-  await drawChart(chosen, recipeNames(all.filter((run) => run.row.data === data)));
+  await drawChart(chosen, recipeNames(all.filter((run) => run.data === data), dataNames(all).get(data)));
 }
 
 /** Offer what there is to choose from. */
 function offer(all, list) {
-  const counts = new Map();
-  for (const row of list) counts.set(row.data, (counts.get(row.data) ?? 0) + 1);
-  const names = [...counts].sort((a, b) => b[1] - a[1]).map(([name]) => name);
-  setOptions(byId("data"), names.map((name) => [name, name]));
-  const here = all.filter((run) => run.row.data === byId("data").value);
-  const recipes = [...recipeNames(here)].sort((a, b) => compare(a[1], b[1]));
+  const names = dataNames(all);
+  setOptions(byId("data"), [...names]);
+  const here = all.filter((run) => run.data === byId("data").value);
+  const recipes = [...recipeNames(here, names.get(byId("data").value))].sort((a, b) => compare(a[1], b[1]));
   setOptions(byId("recipe"), [["", recipes.length > 1 ? `all ${recipes.length}` : "the only one"], ...recipes]);
   const costs = facts.axes.filter((axis) => list.some((row) => row[axis.column] !== undefined));
   setOptions(byId("x"), costs.map((axis) => [axis.column, axis.name]), facts.x);
