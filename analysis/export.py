@@ -46,6 +46,8 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             shown["MMACs"] = [_text(value, lambda v: f"{v / 1e6:.1f}") for value in values]
         elif name == "train_seconds":
             shown["training, min"] = [_text(value, lambda v: f"{v / 60:.1f}") for value in values]
+        elif name == "p":
+            shown["p"] = [_text(value, lambda v: f"{v:.2g}") for value in values]
         elif name in ("parameters", "activations", "size_bytes", "bytes"):
             shown[name] = [_text(value, lambda v: f"{int(v):,}") for value in values]
         else:

@@ -23,7 +23,7 @@ from sweep.points import BY_GROUP, IN_A_SEARCH, IN_A_SWEEP, OF_SWEEPS, Point, re
 
 ROOT_CONFIG = "config"
 RESUMES = "; the same command goes on from the last epochs"
-SWEEPER = "store"  # which conf/config.yaml chooses
+SWEEPER, LAUNCHER = "store", "local"  # which conf/config.yaml chooses
 
 
 def main() -> None:
@@ -116,12 +116,14 @@ def _run(cfg: DictConfig) -> None:
     alone = HydraConfig.get().mode == RunMode.RUN
     overrides: Any = OmegaConf.to_container(HydraConfig.get().overrides.task)  # which may hold interpolations
     if alone:
-        sweeper = HydraConfig.get().runtime.choices["hydra/sweeper"]
-        require(sweeper == SWEEPER, "hydra/sweeper", IN_A_SWEEP, sweeper)
+        choices = HydraConfig.get().runtime.choices
+        for group, ours in (("hydra/sweeper", SWEEPER), ("hydra/launcher", LAUNCHER)):
+            require(choices[group] == ours, group, IN_A_SWEEP, choices[group])
         refuse(overrides, ["search"], IN_A_SEARCH)
         refuse(overrides, OF_SWEEPS, IN_A_SWEEP)
         refuse(overrides, ["compress.method"], BY_GROUP)
     point = Point(overrides=tuple(overrides), config=load(cfg))
+    _ = point.cost  # for which the images may be too small, or the network too large
     if alone:
         refuse_unread(overrides, [point.config])
     try:

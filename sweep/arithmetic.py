@@ -43,6 +43,15 @@ def _device(options: Options) -> str:
     return "cpu" if slots(options, runs=1) == [None] else "cuda"
 
 
+def as_begun(options: Options, former: Sweep | None) -> Options:
+    """The options with the threads of a run that the sweep began with, unless the user set others.
+
+    Workers are counted by them, before the arithmetic is known. former: the sweep's manifest.
+    """
+    began = None if former is None else former.arithmetic
+    return options if began is None or options.threads else replace(options, threads=began.threads)
+
+
 def with_arithmetic(options: Options, arithmetic: Arithmetic) -> Options:
     """The options of runs that are computed so."""
     return replace(

@@ -18,6 +18,7 @@ from fire.data.spec import DataSpec
 from fire.errors import SpecError, require
 from fire.fields import check, number, one_of, read, setting, whole
 from fire.train.spec import TrainSpec
+from fire.weights.header import MOST_ACTIVATIONS, MOST_PARAMETERS
 from sweep import typed
 
 MOST_MACS = 2**63
@@ -92,6 +93,9 @@ class RunConfig:
         with in_part("data"):
             cost = count(self.arch, self.data.image_size, self.data.channels)
         require(cost.macs < MOST_MACS, "arch", "a network of less than 2^63 MACs an image", cost.macs)
+        for name, most in (("parameters", MOST_PARAMETERS), ("activations", MOST_ACTIVATIONS)):
+            rule = f"a network of at most {most:,} {name}, as files of weights hold"
+            require(getattr(cost, name) <= most, "arch", rule, f"{getattr(cost, name):,}")
         return cost
 
     @property

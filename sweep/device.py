@@ -29,6 +29,7 @@ from sweep.compose import OPTIONS, load, options_of, presets
 from sweep.config import Options, RunConfig
 from sweep.manifests import Sweep
 from sweep.overrides import as_typed
+from sweep.preparation import check_export
 from sweep.search import best
 from sweep.search.best import Candidate
 from sweep.search.budget import SHORT, amount
@@ -59,6 +60,9 @@ def answer(arguments: list[str]) -> None:
         return
     at_most, overrides = _split(given.words)
     options, recipe = _composed(overrides, given.train)
+    if not options.dry_run:  # what would else be missed after the trainings
+        check_export("int8")
+        require(given.out.is_dir() or not given.out.exists(), "--out", "a folder", str(given.out))
     found = _search(at_most, overrides, options)
     if found is None:
         return

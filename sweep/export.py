@@ -18,12 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fire.data.spec import DataSpec
 from fire.files import read, write
+from fire.weights.formats import SUFFIXES
 from sweep.commands import command, exits
 from sweep.commands.display import percent
 from sweep.commands.exits import runs_begun
 from sweep.commands.finished import config_of
-from sweep.compose import options_of
+from sweep.compose import describe_folder, options_of
 from sweep.points import Point
 from sweep.preparation import check_export
 from sweep.store import INT8_ONNX, ONNX, Store
@@ -76,21 +78,32 @@ def _file(path: Path, wanted: str, out: Path | None, overrides: Sequence[str]) -
     from sweep.evaluate import prepare
     from sweep.exporting import CPU, Scored
 
-    task = prepare(path, overrides, dataset.load)
+    def load(spec: DataSpec, data_dir: Path) -> dataset.DataSet:
+        if spec.name == "image_folder":
+            classes, fingerprint = describe_folder(str(spec.root), str(data_dir))
+            spec = replace(spec, classes=classes, fingerprint=fingerprint)
+        return dataset.load(spec, data_dir)
+
+    task = prepare(path, overrides, load)
     test, validation = (
         Batches(task.labelled(part), task.images, TrainSpec(), CPU)
         for part in (task.images.test, task.images.validation)
     )
     scored = Scored(deployed=task.deployed, test=test, validation=validation)
-    stem = (out or path.parent) / path.stem
+    stem = (out or path.parent) / _without_suffix(path.name)
     yield from task.remarks
     with runs_begun():
-        path = stem.with_suffix(".onnx")
+        path = Path(f"{stem}.onnx")
         yield _line(path, "onnx", scored.write_onnx(path))
         if wanted == "int8":
-            yield _line(
-                stem.with_suffix(".int8.onnx"), "int8", scored.write_int8(stem.with_suffix(".int8.onnx"), tune=None)
-            )
+            path = Path(f"{stem}.int8.onnx")
+            yield _line(path, "int8", scored.write_int8(path, tune=lambda lost: None))
+
+
+def _without_suffix(name: str) -> str:
+    """The name of a file of weights without its ending; dots before that belong to the name."""
+    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
+    return name.removesuffix(name[len(name) - len(suffix) :])
 
 
 def _line(path: Path, name: str, measured: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 
 from fire.data import dataset
 from fire.data.batches import Batches
-from fire.errors import InputError
+from fire.errors import InputError, TrainingError
 from fire.export import graph, int8, runtime, tuning
 from fire.files import write
 from fire.machine.process import prepare_process
@@ -25,6 +25,7 @@ from fire.weights.safetensors import Deployed
 from sweep import origin
 from sweep.config import Options, RunConfig
 from sweep.record import Record
+from sweep.run import in_sweep
 from sweep.store import COMPRESSED, INT8_ONNX, ONNX, TUNING, WEIGHTS, Store
 
 CALIBRATION = 500  # validation images that the ranges of int8 activations are taken from
@@ -52,17 +53,17 @@ class Scored:
         write(path, self.model.SerializeToString())
         return self._measured(path, "onnx")
 
-    def write_int8(self, path: Path, tune: Callable[[float], nn.Sequential] | None) -> Columns:
+    def write_int8(self, path: Path, tune: Callable[[float], nn.Sequential | None]) -> Columns:
         """Write the network in int8. Returns what is measured of the file.
 
         tune: gives the network to write instead where int8 loses more than MOST_LOST, called with what is lost. The
-        better of both on the validation images is kept. None: what is lost is lost.
+        better of both on the validation images is kept. Where it gives None, what is lost is lost.
         """
         plain, top1 = self._rounded(self.model, path)
         lost = evaluation.evaluate(self.deployed.network, self.validation, CPU).top1 - top1
         tuned_epochs = 0
-        if tune is not None and lost > MOST_LOST:
-            network = tune(lost)
+        network = tune(lost) if lost > MOST_LOST else None
+        if network is not None:
             _, tuned_top1 = self._rounded(graph.fp32(replace(self.deployed, network=network)), path)
             if tuned_top1 > top1:
                 top1, tuned_epochs = tuned_top1, tuning.EPOCHS
@@ -107,15 +108,20 @@ def export(record: Record, config: RunConfig, options: Options, report: Callable
     test, validation = (Batches(part, images, config.train, CPU) for part in (images.test, images.validation))
     scored = Scored(deployed=pretrained.read(weights), test=test, validation=validation)
 
-    def tuned(lost: float) -> nn.Sequential:
+    def tuned(lost: float) -> nn.Sequential | None:
         report(Note(text=f"int8 loses {100 * lost:.2f} points of validation accuracy: fine-tuning for int8"))
-        tune = functools.partial(tuning.tune, scored.deployed.network, images, config.train, seed=config.seed)
+        recipe = in_sweep(config.train, options)
+        tune = functools.partial(tuning.tune, scored.deployed.network, images, recipe, seed=config.seed)
         checkpoint = folder / TUNING
         try:
-            return tune(device=CPU, checkpoint=checkpoint, report=report)
-        except CheckpointError:
-            checkpoint.unlink()
-            return tune(device=CPU, checkpoint=checkpoint, report=report)
+            try:
+                return tune(device=CPU, checkpoint=checkpoint, report=report)
+            except CheckpointError:
+                checkpoint.unlink()
+                return tune(device=CPU, checkpoint=checkpoint, report=report)
+        except TrainingError as error:
+            report(Note(text=f"the int8 file is not fine-tuned: {error}"))
+            return None
 
     if not store.is_exported(record, "onnx"):
         record = replace(record, **scored.write_onnx(folder / ONNX))

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fire.errors import InputError, require
 from sweep import origin
-from sweep.arithmetic import described, with_arithmetic
+from sweep.arithmetic import as_begun, described, with_arithmetic
 from sweep.commands.display import console, damage_lines
 from sweep.commands.exits import runs_begun
 from sweep.commands.hydra_errors import input_errors, shortened
@@ -153,6 +153,7 @@ def _run(launcher: PoolLauncher, todo: list[Point], options: Options, sweep: Swe
     for line in damage_lines(damaged):
         console().print(line)
     reasons: dict[str, str] = {}
+    options = as_begun(options, former)
     with launcher.opened(options, len(todo)) if todo else nullcontext() as engine:
         if engine is not None or launcher.is_here:
             arithmetic = launcher.arithmetic(engine, options, former)
@@ -204,7 +205,7 @@ def manifest(
     """The manifest of this launch, without its points. Launches that ask for the same have the same name.
 
     The name is made of the kind of sweep, the experiment, the command line without the keys that are left out, and the
-    fingerprints of image folders, as the command line says only where these lie.
+    beginnings of the image folders' fingerprints, as the command line says only where these lie.
     """
     experiment = OmegaConf.select(config, "hydra.runtime.choices.experiment")
     # The command line, without what says only where and how to run, tells launches of one experiment apart.
@@ -212,7 +213,7 @@ def manifest(
     overrides = tuple(line for line in task if line.partition("=")[0] not in (*left_out, "experiment"))
     names = dict.fromkeys(name for name in (kind, experiment) if name)
     return Sweep(
-        name=_file_name([*names, *overrides, *folders]),
+        name=_file_name([*names, *overrides, *(fingerprint[:8] for fingerprint in folders)]),
         varied=tuple(varied),
         points=(),
         experiment=experiment,

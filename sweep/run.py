@@ -140,7 +140,7 @@ def _train(begun: Record, config: RunConfig, options: Options, folder: Path, rep
     trained = training.train(
         network,
         images,
-        _recipe(config.train, options),
+        in_sweep(config.train, options),
         seed=config.seed,
         device=device,
         checkpoint=folder / CHECKPOINT,
@@ -196,7 +196,7 @@ def _compress(begun: Record, config: RunConfig, options: Options, folder: Path, 
         deployed.network,
         images,
         config.compress,
-        train=_recipe(config.train, options),
+        train=in_sweep(config.train, options),
         seed=config.seed,
         device=device,
         checkpoint=folder / CHECKPOINT,
@@ -267,8 +267,8 @@ def _with_last(record: Record, curve: Sequence[Epoch]) -> Record:
     )
 
 
-def _recipe(spec: TrainSpec, options: Options) -> TrainSpec:
-    """The recipe, with what `auto` means in this sweep."""
+def in_sweep(spec: TrainSpec, options: Options) -> TrainSpec:
+    """The recipe, with what `auto` means in the sweep of these options."""
     if spec.precision == "auto" and options.auto_precision:
         spec = replace(spec, precision=options.auto_precision)
     if spec.kernels == "auto" and options.auto_kernels:

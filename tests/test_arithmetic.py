@@ -6,7 +6,7 @@ import pytest
 
 from fire.errors import InputError
 from fire.machine import hardware, native
-from sweep.arithmetic import arithmetic_of, described, with_arithmetic
+from sweep.arithmetic import arithmetic_of, as_begun, described, with_arithmetic
 from sweep.config import Options
 from sweep.manifests import Arithmetic, Sweep
 from sweep.store import Store
@@ -77,3 +77,9 @@ def test_what_does_not_suit_this_machine_is_said(options):
         "bf16, kernels=torch, 1000 threads a run (this machine has 2 cores, which are used) "
         "(this processor emulates bf16, which is slow)"
     )
+
+
+def test_workers_are_counted_by_the_threads_that_the_sweep_began_with(options):
+    assert as_begun(options, BEGUN_ELSEWHERE).threads == 4
+    assert as_begun(replace(options, threads=2), BEGUN_ELSEWHERE).threads == 2, "the user decides"
+    assert as_begun(options, None) == options

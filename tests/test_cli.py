@@ -119,6 +119,11 @@ def test_help_says_what_settings_mean_and_their_ranges():
         (["hydra.callbacks.x=1"], ["hydra.callbacks.x must be added with +hydra.callbacks.x=VALUE, got a new key"]),
         (["+hydra.callbacks.x=5"], ["hydra.callbacks.x must be a class, as _target_, and its arguments, got 5"]),
         (["experiment=search", "search.objectives=top1"], ["search.objectives must be a list in brackets"]),
+        (["hydra/launcher=slurm"], ["hydra/launcher must be set in a sweep (-m, or ", "got 'slurm'"]),
+        (
+            ["arch=alexnet_small", "arch.fc=8192"],
+            ["arch must be a network of at most 67,108,864 parameters", "got '88,383,178'"],
+        ),
         (["hydra/launcher=nope"], ["hydra/launcher must be one of basic, ", "local, ray, slurm, got 'nope'"]),
         (["arch.sr=[1,2"], ["arch.sr must be a value of Hydra's grammar, special characters in quotes, got '[1,2'"]),
         (["-m", "arch.sr=0.25,0.5,7"], ["sweep: arch.sr=7: arch.sr must be in (0, 1], got 7.0"]),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep import device
+from sweep import device, preparation
 from sweep.card import wilson
 from sweep.commands import exits
 from sweep.config import Options
@@ -180,11 +180,28 @@ def test_a_run_without_weights_is_refused(tmp_path):
 
 def test_two_data_sets_are_not_exported_into_one_folder(tmp_path):
     store = Store(tmp_path / "results")
+    keys = []
     for overrides in ((), ("data.limit=100",)):
-        store.write(record_of(config(*TINY, *overrides), 0.9))
+        run = config(*TINY, *overrides)
+        store.write(record_of(run, 0.9))
+        keys.append(run.key)
     code, out, err = outcome("sweep.search", search.answer, "best", store.root, "--export", tmp_path / "out")
     assert (code, out) == (2, "")
-    assert err == "sweep.search: --export must be of one data set, chosen with --data, got 2: digits\n"
+    rule = "--export must be of one data set, chosen with --data, got 2: "
+    choices = sorted(f"digits (--data {key})" for key in keys)
+    assert err == f"sweep.search: {rule}{', '.join(choices)}\n"
+
+
+def test_what_is_missed_at_the_end_is_said_at_the_beginning(tmp_path, monkeypatch):
+    given = (*BUDGET, *DIGITS, f"results_dir={tmp_path}/results", f"data_dir={tmp_path}/data")
+    (tmp_path / "file").touch()
+    code, _, err = outcome("sweep.device", device.answer, *given, "--out", tmp_path / "file")
+    assert (code, err) == (2, f"sweep.device: --out must be a folder, got '{tmp_path}/file'\n")
+    monkeypatch.setattr(preparation, "find_spec", lambda name: None)
+    code, _, err = outcome("sweep.device", device.answer, *given, "--out", tmp_path / "device")
+    assert code == 2
+    assert "onnx, onnxruntime, onnxscript must be installed first" in err
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize(

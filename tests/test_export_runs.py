@@ -12,8 +12,8 @@ from onnx.reference import ReferenceEvaluator
 
 from fire.data.batches import Batches
 from fire.data.dataset import ImageSet
-from fire.errors import InputError
-from fire.export import graph, runtime
+from fire.errors import InputError, TrainingError
+from fire.export import graph, runtime, tuning
 from fire.files import WriteError
 from fire.train.spec import TrainSpec
 from sweep import exporting, preparation
@@ -100,9 +100,17 @@ def test_a_network_that_loses_in_int8_is_fine_tuned(copied, monkeypatch):
     monkeypatch.setattr(exporting, "MOST_LOST", -1.0)
     before = copied.store.read(copied.config.key)
     (copied.folder / INT8_ONNX).unlink()
-    notes = []
+    notes, learning = [], []
+    plain = tuning.Int8Output.__call__
+
+    def watched(hook, *arguments):
+        learning.append(hook.is_learning)
+        return plain(hook, *arguments)
+
+    monkeypatch.setattr(tuning.Int8Output, "__call__", watched)
     after = run(*copied, notes.append)
     assert any("fine-tuning for int8" in getattr(note, "text", "") for note in notes)
+    assert learning.count(False) > 10 * learning.count(True), "activations are rounded at each step"
     better = after.int8_validation_top1 > before.int8_validation_top1
     assert (after.tuned_epochs > 0) == better
     assert after.int8_validation_top1 >= before.int8_validation_top1
@@ -178,3 +186,30 @@ def test_a_finished_run_of_a_newer_version_is_left_as_it_is(copied):
     with pytest.raises(InputError, match="must be of this version to be exported: invented must be a setting of this"):
         run(*copied)
     assert path.read_bytes() == written
+
+
+def test_fine_tuning_is_computed_as_its_sweep_and_a_divergence_keeps_the_file(copied, monkeypatch):
+    monkeypatch.setattr(exporting, "MOST_LOST", -1.0)
+    content = (copied.folder / INT8_ONNX).read_bytes()
+    (copied.folder / INT8_ONNX).unlink()
+    recipes, notes = [], []
+
+    def diverge(network, images, train, **settings):
+        recipes.append(train)
+        raise TrainingError("loss is nan")
+
+    monkeypatch.setattr(tuning, "tune", diverge)
+    any_precision = replace(copied.config, train=replace(copied.config.train, precision="auto"))
+    record = replace(copied.store.read(copied.config.key), config=any_precision, int8_bytes=None)
+    options = replace(copied.options, auto_precision="bf16", auto_kernels="torch")
+    found = exporting.export(record, any_precision, options, notes.append)
+    assert [(recipe.precision, recipe.kernels) for recipe in recipes] == [("bf16", "torch")]
+    assert notes[-1].text == "the int8 file is not fine-tuned: loss is nan"
+    assert (found.tuned_epochs, (copied.folder / INT8_ONNX).read_bytes()) == (0, content)
+
+
+def test_dots_in_the_name_of_a_file_stay(copied, tmp_path):
+    weights = tmp_path / "net_v1.1.safetensors"
+    shutil.copy(copied.folder / WEIGHTS, weights)
+    export_command([str(weights), "data=digits", f"data_dir={copied.options.data_dir}"])
+    assert (tmp_path / "net_v1.1.onnx").is_file()

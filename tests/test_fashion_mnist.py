@@ -46,8 +46,10 @@ def fashion_arrays() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def fashion_root(fashion_arrays, tmp_path) -> Path:
-    """A folder with the four files, two of them gzipped."""
+def fashion_root(fashion_arrays, tmp_path, monkeypatch) -> Path:
+    """A folder with the four files, two of them gzipped, whose labels count as Fashion-MNIST's."""
+    labels = fashion_arrays["train_labels"].tobytes() + fashion_arrays["test_labels"].tobytes()
+    monkeypatch.setattr(fashion_mnist, "LABELS", hashlib.sha256(labels).hexdigest())
     root = tmp_path / "fashion"
     root.mkdir()
     for name in ("train_images", "test_labels"):
@@ -121,13 +123,31 @@ def test_labels_beyond_the_classes_are_refused(fashion_root, fashion_arrays, tmp
         sources.decode(DataSpec(root=str(fashion_root)), tmp_path, tmp_path)
 
 
+def test_files_of_another_data_set_are_refused(fashion_root, fashion_arrays, tmp_path):
+    (fashion_root / NAMES["train_labels"]).write_bytes(idx(fashion_arrays["train_labels"][::-1].copy()))
+    with pytest.raises(DataError, match=r"the files in .* must be Fashion-MNIST's, got other labels"):
+        sources.decode(DataSpec(root=str(fashion_root)), tmp_path, tmp_path)
+
+
+@pytest.mark.skipif(not Path("/", fashion_mnist.DEBIAN).is_dir(), reason="needs Debian's package of Fashion-MNIST")
+def test_the_labels_of_debians_package_are_those_that_are_known(tmp_path):
+    assert len(sources.decode(FASHION, tmp_path, tmp_path).arrays["train_labels"]) == 60_000
+
+
+def test_a_root_without_the_files_is_refused_though_others_are_there(fashion_root, tmp_path, monkeypatch):
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", fashion_root.relative_to("/"))
+    assert fashion_mnist._find(FASHION, tmp_path) == fashion_root
+    with pytest.raises(
+        MissingDataError, match=r"data\.root must be a folder with train-images-idx3-ubyte, .*, got '/no'"
+    ):
+        fashion_mnist._find(DataSpec(root="/no"), tmp_path)
+
+
 def test_where_nothing_is_found_the_message_lists_what_was_tried(no_fashion_anywhere, tmp_path):
-    (tmp_path / "mine").mkdir()
     with pytest.raises(MissingDataError) as caught:
-        dataset.load(DataSpec(root=str(tmp_path / "mine")), tmp_path)
+        dataset.load(FASHION, tmp_path)
     message = str(caught.value)
     for part in (
-        str(tmp_path / "mine"),
         "/no/such/fashion-mnist",
         "torchvision's download: cannot download: no route to host",
         "apt-get download: cannot download: no route to host",
@@ -247,7 +267,10 @@ def test_package_lists_of_its_own_where_the_systems_do_not_do(lists, apt):
 
 def test_package_that_no_source_has_is_an_error_of_one_line(apt):
     (apt.folder / "Packages").write_text("")
-    with pytest.raises(OSError, match=r"^E: Unable to locate package dataset-fashion-mnist$"):
+    with pytest.raises(
+        OSError,
+        match=r"^E: (Unable to locate package dataset-fashion-mnist|Can.t find a source to download version .*)$",
+    ):
         fashion_mnist._download_by_apt(Path("data/debian"))
 
 

@@ -76,6 +76,9 @@ def test_pareto_info_marks_the_front(store):
     store.write(record("f", sr=0.75, top1=0.5))
     info = pareto.info(View(runs=read(store.root).runs, along=("sr",), group="bypass"))
     assert info.front == (True, True, False)
+    # The mean of 0.8 and 0.9 has the interval 0.85 +- 12.7062 * 0.05, Student's with one degree of freedom.
+    assert info.low == pytest.approx((np.nan, 85 - 63.531, np.nan), abs=1e-3, nan_ok=True)
+    assert info.high == pytest.approx((np.nan, 85 + 63.531, np.nan), abs=1e-3, nan_ok=True)
 
 
 def test_each_recipe_has_a_front_of_its_own(store):

@@ -225,7 +225,7 @@ def test_a_worker_ends_its_run_with_the_launcher(here, tmp_path):
 
 
 def test_a_stranger_is_not_let_in_and_keeps_nobody_out():
-    door = Door({"hello": "you"}, "localhost")
+    door = Door({"hello": "you"})
     silent = socket.create_connection(("localhost", door.port))
     with pytest.raises(wire.WireError, match="AuthenticationError"):
         wire.connect([("localhost", door.port)], b"x" * wire.KEY_BYTES)
@@ -238,7 +238,7 @@ def test_a_stranger_is_not_let_in_and_keeps_nobody_out():
 
 
 def test_a_launcher_without_the_key_is_no_launcher():
-    door = Door({}, "localhost")
+    door = Door({})
     with pytest.raises(wire.WireError, match="AuthenticationError"):
         wire.connect([("localhost", 1), ("localhost", door.port)], b"")
     door.close()

@@ -34,12 +34,15 @@ def test_each_data_set_has_its_own_best_network(printed):
     assert out.count("digits: data=digits arch=squeezenet_narrow ") == 2
     assert f"runs      {whole.key}" in out
     assert f"runs      {few.key}" in out
+    out = printed({config(*TINY): 0.8, whole: 0.9, few: 0.7}, "--data", few.key)
+    assert f"runs      {few.key}" in out
+    assert f"runs      {whole.key}" not in out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "mnist"], "--data must be one of digits, got 'mnist'"),
+        (["--data", "mnist"], "--data must be one of digits, or the key of a run, got 'mnist'"),
         (["--macs", "5"], "the results must hold a finished network with macs<=5, got none in "),
     ],
 )

@@ -248,8 +248,10 @@ def test_more_groups_than_colours_are_all_drawn():
     distribution.draw(distribution.Info("fires", names, ((50.0,),) * 8, ((1.0,),) * 8, (1,) * 8, ((0.1, 0.2),)), ax)
     assert len(ax.get_legend().get_texts()) == 8
     ax = Figure().add_subplot()
-    sizes = tuple(float(i + 1) for i in range(8))
-    pareto.draw(pareto.Info("", "fires", "top1", SIZE, sizes, sizes, names, ("",) * 8, (True,) * 8, names), ax)
+    sizes, none = tuple(float(i + 1) for i in range(8)), (np.nan,) * 8
+    pareto.draw(
+        pareto.Info("", "fires", "top1", SIZE, sizes, sizes, none, none, names, ("",) * 8, (True,) * 8, names), ax
+    )
     assert len(ax.get_legend().get_texts()) == 8 + 1 + 8, "groups, the front, and the networks on it"
 
 

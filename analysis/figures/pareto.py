@@ -21,6 +21,7 @@ LOOKS = (("-", (-11, 3)), ("--", (6, -9)), (":", (-11, -9)), ("-.", (6, 3)))
 class Info(NamedTuple):
     """Networks of one data set, means over seeds: cost, test accuracy in percent, and the group that has a colour.
 
+    low, high: the ends of the accuracy's 95 % interval, NaN for one seed.
     recipe: how each was trained, empty if all were trained alike or a search chose the recipe. front: whether no other
     network of its recipe beats it. label: of those on a front, the settings that tell them apart.
     """
@@ -31,6 +32,8 @@ class Info(NamedTuple):
     axis: CostAxis
     cost: tuple[float, ...]
     accuracy: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
     group: tuple[str, ...]
     recipe: tuple[str, ...]
     front: tuple[bool, ...]
@@ -58,6 +61,8 @@ def info(view: View) -> Info | None:
         axis=axis,
         cost=cost,
         accuracy=tuple(100 * groups["top1"]),
+        low=tuple(100 * groups["top1_low"]),
+        high=tuple(100 * groups["top1_high"]),
         group=tuple(str(value) for value in groups[view.group]),
         recipe=tuple(groups["recipe"]),
         front=tuple(front),
@@ -97,6 +102,7 @@ def draw(info: Info, ax: Axes) -> None:
                 f"{number}", (size[place], accuracy[place]), xytext=beside, textcoords="offset points", fontsize=7
             )
             ax.plot([], [], linestyle="none", label=f"{number}: {info.label[place]}")
+    spread = np.array([accuracy - info.low, info.high - accuracy])
     # Seven markers to six colours: 42 groups before two look alike.
     looks = zip(itertools.cycle(CYCLE), itertools.cycle("osD^vPX"), dict.fromkeys(info.group), strict=False)
     for color, marker, group in looks:
@@ -111,6 +117,19 @@ def draw(info: Info, ax: Axes) -> None:
             zorder=2,
         )
         ax.scatter([], [], color=color, marker=marker, s=42, label=f"{info.grouped_by} {group}")
+        known = chosen & np.isfinite(spread).all(axis=0)
+        ax.errorbar(
+            size[known],
+            accuracy[known],
+            yerr=spread[:, known],
+            fmt="none",
+            ecolor=color,
+            elinewidth=1,
+            capsize=3,
+            zorder=1,
+        )
+    if np.isfinite(spread).any():
+        ax.errorbar([], [], yerr=[], fmt="none", ecolor=GREY, elinewidth=1, capsize=3, label="95 % interval over seeds")
     log_axis(ax, info.cost)
     ax.set_xlabel(info.axis.label(log=True))
     ax.set_ylabel(f"{info.axis.metric} accuracy, %")

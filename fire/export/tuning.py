@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 from fire.compress.parametrizations import parameters, parametrise, weighted_layers
 from fire.compress.tuning import Tuning, distilled, fine_tune, groups
 from fire.data.dataset import DataSet
+from fire.machine.accelerate import accelerate
 from fire.model import Fire
 from fire.train.loop import Loop
 from fire.train.progress import Progress
@@ -80,6 +81,7 @@ def tune(
         hook.is_learning = False
     for layer in layers.values():
         parametrise(layer, "weight", Int8Weight())
+    loop.faster = accelerate(network, loop.kernels)  # anew: modules that have hooks by now are called as they are
     hint = " of fine-tuning for int8"
     tuning = Tuning(groups=groups(parameters(layers), LR))
     fine_tune(loop, tuning, loss, epochs=EPOCHS, lr=LR, hint=hint)

@@ -1,6 +1,7 @@
 """What this machine has to compute with: cores, GPUs, bfloat16. Standard library only."""
 
 import functools
+import math
 import os
 import platform
 import re
@@ -10,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")  # of Linux
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # in microseconds; a container sees its own
 DEVICES = Path("/dev")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}  # as Linux calls the instructions that oneDNN trains with
 KERNEL_FLAG = "avx512f"  # with narrower registers the compiled kernels are slower than those of torch: docs/log.md
@@ -17,10 +19,13 @@ BF16_CAPABILITY = (8, 0)  # of NVIDIA's GPUs, from Ampere on
 
 
 def cores() -> int:
-    """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The cores this process may use: in a container no more than its share of processor time amounts to."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = QUOTA.read_text().split()  # "max 100000" without a limit
+        return min(count, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return count
 
 
 def processor() -> str:

@@ -12,9 +12,7 @@ from fire.errors import InputError
 
 KINDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
 # Keys of earlier versions, and what to write instead.
-REMOVED = {
-    "search.constraints": "written as search.at_most.size_bytes=500e3, likewise for other costs: docs/search.md"
-}
+REMOVED = {"search.constraints": "written as search.at_most.size_bytes=500e3, likewise for other costs: docs/search.md"}
 MOST_CHARACTERS = 100  # of a value that a message repeats
 
 

@@ -29,7 +29,7 @@ class RayEngine(RemoteEngine):
     def __init__(self, options: Options, runs: int, settings: RaySettings) -> None:
         """Join the cluster, or start one. Raises InputError if that cannot be."""
         require(find_spec("ray") is not None, "hydra/launcher", "local where Ray is not installed (extra `ray`)", "ray")
-        super().__init__(options, store=settings.store, host=settings.host)
+        super().__init__(options, store=settings.store)
         self._most = min(runs, options.workers or runs)
         self._tasks: list[Any] = []
         self._failures = 0

@@ -30,13 +30,13 @@ TEND = 1.0  # seconds between two looks at the cluster
 class Door:
     """Listens for workers; those that have the key are let in, each by a thread of its own."""
 
-    def __init__(self, welcome: wire.Said, host: str) -> None:
-        """welcome: what workers get to know first. host: the name or address to listen on; empty: all of them."""
+    def __init__(self, welcome: wire.Said) -> None:
+        """welcome: what workers get to know first. All addresses are listened on, as a name may be none."""
         self.key = secrets.token_bytes(wire.KEY_BYTES)
         self.arrived: queue.SimpleQueue[tuple[Connection, wire.Said]] = queue.SimpleQueue()
         self.bell, self._ring = Pipe(duplex=False)  # can be read when somebody has arrived
         self._welcome = welcome
-        self._socket = socket.create_server((host, 0), backlog=1024)
+        self._socket = socket.create_server(("", 0), backlog=1024)
         self.port: int = self._socket.getsockname()[1]
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -73,8 +73,8 @@ class RemoteEngine(Engine):
 
     longest_wait = TEND
 
-    def __init__(self, options: Options, *, store: str, host: str) -> None:
-        """store: as in RaySettings. host: where workers find this process; empty: by this machine's name.
+    def __init__(self, options: Options, *, store: str) -> None:
+        """store: as in RaySettings.
 
         Raises InputError for settings that cannot be, StoreError or OSError if the results cannot be written.
         """
@@ -89,7 +89,7 @@ class RemoteEngine(Engine):
             "token": self._stack.enter_context(sharing.token(root)),
             "store": store,
         }
-        self.door = Door(welcome, host)
+        self.door = Door(welcome)
         self._stack.callback(self.door.close)
         self._idle: list[RemoteWorker] = []
         self._busy: list[RemoteWorker] = []

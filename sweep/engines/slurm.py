@@ -45,7 +45,7 @@ class SlurmEngine(RemoteEngine):
         found = not is_slurm or shutil.which("sbatch") is not None
         require(found, "hydra/launcher", "local on a machine without SLURM's sbatch", "slurm")
         require(options.workers > 0, "workers", "at least 1 with hydra/launcher=slurm", options.workers)
-        super().__init__(options, store=settings.store, host=settings.host)
+        super().__init__(options, store=settings.store)
         self._settings = settings
         self._most = min(options.workers, runs)
         self._name = f"sweep-{secrets.token_hex(4)}"

@@ -31,7 +31,7 @@ def answer(arguments: list[str]) -> None:
     for each in found:
         best_of.setdefault(each.data_set, each)
     if chosen.export is not None and len(best_of) > 1:
-        names = ", ".join(sorted({each.config.data.name for each in best_of.values()}))
+        names = ", ".join(f"{each.config.data.name} (--data {each.records[0].key})" for each in best_of.values())
         raise InputError(f"--export must be of one data set, chosen with --data, got {len(best_of)}: {names}")
     for each in best_of.values():
         for line in best.report(found, each, at_most):
@@ -54,7 +54,7 @@ def _parser() -> exits.Parser:
     parser.add_argument("what", choices=["best"])
     parser.add_argument("results", type=Path, nargs="?", default=Path("results"), help="(default: results)")
     add_bounds(parser)
-    parser.add_argument("--data", help="of this data set only, such as fashion_mnist")
+    parser.add_argument("--data", help="of this data set only, such as fashion_mnist, or of a run's: its key")
     parser.add_argument(
         "--export", type=Path, metavar="DIR", help="write the network's files into DIR, with a card: docs/device.md"
     )
@@ -76,8 +76,10 @@ def _candidates(results: Path, at_most: AtMost, data: str | None) -> list[Candid
     known = sorted({each.config.data.name for each in found})
     if data is None:
         return found
-    require(data in known, "--data", "one of " + ", ".join(known), data)
-    return [each for each in found if each.config.data.name == data]
+    # Several data sets may have one name: image folders, or some images of a set and all of it.
+    of_run = [each.data_set for each in found if data in (record.key for record in each.records)]
+    require(data in known or bool(of_run), "--data", f"one of {', '.join(known)}, or the key of a run", data)
+    return [each for each in found if each.config.data.name == data or each.data_set in of_run]
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from fire import files
 from fire.errors import InputError, require
-from sweep.arithmetic import arithmetic_of, described, with_arithmetic
+from sweep.arithmetic import arithmetic_of, as_begun, described, with_arithmetic
 from sweep.commands.display import Display, console, damage_lines, print_table
 from sweep.commands.exits import ELSEWHERE, RunsError, runs_begun
 from sweep.compose import names_of, refuse_unknown
@@ -72,6 +72,7 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
             where = files.holder(lock) or "another process"
             raise RunsError(f"search {launch.name} is under way elsewhere ({where})", ELSEWHERE)
         make_ready([space.any_point], [space.any_point], options)
+        options = as_begun(options, store.read_sweep(launch.name))
         with launcher.opened(options, min(spec.budget_runs, space.size)) as engine:
             campaign = _campaign(options, searcher, space, launch, partial(launcher.arithmetic, engine, options))
             with runs_begun(), campaign.display:

@@ -1,6 +1,7 @@
 """Fashion-MNIST (Xiao et al. 2017, arXiv:1708.07747): 60,000 + 10,000 grey images of clothing, 28x28."""
 
 import gzip
+import hashlib
 import math
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ IDX_FILES = {
     "test_images": "t10k-images-idx3-ubyte",
     "test_labels": "t10k-labels-idx1-ubyte",
 }
+LABELS = "8ab940a680640f36c0bf1d2549cb2f3b3d4068c12547116cc7b1161b1d26663d"  # SHA-256, of both parts
 CLASSES = (
     "T-shirt/top",
     "Trouser",
@@ -51,16 +53,25 @@ def read(spec: DataSpec, data_dir: Path, out: Path) -> Decoded:
         largest = arrays[f"{part}_labels"].max()
         if largest >= len(CLASSES):
             raise DataError(f"labels in {folder} must be below {len(CLASSES)}, got {largest}")
+    # MNIST and KMNIST have files of the same names and sizes.
+    labels = hashlib.sha256(b"".join(arrays[f"{part}_labels"].astype(np.uint8).tobytes() for part in ("train", "test")))
+    if labels.hexdigest() != LABELS:
+        raise DataError(f"the files in {folder} must be Fashion-MNIST's, got other labels")
     return Decoded(arrays, CLASSES)
 
 
 def _find(spec: DataSpec, data_dir: Path) -> Path:
-    """The folder with the four IDX files: the configured root, Debian's package, torchvision's or apt's download."""
+    """The folder with the four IDX files: data.root; without one Debian's package, torchvision's or apt's download."""
     home = data_dir / "fashion_mnist"
     torchvision_folder = home / "FashionMNIST" / "raw"
     debian_folder = home / "debian"
-    root = [] if spec.root is None else [Path(spec.root), Path(spec.root) / "FashionMNIST" / "raw"]
-    known = [*root, "/" / DEBIAN, torchvision_folder, debian_folder / DEBIAN]
+    wanted = f"a folder with {', '.join(IDX_FILES.values())} (plain or .gz)"
+    if spec.root is not None:
+        for folder in (Path(spec.root), Path(spec.root) / "FashionMNIST" / "raw"):
+            if _has_idx_files(folder):
+                return folder
+        raise MissingDataError(f"data.root must be {wanted}, got {spec.root!r}")
+    known = ["/" / DEBIAN, torchvision_folder, debian_folder / DEBIAN]
     for folder in known:
         if _has_idx_files(folder):
             return folder
@@ -80,7 +91,7 @@ def _find(spec: DataSpec, data_dir: Path) -> Path:
             tried.append(f"{name}: left no files in {folder}")
     raise MissingDataError(
         f"Fashion-MNIST is not on this machine and cannot be downloaded ({'; '.join(tried)}). Install Debian's package "
-        f"{DEBIAN_PACKAGE}, or set data.root to a folder with {', '.join(IDX_FILES.values())} (plain or .gz)"
+        f"{DEBIAN_PACKAGE}, or set data.root to {wanted}"
     )
 
 
