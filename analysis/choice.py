@@ -66,7 +66,7 @@ def choose(
     """Choose the newest sweep of each experiment that has a finished run, whatever its overrides.
 
     All come from one folder: the given one, or the first of <checkout>/results and <checkout>/docs/results that has
-    one. Committed sweeps without overrides precede newer ones. Experiments without a sweep are left out. sweep: the
+    one. Experiments without a sweep are left out. sweep: the
     name of a sweep to choose instead. x, core, clock: the axis of figures over a cost, as in analysis.axes.chosen.
     Raises InputError if there is no such sweep, or the sweeps' folder has no run with this cost.
     """
@@ -74,7 +74,7 @@ def choose(
     own, committed = Path(checkout) / OWN, Path(checkout) / COMMITTED
     folders = [Path(folder)] if folder is not None else [each for each in (own, committed) if each.is_dir()]
     for each in folders:
-        found = _choices(read(each), experiments, sweep, plain_first=each == committed)
+        found = _choices(read(each), experiments, sweep)
         if found:
             costs.check(x, axis, found[0].results.runs)
             return tuple(replace(choice, x=axis) for choice in found)
@@ -86,14 +86,12 @@ def choose(
     )
 
 
-def _choices(
-    results: Results, experiments: Sequence[str], name: str | None, *, plain_first: bool
-) -> tuple[Choice, ...]:
+def _choices(results: Results, experiments: Sequence[str], name: str | None) -> tuple[Choice, ...]:
     finished = set(results.runs["key"][results.runs["status"] == "finished"])
     # Manifests of earlier versions say no time; of these, the fewer overrides the better.
     newest = sorted(
         (each for each in results.sweeps if each.search is None and finished.intersection(each.keys)),
-        key=lambda each: (plain_first and not each.overrides, each.launched or "", -len(each.overrides), each.name),
+        key=lambda each: (each.launched or "", -len(each.overrides), each.name),
         reverse=True,
     )
     if name is not None:

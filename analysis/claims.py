@@ -50,7 +50,8 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     """
     rows, firsts = [], []
     for claim in CLAIMS:
-        for part, values in _tested(claim, runs[(runs["status"] == "finished") & (runs["compress"] == "none")]):
+        finished = runs[(runs["status"] == "finished") & (runs["compress"] == "none")]
+        for part, values in sorted(_tested(claim, finished), key=lambda tested: tables.setting_of(tested[0])):
             rows.append(
                 {
                     "data": tables.setting_of(part),
