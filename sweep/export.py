@@ -103,7 +103,7 @@ def _file(path: Path, wanted: str, out: Path | None, overrides: Sequence[str]) -
 def _without_suffix(name: str) -> str:
     """The name of a file of weights without its ending; dots before that belong to the name."""
     suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
-    return name.removesuffix(name[len(name) - len(suffix) :])
+    return name[: len(name) - len(suffix)]
 
 
 def _line(path: Path, name: str, measured: dict[str, Any]) -> str:

@@ -116,8 +116,8 @@ class Store:
             return
         with locked(self.folder(key) / ".lock", patience=0) as held:
             record = self.read(key) if held else None
-            is_known = record is not None and record.config is not None  # one of a newer version stays as it is
-            if record is not None and is_known and record.data_title != title:
+            # The record of a newer version, which has no configuration here, stays as it is.
+            if record is not None and record.config is not None and record.data_title != title:
                 self.write(replace(record, data_title=title))
 
     def holder(self, key: str) -> str | None:

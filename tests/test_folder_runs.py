@@ -10,6 +10,7 @@ import pytest
 
 from fire.data import contents
 from sweep.__main__ import answer
+from sweep.export import _main as export_command
 from sweep.preparation import check, make_ready
 from sweep.record import Record
 from sweep.run import run
@@ -141,3 +142,12 @@ def test_sweeps_on_two_folders_are_two_sweeps(root, capsys):
     assert len({sweep.keys for sweep in sweeps}) == len(sweeps) == 2
     printed = capsys.readouterr().out
     assert [f"2 runs, {before} finished before" in printed for before in (0, 2)] == [True, True]
+
+
+def test_a_file_of_weights_is_exported_on_a_folder_of_its_classes(root, capsys):
+    pytest.importorskip("onnxscript")
+    record = trained(root)
+    weights = root.parent / "results" / record.key / "weights.safetensors"
+    export_command([str(weights), "data=image_folder", f"data.root={root}", f"data_dir={root.parent}/data"])
+    assert weights.with_name("weights.onnx").is_file()
+    assert f"test top-1 {100 * record.top1:.2f} %" in capsys.readouterr().out

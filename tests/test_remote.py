@@ -43,7 +43,7 @@ class ProcessEngine(RemoteEngine):
     """One worker at a time. calls: what each of them gets, the last one again and again. before: words of a command."""
 
     def __init__(self, options: Options, *, store="auto", before=(), lives=(float("inf"),), runs=0) -> None:
-        super().__init__(options, store=store, host="localhost")
+        super().__init__(options, store=store)
         self.processes: list[subprocess.Popen[bytes]] = []
         self.before, self.lives, self.runs = before, list(lives), runs
 

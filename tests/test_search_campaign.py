@@ -165,8 +165,8 @@ def test_a_search_over_an_experiment_has_a_name_of_its_own():
     cfg = composed("experiment=sr", "arch.conv1=24", "results_dir=elsewhere")
     left_out = {"results_dir"}
     assert manifest(cfg, left_out, ()).name == "sr_arch.conv1=24"
-    assert manifest(cfg, left_out, (), "search").name == "search_sr_arch.conv1=24"
-    assert manifest(composed("experiment=search"), left_out, (), "search").name == "search"
+    assert manifest(cfg, left_out, (), kind="search").name == "search_sr_arch.conv1=24"
+    assert manifest(composed("experiment=search"), left_out, (), kind="search").name == "search"
 
 
 def test_a_manifest_says_its_experiment_and_overrides_where_its_name_is_cut(tmp_path):

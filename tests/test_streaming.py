@@ -203,12 +203,13 @@ def test_a_folder_that_changes_during_a_run_is_one_line_and_exit_code_1(root, mo
 
 
 STREAMS = """
-import sys, time, torch
+import signal, sys, time, torch
 from pathlib import Path
 from fire.data import dataset, streaming
 from fire.data.batches import Batches
 from fire.train.spec import TrainSpec
 from tests.pictures import spec
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in a shell's background ignore it
 streaming.RESIDENT_BYTES = 0
 data = dataset.load(spec(sys.argv[1]), Path(sys.argv[2]))
 torch.set_num_threads(2)
