@@ -66,9 +66,9 @@ def choose(
     """Choose the newest sweep of each experiment that has a finished run, whatever its overrides.
 
     All come from one folder: the given one, or the first of <checkout>/results and <checkout>/docs/results that has
-    one. Experiments without a sweep are left out. sweep: the
-    name of a sweep to choose instead. x, core, clock: the axis of figures over a cost, as in analysis.axes.chosen.
-    Raises InputError if there is no such sweep, or the sweeps' folder has no run with this cost.
+    one. Experiments without a sweep are left out. sweep: the name of a sweep to choose instead. x, core, clock: the
+    axis of figures over a cost, as in analysis.axes.chosen. Raises InputError if there is no such sweep, or the sweeps'
+    folder has no run with this cost.
     """
     axis = axes.chosen(x, core, clock)
     own, committed = Path(checkout) / OWN, Path(checkout) / COMMITTED

@@ -118,16 +118,8 @@ def draw(info: Info, ax: Axes) -> None:
         )
         ax.scatter([], [], color=color, marker=marker, s=42, label=f"{info.grouped_by} {group}")
         known = chosen & np.isfinite(spread).all(axis=0)
-        ax.errorbar(
-            size[known],
-            accuracy[known],
-            yerr=spread[:, known],
-            fmt="none",
-            ecolor=color,
-            elinewidth=1,
-            capsize=3,
-            zorder=1,
-        )
+        x, y, ends = size[known], accuracy[known], spread[:, known]
+        ax.errorbar(x, y, yerr=ends, fmt="none", ecolor=color, elinewidth=1, capsize=3, zorder=1)
     if np.isfinite(spread).any():
         ax.errorbar([], [], yerr=[], fmt="none", ecolor=GREY, elinewidth=1, capsize=3, label="95 % interval over seeds")
     log_axis(ax, info.cost)

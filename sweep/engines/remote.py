@@ -31,7 +31,10 @@ class Door:
     """Listens for workers; those that have the key are let in, each by a thread of its own."""
 
     def __init__(self, welcome: wire.Said) -> None:
-        """welcome: what workers get to know first. All addresses are listened on, as a name may be none."""
+        """welcome: what workers get to know first.
+
+        It listens on all addresses: that by which workers find this machine may not be its own, as behind a NAT.
+        """
         self.key = secrets.token_bytes(wire.KEY_BYTES)
         self.arrived: queue.SimpleQueue[tuple[Connection, wire.Said]] = queue.SimpleQueue()
         self.bell, self._ring = Pipe(duplex=False)  # can be read when somebody has arrived
