@@ -45,3 +45,9 @@ AXES = {
     "file_bytes": CostAxis("file_bytes", "size of the compressed file, kB of 1,000 bytes", 1e-3),
     "int8_bytes": CostAxis("int8_bytes", "size of the int8 ONNX file, KiB", 1 / KIB, "int8_top1"),
 }
+# What latencies in a column depend on besides the network: those of runs that differ in it are not comparable.
+PLACES = {
+    "latency_seconds": ("host", "device", "threads"),
+    "onnx_latency_seconds": ("onnx_host",),
+    "int8_latency_seconds": ("onnx_host",),
+}

@@ -8,6 +8,7 @@ import pytest
 
 from fire.files import locked
 from fire.stats import mean_interval
+from sweep.axes import PLACES
 from sweep.map import stored
 from sweep.map.making import make
 from sweep.store import Store
@@ -171,17 +172,42 @@ def test_the_filter_holds_for_table_and_chart(page, text, keys):
     page.until("return view.data('points').map((each) => each.key).sort().join('') === arguments[0]", keys.strip("d"))
 
 
+def choose(page: Browser, id_: str, value: str) -> None:
+    page.run(
+        "const select = document.getElementById(arguments[0]); select.value = arguments[1];"
+        "select.dispatchEvent(new Event('input', {bubbles: true}))",
+        id_,
+        value,
+    )
+
+
 def test_axis_and_colour_are_the_readers_choice(page):
     for id_, value in (("x", "macs"), ("colour", "sr")):
-        page.run(
-            "const select = document.getElementById(arguments[0]); select.value = arguments[1];"
-            "select.dispatchEvent(new Event('input', {bubbles: true}))",
-            id_,
-            value,
-        )
+        choose(page, id_, value)
     page.until("return JSON.parse(drawn)[0].layer[2].encoding.x.title.startsWith('multiply-accumulates')")
     points = page.until("const points = view.data('points'); return points.every((each) => each.c >= 0.25) && points")
     assert {each["key"]: each["c"] for each in points} == {"a": 0.5, "b": 0.5, "c": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("column", "place"), [("latency_seconds", "here, cpu, 1 thread"), ("onnx_latency_seconds", "here")]
+)
+def test_latencies_of_two_machines_are_not_mixed(browser, tmp_path, column, place):
+    store = Store(tmp_path)
+    here = {"host": "here", "device": "cpu", "threads": 1, "onnx_host": "here"}
+    there = {PLACES[column][0]: "there"}
+    store.write(record("a", sr=0.5, seed=0, **here | {column: 0.004}))
+    store.write(record("b", sr=0.5, seed=1, **here | {column: 0.002}))
+    store.write(record("c", sr=0.25, **here | there | {column: 0.001}))
+    store.write(record("e", sr=0.75, **here))
+    with served(store.root) as server:
+        browser.open(server.url)
+        assert "Latencies" not in browser.text("chart-note"), "sizes are the same everywhere"
+        choose(browser, "x", column)
+        browser.until("return view.data('points').map((each) => each.key).sort().join('') === 'ab'")
+        assert browser.run("return view.data('intervals').map(({x}) => x)") == [pytest.approx(3)]
+        assert f"Latencies of {place}. Not shown: 1 run timed elsewhere." in browser.text("chart-note")
+        browser.driver.get("about:blank")
 
 
 def test_seeds_have_their_mean_and_interval(page):

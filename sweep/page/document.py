@@ -13,7 +13,7 @@ from typing import Any
 
 from fire.errors import InputError, require
 from fire.files import cache_folder, write
-from sweep.axes import AXES, CostAxis
+from sweep.axes import AXES, PLACES, CostAxis
 from sweep.page.news import Detail, News
 from sweep.page.snapshot import Snapshot
 from sweep.rows import SETTINGS
@@ -129,7 +129,9 @@ def _facts(x: str) -> dict[str, Any]:
 
     return {
         "x": x,
-        "axes": [axis._asdict() | {"metric": axis.metric} for axis in AXES.values()],
+        "axes": [
+            axis._asdict() | {"metric": axis.metric, "places": PLACES.get(axis.column, ())} for axis in AXES.values()
+        ],
         "network": list(dict.fromkeys(SETTINGS["arch"])),
         "recipe": [name for part in ("data", "train", "compress") for name in SETTINGS[part]],
         "student_t": [None, *(float(stdtrit(n, 0.975)) for n in range(1, MOST_SEEDS))],

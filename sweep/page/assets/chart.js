@@ -41,19 +41,18 @@ function choice() {
 /** The points of the runs that have a cost and an accuracy, and what is drawn over them. */
 function marks(list, names) {
   const { axis, colour, fronts: withFronts } = choice();
-  const points = [];
-  for (const { row, network, recipe } of list) {
-    if (row.status !== "finished" || row[axis.column] === undefined || row[axis.top1] === undefined) continue;
+  const { here, place, elsewhere } = comparable(list, axis);
+  const points = here.map(({ row, network, recipe }) => {
     const c = colour === "recipe" ? names.get(recipe) : row[colour];
-    points.push({ key: row.key, x: row[axis.column] * axis.scale, y: row[axis.top1], c: c ?? "–", network, recipe });
-  }
+    return { key: row.key, x: row[axis.column] * axis.scale, y: row[axis.top1], c: c ?? "–", network, recipe };
+  });
   const found = networks(points);
   const intervals = found.filter((each) => each.n > 1);
   // Two seeds can have an interval of half the axis, which would flatten all else: lines end a little beyond the points.
   const heights = points.map((point) => point.y), least = smallest(heights), most = -smallest(heights.map((y) => -y));
   const margin = Math.max((most - least) / 4, 0.005);
   for (const each of intervals) [each.from, each.to] = [Math.max(each.low, least - margin), Math.min(each.high, most + margin)];
-  return { points, intervals, fronts: withFronts ? fronts(found) : [] };
+  return { points, intervals, fronts: withFronts ? fronts(found) : [], place, elsewhere };
 }
 
 const smallest = (values) => values.reduce((least, value) => Math.min(least, value), Infinity);
@@ -98,7 +97,8 @@ function drawChart(list, names) {
       await change(found);
     } else {
       view?.finalize();
-      ({ view } = await embedded("#chart", { ...spec, datasets: found }));
+      const { place, elsewhere, ...datasets } = found;
+      ({ view } = await embedded("#chart", { ...spec, datasets }));
       view.addEventListener("click", (event, item) => { if (item?.datum?.key) openRun(item.datum.key); });
       drawn = wanted;
     }
@@ -119,11 +119,13 @@ async function change(found) {
   await view.runAsync();
 }
 
-function chartNote({ points, intervals, fronts: onFronts }) {
+function chartNote({ points, intervals, fronts: onFronts, place, elsewhere }) {
   if (!points.length) return "No finished run has both of the costs and accuracies that are asked for.";
   const recipes = new Set(onFronts.map((network) => network.recipe)).size;
   return [
     points.length === 1 ? "One finished run; a click opens it." : `${points.length.toLocaleString("en")} finished runs; a click opens one.`,
+    place ? `Latencies of ${place}.` : "",
+    elsewhere ? `Not shown: ${counted(elsewhere, "run")} timed elsewhere.` : "",
     intervals.length ? "Vertical lines are 95 % intervals of the mean over seeds (Student's t)." : "",
     recipes ? `Dashed: the Pareto front of ${recipes === 1 ? "the recipe" : `each of ${recipes} recipes`}.` : "",
   ].join(" ");

@@ -71,6 +71,22 @@ function interval(values) {
   return { n, mean, low: mean - half, high: mean + half };
 }
 
+/** The runs that have the cost and the accuracy of an axis. Latencies are those of one place, where most were measured. */
+function comparable(list, { column, top1, places }) {
+  const groups = new Map();
+  for (const run of list) {
+    if (run.row.status !== "finished" || run.row[column] === undefined || run.row[top1] === undefined) continue;
+    const place = places.filter((name) => run.row[name] !== undefined)
+      .map((name) => (name === "threads" ? counted(run.row[name], "thread") : run.row[name])).join(", ");
+    if (!groups.has(place)) groups.set(place, []);
+    groups.get(place).push(run);
+  }
+  const [place, here] = [...groups].reduce((most, each) => (each[1].length > most[1].length ? each : most), ["", []]);
+  return { here, place, elsewhere: [...groups.values()].reduce((sum, group) => sum + group.length, -here.length) };
+}
+
+const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+
 /** Each network's mean over its seeds: {x, n, mean, low, high, recipe, network}. */
 function networks(points) {
   const groups = new Map();
