@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis import axes
 from fire.files import locked
 from fire.stats import mean_interval
 from sweep.map import stored
@@ -215,6 +216,18 @@ def test_a_configuration_that_cannot_be_read_has_no_time_left(store, content):
     (folder / "config.yaml").write_text(content)
     (running,) = refreshed(store.root).news().running
     assert (running.epoch, running.epochs) == (1, None)
+
+
+def test_the_page_says_that_its_chart_is_not_over_an_estimate(store):
+    pages = {
+        x: document.frozen(refreshed(store.root), title="", summary="", sections="", x=axes.chosen(x, *settings))
+        for x, *settings in (("estimated_latency", "cortex-m7", "400MHz"), ("macs",))
+    }
+    assert all('"x":"macs"' in page for page in pages.values())
+    line = (
+        "<p>The chart below is over multiply-accumulates of an image, millions, to which the estimate is proportional."
+    )
+    assert [line in page for page in pages.values()] == [True, False]
 
 
 def test_the_frozen_page_of_the_committed_results_is_small():

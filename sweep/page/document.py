@@ -52,7 +52,8 @@ def live(root: Path) -> str:
 def frozen(snapshot: Snapshot, *, title: str, summary: str, sections: str, x: CostAxis | None = None) -> str:
     """The page with all runs of the snapshot, whole without a network or other files.
 
-    summary, sections: HTML below the title and below the table of runs. x: the horizontal axis that is shown first.
+    summary, sections: HTML below the title and below the table of runs. x: the horizontal axis that is shown first; if
+    it is estimated, the chart has the cost that it is estimated from, and the page says so.
     """
     news = snapshot.news()
     keys = [str(dict(zip(news.columns, row, strict=True))["key"]) for row in news.rows]
@@ -66,7 +67,7 @@ def frozen(snapshot: Snapshot, *, title: str, summary: str, sections: str, x: Co
         style=f"<style>\n{style}</style>",
         scripts="".join(f"<script>{text}</script>\n" for text in scripts),
         facts=_json(_facts("size_mib" if x is None else x.column)),
-        summary=summary,
+        summary=summary + _axis_note(x),
         sections=sections,
         frozen=_json({"news": as_json(news) | {"stamp": ""}, "details": details}),
     )
@@ -136,6 +137,14 @@ def _facts(x: str) -> dict[str, Any]:
         "recipe": [name for part in ("data", "train", "compress") for name in SETTINGS[part]],
         "student_t": [None, *(float(stdtrit(n, 0.975)) for n in range(1, MOST_SEEDS))],
     }
+
+
+def _axis_note(x: CostAxis | None) -> str:
+    """HTML that names the chart's axis if it is not x: the scripts know the costs in AXES alone."""
+    if x is None or x in AXES.values():
+        return ""
+    (own,) = (axis.name for axis in AXES.values() if axis.column == x.column)
+    return f"<p>The chart below is over {html.escape(own)}, to which the estimate is proportional.</p>"
 
 
 def _page(**parts: str) -> str:
