@@ -1,7 +1,9 @@
 """python -m sweep.evaluate: which network and which images it takes, and what it says of them."""
 
 import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,10 @@ from fire.errors import InputError
 from fire.model import build
 from fire.weights import safetensors
 from fire.weights.header import Header, Preprocessing
+from sweep.commands import exits
+from sweep.evaluate import _main as evaluate_command
 from sweep.evaluate import evaluate
+from tests.pictures import truncate
 
 TINY = SqueezeNetSpec(version="small", base_e=4, incr_e=4, fires=1, conv1=4, classes=2)
 
@@ -185,8 +190,24 @@ def test_images_too_small_for_the_network_are_refused(v1_1, images):
         evaluate(v1_1, [*images, "data.image_size=8"])
 
 
-def test_limits_and_corrupt_images_that_are_typed_are_read(own, folder, images, tmp_path):
+def test_a_limit_that_is_typed_is_read(own, images):
     assert evaluate(own, [*images, "data.limit=1"])[0].startswith("1 images")
+
+
+def test_a_corrupt_image_is_an_error_or_left_out_as_is_typed(own, folder, tmp_path, capsys):
+    root = shutil.copytree(folder, tmp_path / "images")
+    second = Path(shutil.copy(root / "val" / "cat" / "0.png", root / "val" / "cat" / "1.png"))
+    arguments = [str(own), "data=image_folder", f"data.root={root}", f"data_dir={tmp_path}/data", "threads=1"]
+    assert evaluate(own, arguments[1:])[0].startswith("3 images")
+    truncate(second)
+    assert evaluate(own, [*arguments[1:], "data.on_corrupt=skip"])[0].startswith("2 images")
+    with pytest.raises(SystemExit) as end:
+        exits.guarded("sweep.evaluate", lambda: evaluate_command(arguments))
+    assert end.value.code == exits.BAD_INPUT
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"sweep\.evaluate: [^\n]*got 1 unreadable of 3: [^\n]*/val/cat/1\.png [^\n]*\n", err)
+    assert "data.on_corrupt=skip leaves them out" in err
 
 
 @pytest.fixture
