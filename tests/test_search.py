@@ -1,5 +1,6 @@
 """Choosing what to train next. Nothing trains here."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,16 @@ def top1_of(space: Space, index: int) -> float:
     return float(1 - 1 / np.log(space.costs["parameters"][index]) - 0.05 * np.sin(7 * index))
 
 
-def run_search(space: Space, spec: SearchSpec, epochs: int, limit: int = 10_000) -> tuple[dict[int, Trial], list[Job]]:
+def learnable_top1(space: Space, index: int) -> float:
+    """A made-up accuracy that is best for one choice of three axes each, whatever the size."""
+    arch = space.point(index).config.arch
+    worse = (arch.bypass != "simple") + (arch.sr != 0.125) + (arch.pct_3x3 != 0.25)
+    return float(1 - 1 / np.log(space.costs["parameters"][index]) - 0.05 * worse)
+
+
+def run_search(
+    space: Space, spec: SearchSpec, epochs: int, limit: int = 10_000, top1: Callable[[Space, int], float] = top1_of
+) -> tuple[dict[int, Trial], list[Job]]:
     """A search with two workers, of which the one that started first ends first; its trials and jobs."""
     searcher = Searcher(space, spec, epochs)
     trials: dict[int, Trial] = {}
@@ -35,12 +45,11 @@ def run_search(space: Space, spec: SearchSpec, epochs: int, limit: int = 10_000)
         if not running:
             break
         job = running.pop(0)
-        trials[job.point] = ended(space, job, epochs, end=f"{len(jobs):05}")
+        trials[job.point] = ended(top1(space, job.point), job, epochs, end=f"{len(jobs):05}")
     return trials, jobs
 
 
-def ended(space: Space, job: Job, epochs: int, end: str = "") -> Trial:
-    top1 = top1_of(space, job.point)
+def ended(top1: float, job: Job, epochs: int, end: str = "") -> Trial:
     curve = tuple(top1 * (1 - 0.3 / epoch) for epoch in range(1, job.epoch + 1))
     if job.epoch < epochs:
         return Trial(status="stopped", curve=curve, end=end)
@@ -126,7 +135,7 @@ def test_a_search_that_is_launched_again_asks_what_it_would_have_asked(sampler):
         if step % 5 == 0:
             again = Searcher(Space(planner(), BASE, grid), settings, 3)
             assert again.next(dict(reversed(trials.items()))) == job, step
-        trials[job.point] = ended(made, job, 3, end=f"{step:05}")
+        trials[job.point] = ended(top1_of(made, job.point), job, 3, end=f"{step:05}")
     assert len({made.point(index).config.arch.plan(1) for index in trials}) == len(trials)
 
 
@@ -244,11 +253,13 @@ def test_the_highest_rung_is_promoted_first():
 
 def test_a_search_finds_better_networks_than_chance():
     made = space()
-    top1 = np.array([top1_of(made, i) for i in range(made.size)])
+    top1 = np.array([learnable_top1(made, i) for i in range(made.size)])
     losses = np.stack([-top1, made.costs["size_bytes"]], axis=1)
     front = set(np.flatnonzero(pareto_front(losses)).tolist())
-    found = []
-    for seed in range(3):
-        trials, _ = run_search(made, SearchSpec(budget_runs=40, seed=seed), epochs=3)
-        found.append(len(front & set(trials)) / len(front))
-    assert np.mean(found) > 40 / made.size, "what random points would have found"
+    found = {}
+    for sampler in ("tpe", "random"):
+        specs = [SearchSpec(budget_runs=30, seed=seed, sampler=sampler) for seed in range(8)]
+        tried = [set(run_search(made, spec, epochs=3, top1=learnable_top1)[0]) for spec in specs]
+        found[sampler] = np.mean([len(front & each) / len(front) for each in tried])
+    # Over 8 seeds, the means of two random samplers differ with a standard deviation of 0.09.
+    assert found["tpe"] > found["random"] + 0.35
