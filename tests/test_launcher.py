@@ -173,7 +173,7 @@ def test_the_first_seconds_end_in_a_line_whatever_happens(number, code, message,
     process = launch(data_dir, tmp_path / "results")
     try:
         server = fork_server(process)
-        time.sleep(0.3)
+        assert wait_until(lambda: "/torch/" in Path(f"/proc/{server}/maps").read_text()), "it imports torch"
         if number == signal.SIGINT:
             os.killpg(process.pid, number)  # as a terminal sends Ctrl-C
         else:
