@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from bench import replay, tabular
 from bench.measure import Row, markdown
-from bench.search import space_of
+from bench.search import drawn_table
 from fire.arch import SqueezeNetSpec
 from fire.cost import COSTS
 from fire.data.spec import DataSpec
@@ -252,7 +252,7 @@ def main() -> None:
     def measured() -> Iterator[Row]:
         yield million()  # first: memory is the most that this process ever had
         yield from rows(networks_of(table), second_seed(chosen.table, table))
-        yield from warm_rows(replay.Table(space_of(tabular.DRAWN), table))
+        yield from warm_rows(drawn_table(chosen.table))
 
     for row in measured():
         found.append(row)

@@ -1,6 +1,8 @@
-"""Searches over a table of finished runs: nothing is trained, cost is counted in epochs x MACs."""
+"""Searches over a table of finished runs: nothing is trained, cost is counted in epochs x MACs.
 
-import heapq
+All of them train one network at a time, and learn of it when it has ended.
+"""
+
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +15,12 @@ import optuna
 from bench.measure import Row
 from bench.tabular import Tabular
 from fire.stats import hypervolume, mean_interval
+from sweep.search import guided
 from sweep.search.halving import best_first
 from sweep.search.searcher import Searcher, Trial
 from sweep.search.space import Space
 from sweep.search.spec import SAMPLERS, SearchSpec
 
-WORKERS = 2
 SEEDS = range(5, 15)  # the default settings were chosen on 0 to 4
 SHARES = (0.05, 0.1, 0.25)  # of the table's cost, at which searches are compared
 REDUCTIONS = (1, 2, 3)
@@ -65,7 +67,7 @@ class Table:
 
     def losses(self, point: int, epoch: int) -> tuple[float, float]:
         """The objectives of a point after this number of epochs, to be minimised."""
-        return -self.curves[point][epoch - 1], float(self._size[point])
+        return -self.curves[point][epoch - 1], float(self.space.costs["size_bytes"][point])
 
     def dominated(self, points: Sequence[int]) -> float:
         """The hypervolume of points that were trained to the end, over the logarithm of their size."""
@@ -98,7 +100,7 @@ class Table:
 
 
 def _place(space: Space, network: Mapping[str, Any]) -> int:
-    """The point with this network's metaparameters."""
+    """The point with this network's metaparameters. Raises ValueError if there is none."""
     codes = []
     for axis in space.axes:
         value = network[axis.key.removeprefix("arch.")]
@@ -111,24 +113,19 @@ def _place(space: Space, network: Mapping[str, Any]) -> int:
 def search(
     table: Table, spec: SearchSpec, known: Sequence[int] = (), warm: Sequence[int] = ()
 ) -> Iterator[tuple[float, int | None]]:
-    """Our search with two workers, each run as long as its cost; steps as Table.trace takes them.
+    """Our search; steps as Table.trace takes them.
 
     known: points that were trained to the end before. warm: those to begin with.
     """
     searcher = Searcher(table.space, spec, table.epochs, warm)
     trials = {point: table.run(point, table.epochs) for point in known}
-    clock, ends = 0.0, []
-    while True:
-        while len(ends) < WORKERS and (job := searcher.next(trials)) is not None:
-            before = trials.get(job.point, Trial(status="running"))
-            cost = table.cost_of(job.point, job.epoch - len(before.curve))
-            heapq.heappush(ends, (clock + cost, job.point, job.epoch, cost))
-            trials[job.point] = replace(before, status="running")
-        if not ends:
-            return
-        clock, point, epoch, cost = heapq.heappop(ends)
-        trials[point] = table.run(point, epoch, f"{clock:020.0f}")
-        yield cost, point if trials[point].status == "finished" else None
+    clock = 0.0
+    while (job := searcher.next(trials)) is not None:
+        reached = len(trials[job.point].curve) if job.point in trials else 0
+        cost = table.cost_of(job.point, job.epoch - reached)
+        clock += cost
+        trials[job.point] = ended = table.run(job.point, job.epoch, f"{clock:020.0f}")
+        yield cost, job.point if ended.status == "finished" else None
 
 
 def random_order(table: Table, seed: int) -> Iterator[tuple[float, int | None]]:
@@ -145,37 +142,37 @@ def all_then_best(table: Table, epochs: int) -> Iterator[tuple[float, int | None
 
 
 def plain_optuna(table: Table, sampler: optuna.samplers.BaseSampler | None, seed: int) -> Iterator[tuple[float, int]]:
-    """study.optimize of each network to the end. sampler: None for Optuna's own choice.
+    """A study that trains each network to the end. sampler: None for Optuna's own choice.
 
-    A proposal that is not in the table becomes the nearest network that is; a network that comes again costs nothing.
+    Instead of a proposal, the nearest network of the table is trained that was not yet, as in our search. The proposal
+    fails, and that network's own settings are told with its results.
     """
-    axes, random = table.space.axes, np.random.default_rng(seed)
-    steps: list[tuple[float, int]] = []
-
-    def objective(trial: optuna.Trial) -> tuple[float, float]:
-        codes = [
-            trial.suggest_int(axis.key, 0, len(axis.choices) - 1)
-            if axis.ordered
-            else axis.choices.index(trial.suggest_categorical(axis.key, axis.choices))
-            for axis in axes
-        ]
-        point = next(table.space.by_distance(codes, table.space.allowed, random))
-        if all(point != other for _, other in steps):
-            steps.append((table.cost_of(point, table.epochs), point))
-        return table.losses(point, table.epochs)
-
+    random, untried = np.random.default_rng(seed), table.space.allowed.copy()
+    choices = {
+        axis.key: optuna.distributions.IntDistribution(0, len(axis.choices) - 1)
+        if axis.ordered
+        else optuna.distributions.CategoricalDistribution(range(len(axis.choices)))
+        for axis in table.space.axes
+    }
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
     if sampler is None:
         study.sampler = type(study.sampler)(seed=seed)  # the same class with its defaults, so that it can be repeated
-    while len(steps) < len(table.points):  # few at a time: who asks for steps stops when enough is spent
-        begun = len(steps)
-        study.optimize(objective, n_trials=5)
-        yield from steps[begun:]
+    while untried.any():
+        trial = study.ask(choices)
+        point = next(table.space.by_distance([trial.params[key] for key in choices], untried, random))
+        settings = dict(zip(choices, table.space.codes[point].tolist(), strict=True))
+        if settings != trial.params:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            study.enqueue_trial(settings)
+            trial = study.ask(choices)
+        study.tell(trial, table.losses(point, table.epochs))
+        untried[point] = False
+        yield table.cost_of(point, table.epochs), point
 
 
 def ask_seconds(space: Space, sampler: str) -> float:
-    """The median processor time of five asks with 1,000 finished runs of a space."""
+    """The median processor time of five asks with 1,000 finished runs of a space; a map is fitted for each."""
     random = np.random.default_rng(0)
     top1 = random.random(1000)
     points = random.choice(np.flatnonzero(space.allowed), 1000, replace=False)
@@ -187,6 +184,7 @@ def ask_seconds(space: Space, sampler: str) -> float:
     searcher.next(trials)  # reads each known point once, as at a start
     times = []
     for _ in range(5):
+        guided.guide.cache_clear()
         started = time.process_time()
         job = searcher.next(trials)
         times.append(time.process_time() - started)
@@ -232,9 +230,13 @@ def ask_rows(spaces: Sequence[Space]) -> Iterator[Row]:
 
 
 def _row(name: str, table: Table, replays: Sequence[Iterator[tuple[float, int | None]]]) -> Row:
-    """The hypervolume at each of SHARES, in percent of the whole table's."""
+    """The hypervolume at each of SHARES, in percent of the whole table's; a dash before any run has ended."""
     traces = [table.trace(steps) for steps in replays]
-    volumes = [_percent([trace.at(share) for trace in traces]) for share in SHARES]
+    ended = [any(trace.cost and trace.cost[0] <= share for trace in traces) for share in SHARES]
+    volumes = [
+        _percent([trace.at(share) for trace in traces]) if some else "-"
+        for share, some in zip(SHARES, ended, strict=True)
+    ]
     return Row(
         what=name,
         peer=f"{len(table.points)} networks, {_counted(table.epochs)}",

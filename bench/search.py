@@ -32,6 +32,19 @@ def space_of(experiment: str, at_most: AtMost | None = None) -> Space:
         return Space(planner, base, grid, at_most or AtMost(**cfg.search.at_most))
 
 
+def drawn_table(path: Path) -> replay.Table:
+    """The table of a file. Raises ValueError unless it holds the networks that were drawn, and no others."""
+    table = replay.Table(space_of(tabular.DRAWN), tabular.load(path))
+    with presets():
+        listed = compose("config", [f"experiment={tabular.DRAWN}"]).search.first
+    drawn = [{key: str(value) for key, value in entry.items()} for entry in listed]
+    found = sum(table.space.overrides(point) in drawn for point in table.points)
+    if not found == len(drawn) == len(table.points):
+        rule = f"the {len(drawn)} networks of experiment={tabular.DRAWN}"
+        raise ValueError(f"{path} must hold {rule}, got {found} of them and {len(table.points) - found} others")
+    return table
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="python -m bench.search", description="How well and how safely it searches.")
@@ -55,7 +68,7 @@ def main() -> None:
 def _rows(chosen: argparse.Namespace) -> Iterator[Row]:
     match chosen.what:
         case "replay":
-            yield from replay.rows(replay.Table(space_of(tabular.DRAWN), tabular.load(chosen.table)))
+            yield from replay.rows(drawn_table(chosen.table))
         case "asks":
             # Of the second space, most points share their networks.
             yield from replay.ask_rows([space_of("search"), space_of("search", AtMost(size_bytes=12e3))])

@@ -36,7 +36,8 @@ def load(path: Path | str, experiment: str = DRAWN, seed: int = 0) -> Tabular:
     """The networks of an experiment. Raises ValueError if there are none, or if their recipes or data differ."""
     runs = pd.read_parquet(path)
     chosen = runs[runs["experiments"].map(lambda names: experiment in names) & (runs["seed"] == seed)]
-    alike = chosen[["data_set", *(name for name in chosen if name.startswith("train."))]]
+    recipe = [name for name in chosen if name.startswith("train.")]
+    alike = chosen[["data_set", "precision", "kernels", *recipe]]
     if len(alike.drop_duplicates()) != 1:
         raise ValueError(f"{path} must hold runs of {experiment} with one recipe on one data set")
     return Tabular(networks=chosen.reset_index(drop=True), curves=np.stack(chosen["curve"].tolist()))

@@ -6,11 +6,12 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 
 from bench import draw, replay, tabular
-from bench.search import space_of
+from bench.search import drawn_table, space_of
 from fire.arch import ResNet8Spec
 from fire.cost import count
 from sweep.config import RunConfig
@@ -133,7 +134,39 @@ def test_the_whole_hypervolume_is_reached_by_who_trains_all(table):
 
 def test_a_replay_needs_no_torch(table):
     code = "import sys; sys.modules['torch'] = None; from bench import replay, search, tabular; "
-    code += f"replay.Table(search.space_of('tabular'), tabular.load({str(table)!r}))"
+    code += f"search.drawn_table({str(table)!r})"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     # The table's networks are of another space; that is found out after all imports and the space itself.
     assert ended.stderr.splitlines()[-1].startswith("ValueError: the table must hold networks of the space")
+
+
+def test_a_file_of_other_networks_than_the_drawn_ones_is_refused(drawn_space, tmp_path):
+    rows = [
+        {axis.key.removeprefix("arch."): axis.values[code] for axis, code in zip(drawn_space.axes, codes, strict=True)}
+        for codes in drawn_space.codes[draw.draw(drawn_space)]
+    ]
+    same = {"experiments": [["tabular"]], "seed": [0], "data_set": ["a"], "precision": ["fp32"], "kernels": ["torch"]}
+    runs = pd.DataFrame(rows).assign(**{name: values * 96 for name, values in same.items()})
+    runs["curve"] = [[0.1, 0.5]] * 96
+    path = tmp_path / "networks.parquet"
+    runs.to_parquet(path)
+    assert len(drawn_table(path).points) == 96
+    runs[:95].to_parquet(path)
+    with pytest.raises(ValueError, match=r"the 96 networks of experiment=tabular, got 95 of them and 0 others"):
+        drawn_table(path)
+    runs.assign(kernels=["torch", "compiled"] * 48).to_parquet(path)
+    with pytest.raises(ValueError, match="with one recipe on one data set"):
+        drawn_table(path)
+
+
+def test_optuna_is_told_of_the_networks_that_were_trained(table):
+    small = space.__wrapped__()
+    replayed, told = replay.Table(small, tabular.load(table)), []
+
+    class Spy(optuna.samplers.RandomSampler):
+        def after_trial(self, study, trial, state, values):
+            if state == optuna.trial.TrialState.COMPLETE:
+                told.append((tuple(trial.params.values()), tuple(values)))
+
+    points = [point for _, point in replay.plain_optuna(replayed, Spy(seed=0), seed=0)]
+    assert told == [(tuple(small.codes[point].tolist()), replayed.losses(point, 2)) for point in points]
