@@ -1,5 +1,6 @@
 """Files of format version 1: refused in one line, which says how to convert them."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -42,5 +43,11 @@ def test_the_conversion_gives_the_file_of_docs_results(tmp_path):
     path = tmp_path / "network.fcn"
     path.write_bytes(git("show", f"{LAST_COMMIT}:{NETWORK}", check=True).stdout)
     assert len(path.read_bytes()) == 16_663
+    record = (ROOT / NETWORK).with_name("record.json").read_text()
+    sizes = {"file_bytes": 16_663, "overhead_bytes": 999}
+    path.with_name("record.json").write_text(json.dumps(json.loads(record) | sizes, indent=1))
     convert(tmp_path, path)
     assert path.read_bytes() == (ROOT / NETWORK).read_bytes()
+    assert path.with_name("record.json").read_text() == record, "with the sizes of the new file"
+    convert(tmp_path, path)
+    assert path.read_bytes() == (ROOT / NETWORK).read_bytes(), "a file of version 2 stays as it is"
