@@ -13,6 +13,9 @@ from analysis.results import Results, read
 from analysis.view import View
 from fire.errors import InputError
 from sweep.manifests import Sweep
+from sweep.map.making import make
+from sweep.map.stored import Map
+from sweep.store import Store
 
 OWN, COMMITTED = Path("results"), Path("docs") / "results"  # below the checkout
 
@@ -116,3 +119,24 @@ def everything(folder: Path | str | None = None, checkout: Path | str = "..") ->
         return read(folder)
     results = read(own if own.is_dir() else committed)
     return results if (results.runs["status"] == "finished").any() else read(committed)
+
+
+def mapped(
+    words: Sequence[str], folder: Path | str | None = None, checkout: Path | str = ".."
+) -> tuple[Map, Results, tuple[str, ...]]:
+    """The map of `everything`, as `sweep.map.making.make` makes it, its results, and what to say of them.
+
+    Where the user's results do not give a map, and no folder is given, it is of the committed ones. Raises InputError
+    as `make` does.
+    """
+    results, committed = everything(folder, checkout), Path(checkout) / COMMITTED
+    notes = results.unreadable
+    try:
+        made = make(Store(results.folder).records(), words)
+    except InputError as error:
+        if folder is not None or results.folder == committed:
+            raise
+        notes = (f"not of {results.folder}: {error}", *notes)
+        results = read(committed)
+        made = make(Store(committed).records(), words)
+    return made, results, notes

@@ -1,10 +1,11 @@
 """What a notebook shows: the newest sweep of its experiment, one that is named, or the committed results."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from analysis.choice import choose, everything
+from analysis.choice import choose, everything, mapped
 from fire.errors import InputError
 from sweep.manifests import Sweep
 from sweep.store import Store
@@ -118,6 +119,18 @@ def test_a_damaged_sweep_costs_only_itself(checkout):
     (choice,) = choose("sr", checkout=checkout)
     assert names(choice) == [("sr", ())]
     assert len(choice.results.unreadable) == 1
+
+
+def test_a_map_is_of_own_results_once_they_are_enough(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "results").symlink_to(Path(__file__).parents[1] / "docs" / "results")
+    words = ["train.epochs=3", "train.optimizer=muon"]
+    launch(Store(tmp_path / "results"), "sr", launched=None)
+    made, results, notes = mapped(words, checkout=tmp_path)
+    assert (results.folder, len(made.keys) >= 10) == (tmp_path / "docs" / "results", True)
+    assert notes[0].startswith(f"not of {tmp_path / 'results'}: ")
+    with pytest.raises(InputError):
+        mapped(words, tmp_path / "results", tmp_path)
 
 
 def test_the_design_space_is_that_of_own_results_once_there_are_some(checkout):
