@@ -37,8 +37,9 @@ CLAIMS = (
 )
 NOTE = (
     "Contrasts of test top-1, chosen on 2026-11-28 and paired by seed, of networks that differ in one "
-    "metaparameter. 95 % intervals are Student's t, p is of the two-sided paired t-test; one seed has neither. A p "
-    "above 0.05 does not show that networks are equally good: the interval says how far apart they may be."
+    "metaparameter. 95 % intervals are Student's t, p is of the two-sided paired t-test, not corrected for the number "
+    "of claims; one seed has neither. A p above 0.05 does not show that networks are equally good: the interval says "
+    "how far apart they may be."
 )
 
 

@@ -76,7 +76,7 @@ def table_2(runs: pd.DataFrame) -> pd.DataFrame:
 
     The runs share their data and their training. Columns: network (with the settings in which it differs from others of
     its kind), compression, those of `by_network`, reduction (of bytes, against our AlexNet in fp32 if it is among the
-    runs), paper_mb, paper_reduction, paper_top1 (on ImageNet).
+    runs), paper_mb, paper_reduction, paper_top1 (on ImageNet; missing where several networks are of one kind).
     """
     kind = ["family", "bypass", "compress"]
     runs = runs.assign(bypass=runs.get("bypass"))  # which AlexNet has not
@@ -87,7 +87,8 @@ def table_2(runs: pd.DataFrame) -> pd.DataFrame:
     groups = by_network(runs, [*kind, *varied])
     alexnet = groups[(groups["family"] == "alexnet") & (groups["compress"] == "none")]["bytes"]
     rows = []
-    for (_, ours), name in zip(groups.iterrows(), tables.names(groups, varied), strict=True):
+    is_alone = groups.groupby(kind, dropna=False)["bytes"].transform("size") == 1  # else the paper has none of them
+    for (_, ours), name, alone in zip(groups.iterrows(), tables.names(groups, varied), is_alone, strict=True):
         bypass = ours["bypass"] if isinstance(ours["bypass"], str) else "none"
         words = (FAMILY_NAMES.get(ours["family"], ours["family"]), "" if bypass == "none" else f"{bypass} bypass", name)
         rows.append(
@@ -97,7 +98,7 @@ def table_2(runs: pd.DataFrame) -> pd.DataFrame:
                 "bytes": ours["bytes"],
                 "reduction": alexnet.iloc[0] / ours["bytes"] if len(alexnet) == 1 else np.nan,
                 **ours.drop([*kind, *varied, "bytes"]),
-                **_published(ours["family"], bypass, ours["compress"]),
+                **_published(ours["family"] if alone else "", bypass, ours["compress"]),
             }
         )
     return pd.DataFrame(rows)

@@ -20,7 +20,7 @@ HEADINGS = {
 # A spreadsheet takes texts for a formula that begin with one of these, full-width signs included (OWASP).
 FORMULAS = tuple("=+-@\t\n＝＋－＠")
 IN_KIB = {"peak_ram_bytes": "peak RAM, KiB", "weight_bytes": "int8 weights, KiB", "flash_bytes": "flash, KiB"}
-PERCENTAGES = ("top1", "top5", "validation_top1", "paper_top1")
+PERCENTAGES = ("top1", "top5", "validation_top1", "int8_top1", "int8_validation_top1", "paper_top1")
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:

@@ -180,19 +180,22 @@ def _search(runs: pd.DataFrame, sweep: Sweep, x: CostAxis | None) -> Section:
     cost = costs.unless_unknown(x, runs) or costs.axis_of(objectives, finished)
     along = tuple(varied or columns)
     group = "bypass" if "bypass" in along else next(iter(along), None)
-    view = View(runs=runs, along=along, group=group, cost=cost, judged_by="validation_top1")
+    judged_by = "int8_validation_top1" if cost.top1 == "int8_top1" else "validation_top1"
+    judged = runs[(runs["status"] != "finished") | runs[judged_by].notna()]  # an old run may have no int8 file
+    view = View(runs=judged, along=along, group=group, cost=cost, judged_by=judged_by)
     comparable, elsewhere = costs.with_comparable_latencies(finished)
     comparable, _ = costs.with_comparable_latencies(comparable, cost)
-    on_front = costs.front(comparable[cost.column], comparable["validation_top1"])
+    on_front = costs.front(comparable[cost.column], comparable[judged_by])
     best = comparable[on_front].sort_values(cost.column)
     timed = ["latency_seconds"] if "latency" in objectives else []
     shown_costs = dict.fromkeys(("parameters", "size_mib", "macs", *timed, cost.column))
+    shown_top1 = dict.fromkeys((judged_by, "validation_top1", cost.top1, "top1"))
     stopped = int((runs["status"] == "stopped").sum())
     note = (
         f"Search {sweep.name}: {len(runs)} networks tried, {len(finished)} trained to the end, {stopped} stopped early "
         f"(these count as cost alone). Objectives: {', '.join(objectives)}; constraints: "
         f"{', '.join(settings.get('constraints', ())) or 'none'}. Networks were chosen on the validation set. Those "
-        f"marked and in the table are the ones that no other beats in validation top-1 and {cost.name}, whatever the "
+        f"marked and in the table are the ones that no other beats in {view.metric} and {cost.name}, whatever the "
         "other objectives are. A search samples good networks more often: distributions over its networks are those of "
         "the space only with search.sampler=random and search.reduction=1."
     )
@@ -204,7 +207,7 @@ def _search(runs: pd.DataFrame, sweep: Sweep, x: CostAxis | None) -> Section:
     return Section(
         title=title(sweep),
         figures=tuple(figures_of(view, OF_SEARCHES, sweep.name)),
-        tables=((sweep.name, best[[*varied, *shown_costs, "validation_top1", "top1", "key"]]),),
+        tables=((sweep.name, best[[*varied, *shown_costs, *shown_top1, "key"]]),),
         notes=_notes(note, without(x, runs), tables.differences(runs)),
     )
 

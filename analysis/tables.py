@@ -32,13 +32,19 @@ COMPUTED_WITH = ("precision", "kernels", "threads", "device", "torch")
 
 
 def columns_of(runs: pd.DataFrame, sweep: Sweep) -> list[str]:
-    """The columns that a sweep varies: arch.sr -> sr, train.lr -> train.lr; for presets, those in which runs differ."""
+    """The columns that a sweep varies: arch.sr -> sr, train.lr -> train.lr; for presets, those in which runs differ.
+
+    Where the preset's name is itself a column, as that of data, those in which runs of one name differ are added.
+    """
     found: list[str] = []
     for override in sweep.varied:
         name = override.removeprefix("arch.").removesuffix(".name").removesuffix(".method")
         for column in (*network_columns(runs), "seed"):
-            inside = column in METAPARAMETERS if name == "arch" else column.startswith(f"{name}.")
-            if column == name or (name not in runs and inside and runs[column].nunique(dropna=False) > 1):
+            inside = (
+                column in METAPARAMETERS if name == "arch" else column.startswith((f"{name}.", f"{name}_fingerprint"))
+            )
+            alike = runs.groupby(name, dropna=False)[column] if name in runs else runs[column]
+            if column == name or (inside and np.max(alike.nunique(dropna=False)) > 1):
                 found.append(column)
     return list(dict.fromkeys(found))
 

@@ -9,6 +9,12 @@ from analysis import tables
 from analysis.axes import CostAxis
 from fire.train.progress import Epoch
 
+METRICS = {
+    "top1": "test top-1",
+    "validation_top1": "validation top-1",
+    "int8_validation_top1": "validation top-1 in int8",
+}
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
@@ -25,6 +31,11 @@ class View:
     cost: CostAxis | None = None
     judged_by: str = "top1"
     curves: Mapping[str, tuple[Epoch, ...]] = field(default_factory=dict)
+
+    @property
+    def metric(self) -> str:
+        """The name of the accuracy that networks were chosen by."""
+        return METRICS[self.judged_by]
 
     @property
     def finished(self) -> pd.DataFrame:

@@ -195,6 +195,24 @@ def test_a_search_is_compared_over_the_chosen_cost(tmp_path):
         assert table["key"].tolist() == expected
 
 
+def test_a_search_over_the_cost_of_int8_files_is_judged_by_them(tmp_path):
+    store = Store(tmp_path)
+    for key, sr, top1, int8_top1, size in (
+        ("a", 0.5, 0.90, 0.60, 50),
+        ("b", 0.75, 0.85, 0.84, 60),
+        ("c", 1.0, 0.9, None, None),
+    ):
+        fields = {"int8_bytes": size, "int8_top1": int8_top1, "int8_validation_top1": int8_top1}
+        store.write(record(key, sr=sr, top1=top1, validation_top1=top1, **fields))
+    store.write_sweep(sweep("search", ("arch.sr",), "abc", search={"objectives": ["top1"]}))
+    found = read(store.root)
+    (shown,) = sections.of_sweeps(found, AXES["int8_bytes"])
+    ((_, table),) = shown.tables
+    assert table["key"].tolist() == ["a", "b"], "in fp32 a would beat b"
+    assert table["int8_validation_top1"].tolist() == [0.60, 0.84]
+    assert "that no other beats in validation top-1 in int8 and " in shown.notes[0]
+
+
 def test_latency_has_no_figure_of_its_own_where_the_axis_is_chosen(store):
     for key, sr in (("a", 0.5), ("c", 0.25)):
         store.write(record(key, sr=sr, latency_seconds=0.001 * (1 + sr), **HERE))

@@ -154,6 +154,18 @@ def test_lines_go_along_the_last_setting(tmp_path):
     assert info.in_order
 
 
+def test_the_paper_s_numbers_stand_beside_the_only_network_of_their_kind(store):
+    runs = read(store.root).runs
+    table = compression.table_2(runs).set_index(["network", "compression"])
+    assert table.loc[("SqueezeNet", "fp32"), "paper_mb"] == 4.8
+    wide = network("w", "squeezenet", 0.93, arch=dataclasses.replace(NETWORKS["squeezenet"], base_e=64))
+    store.write(wide)
+    table = compression.table_2(read(store.root).runs)
+    kinds = table.groupby("compression")["paper_mb"]
+    assert kinds.get_group("fp32").notna().tolist() == [True, False, False], "AlexNet's alone"
+    assert kinds.get_group("Deep Compression").tolist() == [0.47]
+
+
 def test_the_report_has_the_table_and_keeps_fp32_networks_apart(store, tmp_path, unrendered):
     page = report.write(read(store.root), tmp_path / "report")
     text = page.read_text()

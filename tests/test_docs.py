@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hydra import compose
 
-from analysis import claims, export, tables
+from analysis import claims, compression, export, tables
 from analysis.results import read
 from sweep import compress, evaluate
 from sweep.commands.command import compose as compose_command
@@ -69,17 +69,32 @@ def test_commands_on_runs_and_files_compose(command):
 
 @pytest.mark.parametrize("page", [README, COMPRESSION], ids=["README", "compression"])
 def test_its_compressed_networks_are_those_of_the_committed_results(page):
-    networks = [line.replace("*", "") for line in page.splitlines() if line.startswith(("| SqueezeNet", "| AlexNet"))]
-    _, _, *rows = (ROOT / "docs" / "tables" / "table_2.md").read_text().splitlines()
-    expected = []
-    for row in rows:
-        _, _, size, reduction, seeds, top1, drop, *_ = (cell.strip() for cell in row.strip("|").split("|"))
-        drop = "" if drop == "-" else f"{drop} "
-        expected.append(f"| {size} | {reduction} | {top1} | {f'{drop}| ' if page == COMPRESSION else ''}{seeds} |")
-    assert len(expected) >= 8
-    assert len(networks) == (len(rows) if page == COMPRESSION else 5)
-    for line in networks:
-        assert any(cells in line for cells in expected), line
+    written = (ROOT / "docs" / "tables" / "table_2.md").read_text()
+    results = read(ROOT / "docs" / "results")
+    ((_, runs),) = compression.paper_parts(results.runs, results.sweeps)
+    assert written == export.markdown(export.readable(compression.table_2(runs)))
+    expected = set()
+    for row in written.splitlines()[2:]:
+        network, method, size, reduction, seeds, top1, drop, mb, smaller, paper_top1 = _cells(row)
+        network, _, rate = network.partition(", rate ")
+        paper = [] if mb == "-" else [f"{mb} MB", smaller, f"{float(paper_top1):.1f} %"]
+        drops = [drop.replace("-", "", drop == "-")] if page == COMPRESSION else []
+        published = ", ".join(each for each in paper if each not in ("-", "1x"))
+        expected.add((network, method, rate, size, reduction, top1, *drops, seeds, published))
+    shown = set()
+    for line in page.splitlines():
+        if line.startswith(("| SqueezeNet", "| AlexNet")):
+            network, method, *cells = _cells(line.replace("*", ""))
+            rate = re.search(r"rate[ =](0\.\d+)", method)
+            method = re.split(r"[ ,]*[`(]|, ", method)[0]
+            default = "0.05" if method == "entropy" else ""
+            shown.add((network, method, rate[1] if rate else default, *cells))
+    assert len(shown) == (len(expected) if page == COMPRESSION else 5)
+    assert shown <= expected
+
+
+def _cells(row: str) -> list[str]:
+    return [cell.strip() for cell in row.strip().removeprefix("|").removesuffix("|").split("|")]
 
 
 def test_its_tables_are_those_of_the_committed_results():

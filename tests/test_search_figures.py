@@ -41,7 +41,8 @@ def view(runs: pd.DataFrame, *along: str) -> View:
 
 
 def test_hypervolume_over_cost_by_hand():
-    # Over log10(size) to 4 and down to 0.5: (2, 0.7) gives 2 x 0.2, (3, 0.9) adds 1 x 0.2, the reference nothing.
+    # Over log10(size) to 4 + 0.2 and down to 0.5 - 0.04: (4, 0.5) gives 0.2 x 0.04, (2, 0.7) alone 2.2 x 0.24, and
+    # (3, 0.9) adds 1.2 x 0.2.
     runs = frame(
         size_bytes=[10_000, 100, 1, 1000],
         validation_top1=[0.5, 0.7, 0.99, 0.9],
@@ -50,8 +51,9 @@ def test_hypervolume_over_cost_by_hand():
     ).sample(frac=1, random_state=0)
     info = hypervolume.info(view(runs))
     assert info.cost == (3, 6, 7, 10)
-    assert info.volume == pytest.approx((0, 0.4 / 0.6, 0.4 / 0.6, 1))
+    assert info.volume == pytest.approx((0.008 / 0.768, 0.528 / 0.768, 0.528 / 0.768, 1))
     assert (info.finished, info.stopped) == (3, 1)
+    assert hypervolume.info(view(runs[runs["size_bytes"] == 100])).volume == (1,), "a single run is all there is"
 
 
 def test_importance_of_what_matters_alone_and_of_what_does_not():
@@ -245,7 +247,10 @@ def test_odd_axes_do_not_break_the_report(varied, search, tmp_path, unrendered):
 def test_more_groups_than_colours_are_all_drawn():
     names = tuple("abcdefgh")
     ax = Figure().add_subplot()
-    distribution.draw(distribution.Info("fires", names, ((50.0,),) * 8, ((1.0,),) * 8, (1,) * 8, ((0.1, 0.2),)), ax)
+    matched = ((0.1, 0.2), (0.2, 0.3), (0.5, 0.6))
+    many = distribution.Info("fires", names, ((50.0,),) * 8, ((1.0,),) * 8, (1,) * 8, matched, "validation top-1")
+    distribution.draw(many, ax)
+    assert ax.get_title() == "At matched size, 0.1 to 0.3 and 0.5 to 0.6 MiB"
     assert len(ax.get_legend().get_texts()) == 8
     ax = Figure().add_subplot()
     sizes, none = tuple(float(i + 1) for i in range(8)), (np.nan,) * 8

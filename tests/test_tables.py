@@ -17,6 +17,17 @@ def test_a_preset_stands_in_the_columns_in_which_its_runs_differ(store):
     assert found == ["sr", "train.lr", "compress", "seed"]  # of the recipes nothing differs
 
 
+def test_presets_of_one_name_and_initial_weights_are_no_seeds(store):
+    for key, fields in (
+        ("e", {"data": dataclasses.replace(DATA, limit=100)}),
+        ("f", {"train": dataclasses.replace(TRAIN, weights="a.safetensors", weights_fingerprint="0" * 16)}),
+    ):
+        store.write(record(key, **fields))
+    runs = read(store.root).runs
+    found = tables.columns_of(runs, Sweep(name="odd", varied=("data", "train.weights"), points=()))
+    assert found == ["data", "data.limit", "train.weights_fingerprint"]
+
+
 def test_labels_are_of_finished_runs(store):
     store.write(record("e", sr=0.75, status="stopped"))
     assert tables.labels(read(store.root).runs, ["sr"]) == {"a": "sr 0.5", "b": "sr 0.5", "c": "sr 0.25"}

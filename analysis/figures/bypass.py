@@ -39,7 +39,7 @@ def info(view: View) -> Info | None:
     groups = groups.assign(cost=costs.means(runs, ["bypass"], axis))
     groups = groups.sort_values("bypass", key=lambda kinds: kinds.map(BYPASSES.index))
     return Info(
-        title=f"{tables.setting_of(view.runs)}, {tables.counted(groups['n'].max(), 'seed')}",
+        title=f"{tables.setting_of(view.runs)}, {tables.seeds(groups['n'])}",
         axis=axis,
         metric=axis.metric,
         kinds=tuple(groups["bypass"]),

@@ -27,7 +27,6 @@ class Info(NamedTuple):
     accuracy: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
-    seeds: int
 
 
 def info(view: View) -> Info | None:
@@ -39,9 +38,8 @@ def info(view: View) -> Info | None:
     if runs.empty:
         return None
     groups = tables.over_seeds(runs, [metaparameter])
-    seeds = int(groups["n"].max())
     return Info(
-        title=f"{tables.setting_of(view.runs)}, {tables.counted(seeds, 'seed')}",
+        title=f"{tables.setting_of(view.runs)}, {tables.seeds(groups['n'])}",
         axis=axis,
         metaparameter=metaparameter,
         metric=axis.metric,
@@ -50,7 +48,6 @@ def info(view: View) -> Info | None:
         accuracy=tuple(100 * groups["top1"]),
         low=tuple(100 * groups["top1_low"]),
         high=tuple(100 * groups["top1_high"]),
-        seeds=seeds,
     )
 
 
@@ -68,7 +65,6 @@ def paper_info(metaparameter: str) -> Info:
         accuracy=tuple(100 * point.top5 for point in points),
         low=none,
         high=none,
-        seeds=0,
     )
 
 

@@ -1,6 +1,7 @@
 """Sub-spaces of a search compared at matched size."""
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ class Info(NamedTuple):
     part: tuple[tuple[float, ...], ...]
     counts: tuple[int, ...]
     matched: tuple[tuple[float, float], ...]
+    metric: str
 
 
 def info(view: View) -> Info | None:
@@ -57,7 +59,7 @@ def info(view: View) -> Info | None:
         parts.append(tuple(np.cumsum(weights[order]).tolist()))
         counts.append(int(chosen.sum()))
     matched = tuple((float(edges[b]), float(edges[b + 1])) for b in common)
-    return Info(group, tuple(names), tuple(accuracies), tuple(parts), tuple(counts), matched)
+    return Info(group, tuple(names), tuple(accuracies), tuple(parts), tuple(counts), matched, view.metric)
 
 
 def draw(info: Info, ax: Axes) -> None:
@@ -68,12 +70,19 @@ def draw(info: Info, ax: Axes) -> None:
     for color, (name, values, part, n) in zip(itertools.cycle(CYCLE), groups, strict=False):
         xs, ys = (lowest, *values, highest), (0.0, *part, 1.0)
         ax.step(xs, ys, where="post", color=color, linewidth=1.8, label=f"{info.group} {name} (n = {n})")
-    ax.set_xlabel("validation top-1 accuracy, %")
+    ax.set_xlabel(f"{info.metric} accuracy, %")
     ax.set_ylabel("part of the networks with at most that")
-    low, high = info.matched[0][0], info.matched[-1][1]
-    ax.set_title(f"At matched size, {low:.3g} to {high:.3g} MiB")
+    ax.set_title(f"At matched size, {' and '.join(_intervals(info.matched))} MiB")
     ax.set_ylim(0, 1.02)
     ax.legend(loc="upper left")
+
+
+def _intervals(bins: Sequence[tuple[float, float]]) -> list[str]:
+    """The bins as texts, neighbours joined."""
+    ends: list[tuple[float, float]] = []
+    for low, high in bins:
+        ends[-1:] = [(ends[-1][0], high)] if ends and ends[-1][1] == low else [*ends[-1:], (low, high)]
+    return [f"{low:.3g} to {high:.3g}" for low, high in ends]
 
 
 def figure(view: View) -> Figure | None:

@@ -66,7 +66,6 @@ def draw(info: Info, ax: Axes) -> None:
     lines = zip(info.lines, info.points, info.cost, info.accuracy, info.low, info.high, strict=True)
     for color, (line, points, cost, accuracy, low, high) in zip(itertools.cycle(CYCLE), lines, strict=False):
         spread = np.nan_to_num([np.subtract(accuracy, low), np.subtract(high, accuracy)])
-        shift = 1.05 if line and of_files else 1.0  # kinds side by side
         if info.in_order:
             ax.errorbar(cost, accuracy, yerr=spread, color=color, marker="o", capsize=3, label=line)
             for point, x, y in zip(points, cost, accuracy, strict=True):
@@ -74,14 +73,13 @@ def draw(info: Info, ax: Axes) -> None:
             continue
         for i, point in enumerate(points):
             place = kinds.index(point)
-            x = cost[i] * shift ** (place - (len(kinds) - 1) / 2)
             label = ", ".join(name for name in (line, point) if name)
             look: dict[str, Any] = {
                 "color": color if line else CYCLE[place % len(CYCLE)],
                 "marker": "osD^vP"[place % 6],
                 "linestyle": "none",
             }
-            ax.errorbar(x, accuracy[i], yerr=spread[:, [i]], capsize=3, label=label, **look)
+            ax.errorbar(cost[i], accuracy[i], yerr=spread[:, [i]], capsize=3, label=label, **look)
     log_axis(ax, [cost for line in info.cost for cost in line])
     ax.set_xlabel(info.axis.label(log=True))
     ax.set_ylabel(f"{info.axis.metric} accuracy, %")

@@ -16,9 +16,10 @@ from fire.stats import hypervolume
 class Info(NamedTuple):
     """After each run of a search: the cost so far in epochs x GMACs an image, and the hypervolume, 1 in the end.
 
-    The hypervolume is the area that finished runs dominate, over the logarithm of their cost, up to the most costly and
-    down to the worst of them. A run that was stopped and resumed counts once, at its last end, with all of its epochs;
-    failed runs count as free, because no record says how far they trained.
+    The hypervolume is the area that finished runs dominate, over the logarithm of their cost. It is bounded a tenth of
+    their range beyond the most costly and below the worst, so that these count, too. A run that was stopped and resumed
+    counts once, at its last end, with all of its epochs; failed runs count as free, because no record says how far they
+    trained.
     """
 
     cost: tuple[float, ...]
@@ -36,15 +37,17 @@ def info(view: View) -> Info:
     size = np.log10(runs[axis.column].to_numpy(np.float64))
     quality = runs[view.judged_by].to_numpy(np.float64)
     cost = np.cumsum(runs["epochs"].fillna(0).to_numpy(np.float64) * runs["macs"].to_numpy(np.float64)) / 1e9
-    reference = (float(size[finished].max()), float(quality[finished].min()))
+    reference = (
+        float(size[finished].max() + (np.ptp(size[finished]) / 10 or 1)),
+        float(quality[finished].min() - (np.ptp(quality[finished]) / 10 or 1)),
+    )
     volumes = [
         hypervolume(size[: n + 1][finished[: n + 1]], quality[: n + 1][finished[: n + 1]], reference)
         for n in range(len(runs))
     ]
-    whole = volumes[-1] or 1.0
     return Info(
         cost=tuple(cost),
-        volume=tuple(volume / whole for volume in volumes),
+        volume=tuple(volume / volumes[-1] for volume in volumes),
         finished=int(finished.sum()),
         stopped=int((runs["status"] == "stopped").sum()),
     )

@@ -29,6 +29,7 @@ class Info(NamedTuple):
     shares: tuple[float, ...]
     spreads: tuple[float, ...]
     r2: float
+    metric: str
 
 
 def info(view: View) -> Info | None:
@@ -64,6 +65,7 @@ def info(view: View) -> Info | None:
         shares=tuple(mean[order]),
         spreads=tuple(spread[order]),
         r2=float(forest.oob_score_),
+        metric=view.metric,
     )
 
 
@@ -73,7 +75,7 @@ def draw(info: Info, ax: Axes) -> None:
     ax.barh(places, info.shares, xerr=info.spreads, color=BLUE, ecolor=GREY, height=0.6, error_kw={"elinewidth": 1})
     ax.set_yticks(places, info.names)
     ax.set_xlim(0, min(1.0, max(s + e for s, e in zip(info.shares, info.spreads, strict=True)) * 1.1))
-    ax.set_xlabel("part of the variance of validation top-1")
+    ax.set_xlabel(f"part of the variance of {info.metric}")
     ax.set_title(f"Main effects (forest: R² {info.r2:.2f} out of bag)")
     ax.grid(visible=False, axis="y")
 

@@ -21,6 +21,7 @@ class Info(NamedTuple):
     places: tuple[tuple[int, ...], ...]  # a row a run, in the order of accuracy
     accuracy: tuple[float, ...]
     front: tuple[bool, ...]
+    metric: str
 
 
 def info(view: View) -> Info | None:
@@ -41,6 +42,7 @@ def info(view: View) -> Info | None:
         ),
         accuracy=tuple(100 * finished[view.judged_by].astype(float)),
         front=tuple(costs.front(finished[axis.column], finished[view.judged_by]).tolist()),
+        metric=view.metric,
     )
 
 
@@ -73,7 +75,7 @@ def draw(info: Info, ax: Axes) -> None:
     ax.set_title("Networks trained to the end; those on the front in colour")
     if ax.figure is not None:
         scale = mpl.cm.ScalarMappable(norm, colors)
-        ax.figure.colorbar(scale, ax=ax, label="validation top-1, %", pad=0.01)
+        ax.figure.colorbar(scale, ax=ax, label=f"{info.metric}, %", pad=0.01)
 
 
 def figure(view: View) -> Figure | None:
