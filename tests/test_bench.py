@@ -1,4 +1,4 @@
-"""What the comparison rests on: the peer is the same network, and ratios are of pairs."""
+"""What the comparison rests on: the peer is the same network, ratios are of pairs, and rows say what was measured."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench import folders, plain
+from bench import folders, kills, plain
 from bench.measure import Row, interleaved, markdown, ratio
 from bench.step import NETWORKS
 from fire import model
@@ -55,3 +55,15 @@ def test_the_pictures_of_the_bench_are_a_folder_of_all_classes(tmp_path):
     folders.make(tmp_path, 300, 400)
     listing = scan(tmp_path)
     assert (len(listing.class_names), len(listing.train), len(listing.test)) == (100, 300, 100)
+
+
+def test_a_launch_that_ends_by_itself_counts_as_no_kill(tmp_path, monkeypatch):
+    monkeypatch.setattr(kills, "SEARCH", ("--help",))
+    (row,) = kills.rows(tmp_path, "data", kills=1)
+    assert (row.what, row.measured) == ("epochs trained twice, over 0 kills with signal 9", "0")
+
+
+def test_a_search_that_cannot_end_is_no_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(kills, "SEARCH", ("no.such.setting=1",))
+    with pytest.raises(RuntimeError, match="must end with exit code 0, got 2"):
+        list(kills.rows(tmp_path, "data", kills=1))
