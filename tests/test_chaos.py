@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.chaos import damage
 from bench.chaos.commands import SOURCE, Ended
 from bench.chaos.results import differences, differences_of_search, left, trained_twice, untidy
 from tests.sweeping import ROOT
@@ -149,6 +150,13 @@ def test_a_traceback_more_than_a_line_and_another_exit_code_are_untidy():
     assert len(untidy(Ended(code=2, out="", err="sweep: a line\n"), (1,))) == 1
     assert len(untidy(Ended(code=1, out="", err="sweep: a line\nand another\n"), (1,))) == 1
     assert len(untidy(Ended(code=1, out="", err="Traceback (most recent call last):\n  x\nKeyError\n"), (1,))) == 1
+
+
+def test_a_command_may_write_into_its_copy_and_its_own_output_alone():
+    within = ["open /scene/1/results/a", "mkdir /scene/1", "write /var/tmp/chaos-own/out", "open /dev/null"]
+    others = ["write /var/tmp/chaos-other/out", "open /scene/10/a", "open /scene/1/../whole/a", "unlink /scene/whole/a"]
+    ended = Ended(code=0, out="", err="", calls=[*within, *others], scratch=Path("/var/tmp/chaos-own"))
+    assert damage._outside(ended, Path("/scene/1")) == others
 
 
 def test_a_trial_of_each_kind_holds():

@@ -27,7 +27,10 @@ LIBRARY = "CHAOS_LIBRARY"  # the environment's name for the compiled library
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a command ended. code: -n if signal n killed it. calls: those that wrote below the watched folder."""
+    """How a command ended. code: -n if signal n killed it. calls: those that wrote below the watched folder.
+
+    scratch: the folder of its output, which is gone.
+    """
 
     code: int
     out: str
@@ -35,6 +38,7 @@ class Ended:
     calls: list[str] = field(default_factory=list)
     cpu_seconds: float = 0.0
     peak_bytes: int = 0
+    scratch: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +136,7 @@ class Command:
             calls=calls,
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             peak_bytes=usage.ru_maxrss * 1024,
+            scratch=self._scratch,
         )
 
     def orphans(self, seconds: float = 10) -> list[int]:

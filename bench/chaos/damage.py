@@ -165,9 +165,10 @@ def _dear(ended: Ended, usual: Ended) -> list[str]:
 
 
 def _outside(ended: Ended, copy: Path) -> list[str]:
-    """Calls that write elsewhere."""
-    allowed = (str(copy), "/dev/", "/proc/", "/tmp/chaos-")
-    return [call for call in ended.calls if not call.split(" ", 1)[1].startswith(allowed)]
+    """Calls that write elsewhere than into the copy and the folder of the command's own output."""
+    allowed = [folder for folder in (copy, ended.scratch, Path("/dev"), Path("/proc")) if folder is not None]
+    paths = {call: Path(os.path.normpath(call.split(" ", 1)[1])) for call in ended.calls}
+    return [call for call, path in paths.items() if not any(path.is_relative_to(folder) for folder in allowed)]
 
 
 class _Harm:
