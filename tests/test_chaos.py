@@ -1,6 +1,7 @@
 """Faults on purpose: the library that puts them in, what the trials compare, and a few trials of each kind."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.chaos import damage
+from bench.chaos import calls, damage
 from bench.chaos.commands import SOURCE, Ended
 from bench.chaos.results import differences, differences_of_search, left, trained_twice, untidy
+from bench.chaos.scene import Scene, Subject
 from tests.sweeping import ROOT
 
 pytestmark = pytest.mark.skipif(
@@ -44,7 +46,7 @@ def library(tmp_path_factory) -> Path:
 def struck(library: Path, folder: Path, **settings: object) -> tuple[subprocess.CompletedProcess, list[str]]:
     """The writer with these settings, and the calls that were listed."""
     count, calls = folder.parent / "count", folder.parent / "calls"
-    count.write_bytes(bytes(8))
+    count.write_bytes(bytes(16))
     calls.write_bytes(b"")
     environment = {"LD_PRELOAD": str(library), "CHAOS_FOLDER": str(folder), "CHAOS_COUNT": str(count)}
     environment |= {"CHAOS_CALLS": str(calls)} | {f"CHAOS_{name}": str(value) for name, value in settings.items()}
@@ -85,6 +87,38 @@ def test_a_disk_fails_from_a_call_on(fault, at, error, library, tmp_path):
     done, _ = struck(library, tmp_path / "folder", FAULT=fault, AT=at, GONE=tmp_path / "folder")
     assert error in done.stderr
     assert (done.returncode == 0) == (error == "")
+
+
+@pytest.mark.parametrize(
+    ("fault", "at", "strikes"),
+    [
+        ("before", 5, True),
+        ("after", 5, True),
+        ("before", 6, False),  # the writer makes six calls
+        ("read-only", 6, False),
+        ("full", 3, True),
+        ("full", 4, False),
+        ("vanish", 1, True),
+        ("vanish", 0, False),  # the folder is not there yet
+    ],
+)
+def test_the_library_says_whether_a_fault_struck(fault, at, strikes, library, tmp_path):
+    struck(library, tmp_path / "folder", FAULT=fault, AT=at, GONE=tmp_path / "folder")
+    assert int.from_bytes((tmp_path / "count").read_bytes()[8:], sys.byteorder) == strikes
+
+
+@pytest.mark.parametrize("faults", [calls.kills, calls.disks])
+def test_a_fault_that_struck_nothing_is_no_trial(faults, tmp_path, monkeypatch):
+    search = Subject(
+        name="search", begins=Path.mkdir, arguments=lambda results: (), expected={}, calls=["open a"] * 3,
+        differ=differences,
+    )  # fmt: skip
+    ended = [Ended(code=0, out="", err="", struck=number > 1) for number in range(4)]
+    monkeypatch.setattr(calls, "subjects", lambda scene: [search])
+    monkeypatch.setattr(Subject, "strike", lambda *_: ended.pop(0))
+    monkeypatch.setattr(Subject, "again", lambda *_: [])
+    assert len(list(faults(Scene(tmp_path, random.Random(0)), 2))) == 2
+    assert ended == []
 
 
 def make(results: Path) -> Path:

@@ -1,7 +1,8 @@
 /* Preloaded into a command, this library counts the calls of the system that write below a folder, and strikes at one.
 
    CHAOS_FOLDER   paths that begin with it count; without it nothing happens
-   CHAOS_COUNT    a file of eight bytes: how many calls were made so far, by all processes of the command
+   CHAOS_COUNT    a file of 16 bytes: how many calls were made so far, by all processes of the command; then 1 if the
+                  fault struck one of them, else 0
    CHAOS_CALLS    a file that gets a line for each of them: call and path
    CHAOS_AT       the number of the call at which the fault strikes; the first has number 0
    CHAOS_FAULT    before: the process is killed before it makes the call; after: once it has made it;
@@ -49,7 +50,7 @@ __attribute__((constructor)) void chaos_arm(void) {
     if (!counter) return;
     int file = syscall(SYS_openat, AT_FDCWD, counter, O_RDWR);
     if (file < 0) return;
-    count = mmap(NULL, sizeof *count, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    count = mmap(NULL, 2 * sizeof *count, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     syscall(SYS_close, file);
     if (count != MAP_FAILED) folder = getenv("CHAOS_FOLDER");
 }
@@ -63,10 +64,11 @@ static void list(const char *call, const char *path) {
     syscall(SYS_close, file);
 }
 
-static void vanish(void) {
+/* Whether there was something to rename. */
+static int vanish(void) {
     char other[PATH_MAX];
     snprintf(other, sizeof other, "%s.gone", gone);
-    syscall(SYS_renameat, AT_FDCWD, gone, AT_FDCWD, other);
+    return syscall(SYS_renameat, AT_FDCWD, gone, AT_FDCWD, other) == 0;
 }
 
 /* What happens to a call on this path. errno is kept, or set where the verdict is FAIL. */
@@ -77,11 +79,12 @@ static enum verdict meet(const char *call, const char *path, enum kind kind) {
     if (calls) list(call, path);
     errno = before;
     if (!fault || number < at) return GO;
-    if (!strcmp(fault, "full") && kind == NEEDS_SPACE) return errno = ENOSPC, FAIL;
-    if (!strcmp(fault, "read-only")) return errno = EROFS, FAIL;
+    if (!strcmp(fault, "full") && kind == NEEDS_SPACE) return count[1] = 1, errno = ENOSPC, FAIL;
+    if (!strcmp(fault, "read-only")) return count[1] = 1, errno = EROFS, FAIL;
     if (number > at) return GO;
+    int dies = !strcmp(fault, "before") || !strcmp(fault, "after");
+    if (dies || (!strcmp(fault, "vanish") && gone && vanish())) count[1] = 1;
     if (!strcmp(fault, "before")) kill(getpid(), SIGKILL);
-    if (!strcmp(fault, "vanish") && gone) vanish();
     errno = before;
     return strcmp(fault, "after") ? GO : DIE_AFTER;
 }

@@ -1,7 +1,11 @@
-"""A process dies before or after any call that writes; or from any of them on the disk is full, read-only, or gone."""
+"""A process dies before or after any call that writes; or from any of them on the disk is full, read-only, or gone.
+
+Other calls are drawn in place of those that no fault struck: a command of several processes may make fewer than before.
+"""
 
 import re
 import shutil
+from itertools import islice
 from pathlib import Path
 
 from bench.chaos.commands import Ended, Faults
@@ -13,30 +17,39 @@ IN_A_RUN = re.compile(r"^\w+ [0-9a-f]{16}/")  # a call on a file of a run
 
 def kills(scene: Scene, wanted: int) -> Trials:
     """Killed before and after each call of each command."""
+    return islice(_kills(scene), wanted)
+
+
+def _kills(scene: Scene) -> Trials:
     made = subjects(scene)
     every = [(each, number, when) for each in made for number in range(len(each.calls)) for when in ("before", "after")]
-    for chosen in scene.sample(len(every), wanted):
-        each, number, when = every[chosen]
+    for each, number, when in scene.chance.sample(every, len(every)):
         results = scene.fresh()
         ended = each.strike(results, Faults(folder=results, fault=when, at=number))
+        if not ended.struck:
+            continue
         wrong = untidy(ended, (0, -9) if each.name == "search" else (-9,))  # a search goes on where a worker dies
         yield _trial(each, number, when, wrong + each.again(results))
 
 
 def disks(scene: Scene, wanted: int) -> Trials:
     """Full or read-only from a call on, or results or data gone at it."""
+    return islice(_disks(scene), wanted)
+
+
+def _disks(scene: Scene) -> Trials:
     faults = ("full", "read-only", "results gone", "data gone")
     every = [(each, number, fault) for each in subjects(scene) for number in range(len(each.calls)) for fault in faults]
-    for chosen in scene.sample(len(every), wanted):
-        each, number, fault = every[chosen]
+    for each, number, fault in scene.chance.sample(every, len(every)):
         results = scene.fresh()
         gone = {"results gone": results, "data gone": scene.data}.get(fault)
         name = fault if gone is None else "vanish"
         ended = each.strike(results, Faults(folder=results, fault=name, at=number, gone=gone))
-        wrong = _refused(each, number, fault, ended, results)
+        wrong = _refused(each, number, fault, ended, results) if ended.struck else []
         if gone is not None:
             _return(gone)
-        yield _trial(each, number, fault, wrong + each.again(results))
+        if ended.struck:
+            yield _trial(each, number, fault, wrong + each.again(results))
 
 
 def _trial(each: Subject, number: int, fault: str, wrong: list[str]) -> Trial:

@@ -29,13 +29,14 @@ LIBRARY = "CHAOS_LIBRARY"  # the environment's name for the compiled library
 class Ended:
     """How a command ended. code: -n if signal n killed it. calls: those that wrote below the watched folder.
 
-    scratch: the folder of its output, which is gone.
+    struck: whether the fault struck one of its calls. scratch: the folder of its output, which is gone.
     """
 
     code: int
     out: str
     err: str
     calls: list[str] = field(default_factory=list)
+    struck: bool = False
     cpu_seconds: float = 0.0
     peak_bytes: int = 0
     scratch: Path | None = None
@@ -96,7 +97,7 @@ class Command:
     def __init__(self, action: Callable[[], None], faults: Faults | None = None, memory: int | None = None) -> None:
         """memory: the most bytes of addresses that each of its processes may have."""
         self._scratch = Path(tempfile.mkdtemp(prefix="chaos-"))
-        (self._scratch / "count").write_bytes(bytes(8))
+        (self._scratch / "count").write_bytes(bytes(16))
         (self._scratch / "calls").touch()
         settings = {} if faults is None else faults.environment(self._scratch)
         sys.stdout.flush()
@@ -127,13 +128,14 @@ class Command:
             os.killpg(self.process, signal.SIGKILL)
         _, status, usage = os.wait4(self.process, 0)
         texts = [(self._scratch / name).read_text(errors="replace") for name in ("out", "err")]
-        calls = self.calls
+        calls, struck = self.calls, any((self._scratch / "count").read_bytes()[8:])
         shutil.rmtree(self._scratch, ignore_errors=True)
         return Ended(
             code=-signal.SIGALRM if late else os.waitstatus_to_exitcode(status),
             out=texts[0],
             err=texts[1],
             calls=calls,
+            struck=struck,
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             peak_bytes=usage.ru_maxrss * 1024,
             scratch=self._scratch,
