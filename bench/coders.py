@@ -59,10 +59,11 @@ def coded_bytes(network: Compressed) -> dict[str, int]:
 
 def rows(rounds: int, path: Path) -> list[Row]:
     """With the authors' file at that path if it is there, otherwise with made-up weights."""
-    exact = caffe.read(path) if path.is_file() else made_up()
-    networks = {"uniform grid": on_grid(exact)}
-    if path.is_file():
-        networks = {"authors' 8-bit codes": exact} | networks
+    exact = caffe.read(path) if path.is_file() else None
+    if exact is None:
+        networks = {"made-up weights, uniform grid": on_grid(made_up())}
+    else:
+        networks = {"authors' 8-bit codes": exact, "uniform grid": on_grid(exact)}
     found = []
     for name, network in networks.items():
         sizes = coded_bytes(network)
