@@ -117,7 +117,8 @@ def rows(rounds: int) -> list[Row]:
                 **{
                     **vars(row),
                     "measured": ratio(rates["ours"], rates[name]),
-                    "detail": f"{median(rates['ours'], '/s')} against {median(rates[name], '/s')}; its count: {same}",
+                    "detail": f"{median(rates['ours'], '/s')} against {median(rates[name], '/s')}, built and counted; "
+                    f"its count: {same}",
                 }
             )
         )
