@@ -1,5 +1,6 @@
 """Training images/s of one network: plain torch against ours; and ours against the floor of its convolutions."""
 
+import itertools
 import os
 import re
 import statistics
@@ -49,7 +50,9 @@ def plain_rate(name: str, data: DataSpec, steps: int, data_dir: str) -> float:
     ours = count(NETWORKS[name], data.image_size, data.channels).parameters
     norms = sum(m.bias.numel() for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
     assert sum(p.numel() for p in network.parameters()) - norms == ours, "another network"  # folding leaves the biases
-    batches = iter(plain.loader(images.train, BATCH, train=True))
+    loader = plain.loader(images.train, BATCH, train=True)
+    assert len(loader) > 0, f"fewer than {BATCH} training images"
+    batches = itertools.chain.from_iterable(itertools.repeat(loader))
     plain.train_steps(network, batches, 0.1, 2)
     started = time.perf_counter()
     plain.train_steps(network, batches, 0.1, steps)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench import folders, kills, plain
+from bench import folders, kills, plain, step
 from bench.measure import Row, interleaved, markdown, ratio
 from bench.step import NETWORKS
 from fire import model
@@ -27,6 +27,12 @@ def test_the_peer_is_the_same_function(name, sr):
     x = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(ours(x), peer(x), atol=1e-5, rtol=1e-4)
+
+
+def test_the_peer_trains_on_after_a_short_epoch(digits_spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(step, "BATCH", 16)
+    two_batches = replace(digits_spec, limit=32)
+    assert step.plain_rate("squeezenet_narrow", two_batches, 3, str(tmp_path)) > 0  # after two steps to warm up
 
 
 def test_ratios_are_of_pairs():
