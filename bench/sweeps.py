@@ -141,7 +141,18 @@ def rows(rounds: int, epochs: int, images: int, data_dir: str) -> list[Row]:
         found.append(
             Row(what=what, peer=name, goal=goal, measured=ratio(seconds[peer.name], seconds["ours"]), detail=detail)
         )
-    return found
+    return [*found, _memory(own, peers[0], peers[0] in able)]
+
+
+def _memory(own: Command, peer: Command, able: bool) -> Row:
+    sizes = [[size / 2**20 for size in each.peak_bytes] for each in (own, peer)]
+    return Row(
+        what="peak memory of that sweep, all processes (PSS)",
+        peer=GOALS[peer.name][0],
+        goal="0.8",
+        measured=ratio(*sizes) if able else "not measured",
+        detail=" against ".join(median(each, "MiB") for each in sizes) if able else "cannot be imported",
+    )
 
 
 def accuracies(own: Command, peer: Command) -> str:

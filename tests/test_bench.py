@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench import folders, kills, plain, step
+from bench import folders, kills, plain, step, sweeps
 from bench.measure import Row, interleaved, markdown, ratio
 from bench.step import NETWORKS
 from fire import model
@@ -73,3 +73,19 @@ def test_a_search_that_cannot_end_is_no_result(tmp_path, monkeypatch):
     monkeypatch.setattr(kills, "SEARCH", ("no.such.setting=1",))
     with pytest.raises(RuntimeError, match="must end with exit code 0, got 2"):
         list(kills.rows(tmp_path, "data", kills=1))
+
+
+def test_sweeps_are_compared_in_memory_with_the_first_peer(monkeypatch):
+    def seconds(command):
+        command.peak_bytes.append((300 if command.ours else 400) * 2**20)
+        command.top1.append([0.5, 0.6])
+        return 1.0
+
+    monkeypatch.setattr(sweeps.Command, "seconds", seconds)
+    monkeypatch.setattr(sweeps, "_works", lambda peer: True)
+    *_, row = sweeps.rows(rounds=2, epochs=1, images=100, data_dir="data")
+    assert (row.what, row.peer) == ("peak memory of that sweep, all processes (PSS)", "Hydra multirun of Lightning")
+    assert (row.measured, row.detail) == ("0.75 (0.75 to 0.75, n = 2)", "300 MiB against 400 MiB")
+    monkeypatch.setattr(sweeps, "_works", lambda peer: peer.name != "Lightning")
+    rows = sweeps.rows(rounds=2, epochs=1, images=100, data_dir="data")
+    assert [row.measured for row in rows if "Lightning" in row.peer] == ["not measured"] * 2
