@@ -1,8 +1,9 @@
 """The squeeze-ratio sweep on all images, against Hydra with Lightning: how long until it is as accurate?
 
-The peer trains for three epochs. Ours trains twice: with the recipe train=fast, and with the peer's own recipe for as
-many epochs. A pair is all three with one seed; on two cores it takes half an hour. So pairs are written one by one,
-and a later call, on another day if need be, adds those that are missing.
+The peer trains for three epochs. Ours trains twice: with the recipe train=fast, and with SGD and the peer's learning
+rate for as many epochs; bench.sweeps.commands says how that recipe still differs from the peer's. A pair is all three
+with one seed; on two cores it takes half an hour. So pairs are written one by one, and a later call, on another day if
+need be, adds those that are missing.
 """
 
 import json

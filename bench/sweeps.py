@@ -106,7 +106,11 @@ def lightning(epochs: int, images: int, data_dir: str) -> list[str]:
 
 
 def commands(epochs: int, images: int, data_dir: str) -> list[Command]:
-    """The same configurations, epochs, seeds, optimizer, schedule and distribution of initial weights for all."""
+    """The same configurations, epochs, seeds, SGD, peak learning rate and variance of initial weights for all.
+
+    The peers' one-cycle schedule is torch's by default, as tutorials have it: it follows cosines and cycles the
+    momentum, too, and all parameters decay. Ours is linear, keeps the momentum, and no bias or normalisation decays.
+    """
     for_ray = [str(epochs), str(images), "{seed}", data_dir, "{folder}/out", *map(str, RATIOS)]
     recipe = [f"train.epochs={epochs}", "train.optimizer=sgd", "train.clip=0", f"data.limit={images}"]
     return [
