@@ -1,7 +1,8 @@
 """python -m bench.draw: the networks of conf/experiment/tabular.yaml, drawn before any of them was trained.
 
-They are within four times the budgets of experiment=mlperf_tiny. Their sizes are spread evenly on a logarithmic scale,
-and so are the multiply-accumulates among networks of one size: a draw from all points would hardly have a large one.
+They are within four times the budgets of experiment=mlperf_tiny. Their sizes are spread evenly on a logarithmic scale:
+a draw from all points would hardly have a large one. Points of one size are sorted by multiply-accumulates and cut into
+thirds of equally many, each of which gives as many networks.
 """
 
 import numpy as np
@@ -34,7 +35,7 @@ def draw(space: Space) -> list[int]:
 
 
 def _cells(space: Space) -> list[NDArray[np.intp]]:
-    """The points by size, and those of one size by multiply-accumulates: SIZES x MACS arrays of points."""
+    """The points by size, and those of one size in equal parts by multiply-accumulates: SIZES x MACS arrays."""
     size, macs = space.costs["weight_bytes"], space.costs["macs"]
     points = np.flatnonzero(space.allowed)
     edges = np.geomspace(size[points].min(), size[points].max() + 1, SIZES + 1)[1:-1]
