@@ -27,10 +27,6 @@ class Tabular:
         """How long each was trained."""
         return self.curves.shape[1]
 
-    def cost(self, network: int, epochs: int) -> float:
-        """Multiply-accumulates of the forward passes over one image in each of some epochs."""
-        return epochs * float(self.networks["macs"].iloc[network])
-
 
 def load(path: Path | str, experiment: str = DRAWN, seed: int = 0) -> Tabular:
     """The networks of an experiment. Raises ValueError if there are none, or if their recipes or data differ."""
