@@ -28,7 +28,6 @@ from fire.machine.accelerate import accelerate
 from fire.machine.hardware import cores
 from fire.machine.process import prepare_process
 from fire.train.evaluation import autocast
-from fire.train.optimizers import build_optimizers
 from fire.train.spec import TrainSpec
 from fire.train.training import train
 
@@ -122,7 +121,7 @@ def rows(name: str, data: DataSpec, rounds: int, floor_rounds: int, seconds: flo
             measured=ratio(rates["a run a core"], rates["all threads"]),
         ),
         Row(
-            what=f"step time, the recipe quick, {shown}, one thread",
+            what=f"step time with SGD, {shown}, one thread",
             peer="the sum of its convolutions' best times, by oneDNN's timing",
             goal=floor_goal,
             measured=f"{statistics.median(floors):.2f} ({min(floors):.2f} to {max(floors):.2f}, n = {floor_rounds})",
@@ -167,7 +166,7 @@ def _steps_for_the_floor(name: str, channels: int, side: int) -> None:
     network = model.build(NETWORKS[name], channels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     faster = accelerate(network, native.fastest("cpu"))
     device, precision = torch.device("cpu"), hardware.fastest_precision("cpu")
-    optimizers = build_optimizers(network, RECIPE)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
     images, labels = torch.randn(BATCH, channels, side, side), torch.arange(BATCH) % 10
     times = []
     for _ in range(STEPS):
@@ -175,10 +174,8 @@ def _steps_for_the_floor(name: str, channels: int, side: int) -> None:
         with autocast(device, precision):
             logits = faster(images)
         torch.nn.functional.cross_entropy(logits.float(), labels).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), RECIPE.clip)
-        for optimizer in optimizers:
-            optimizer.step()
-        network.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         times.append(time.perf_counter() - started)
     print(f"\nstep {1000 * min(times):.3f} ms")
 
