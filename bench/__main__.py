@@ -2,8 +2,8 @@
 
 The quick form takes about ten minutes, the full one an hour. With names, these parts alone are measured, and the others
 keep what was measured before: the folder holds each part's rows in <part>.json, and table.md of all of them. The
-published ones were written with --out docs/bench/MACHINE, a folder for each kind of machine. accuracy takes two hours
-and a half, so it has to be named; stopped, it goes on from the pairs in pairs.json.
+published ones were written with --out docs/bench/MACHINE, a folder for each kind of machine. accuracy takes three
+to four hours, so it has to be named; stopped, it goes on from the pairs in pairs.json.
 """
 
 import argparse
