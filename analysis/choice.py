@@ -130,13 +130,13 @@ def mapped(
     as `make` does.
     """
     results, committed = everything(folder, checkout), Path(checkout) / COMMITTED
-    notes = results.unreadable
+    notes = [str(damage) for damage in results.unreadable]
     try:
         made = make(Store(results.folder).records(), words)
     except InputError as error:
         if folder is not None or results.folder == committed:
             raise
-        notes = (f"not of {results.folder}: {error}", *notes)
+        notes = [f"not of {results.folder}: {error}", *notes]
         results = read(committed)
         made = make(Store(committed).records(), words)
-    return made, results, notes
+    return made, results, tuple(notes)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import claims, compression, costs, maps, tables
+from analysis import claims, compression, costs, duel, maps, tables
 from analysis.axes import CostAxis
 from analysis.figures import (
     bypass,
@@ -69,6 +69,7 @@ TITLES = {
     "results_alexnet": "AlexNet compressed",
     "deep_compression": "Deep Compression: density and bits",
     "entropy": "Entropy-coded networks: the price of a bit",
+    "duel": "A SqueezeNet against ResNet8",
 }
 
 
@@ -77,6 +78,7 @@ def of(results: Results, x: CostAxis | None = None) -> Iterator[Section]:
     yield from of_sweeps(results, x)
     yield from of_paper_tables(results)
     yield from of_claims(results)
+    yield from of_duels(results)
     yield from of_networks(results, x)
     yield from maps.of(results)
     yield from of_warnings(results)
@@ -232,6 +234,18 @@ def of_claims(results: Results) -> Iterator[Section]:
     found = claims.table(results.runs)
     if len(found):
         yield Section(title="The paper's claims, tested", tables=(("claims", found),), notes=(claims.NOTE,))
+
+
+def of_duels(results: Results) -> Iterator[Section]:
+    """For each sweep of the experiment its networks beside ResNet8."""
+    for sweep in results.sweeps:
+        runs = results.of(sweep)
+        if sweep.experiment == duel.EXPERIMENT and len(found := duel.table(runs)):
+            yield Section(
+                title=f"In int8 against ResNet8: {tables.setting_of(runs)}",
+                tables=((f"{sweep.name}-int8", found),),
+                notes=_notes(duel.NOTE, tables.differences(runs)),
+            )
 
 
 def of_networks(results: Results, x: CostAxis | None = None) -> Iterator[Section]:

@@ -47,6 +47,35 @@ def p_of_zero(values: ArrayLike) -> float:
     return float(2 * stdtr(len(found) - 1, -mean / error))
 
 
+class Difference(NamedTuple):
+    """The difference of two means with the ends of its confidence interval, and p; all but the first can be NaN."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def welch(values: ArrayLike, others: ArrayLike, confidence: float = 0.95) -> Difference:
+    """The mean of independent values less that of others, by Welch's t-test, which needs no equal variances.
+
+    p is one-sided: of the hypothesis that the mean of the values is not higher. One value has neither interval nor p.
+    """
+    from scipy.special import stdtr, stdtrit  # see mean_interval
+
+    samples = [np.asarray(each, np.float64) for each in (values, others)]
+    difference = float(samples[0].mean() - samples[1].mean())
+    if min(map(len, samples)) < 2:
+        return Difference(difference, np.nan, np.nan, np.nan)
+    parts = np.array([each.var(ddof=1) / len(each) for each in samples])
+    error = float(np.sqrt(parts.sum()))
+    if error == 0:
+        return Difference(difference, difference, difference, 0.0 if difference > 0 else 1.0)
+    freedom = float(parts.sum() ** 2 / sum(parts**2 / [len(each) - 1 for each in samples]))  # Welch and Satterthwaite
+    half = error * float(stdtrit(freedom, (1 + confidence) / 2))
+    return Difference(difference, difference - half, difference + half, float(stdtr(freedom, -difference / error)))
+
+
 def pareto_front(losses: ArrayLike) -> NDArray[np.bool_]:
     """Which rows no other row beats: those of rank 0."""
     front: NDArray[np.bool_] = ranks(losses) == 0

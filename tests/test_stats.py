@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import scipy.stats
 
-from fire.stats import hypervolume, mean_interval, pareto_front, ranks
+from fire.stats import hypervolume, mean_interval, pareto_front, ranks, welch
 
 
 def test_interval_of_three_values_by_hand():
@@ -80,3 +81,20 @@ def test_hypervolume_agrees_with_counting_cells():
     cost, quality = random.integers(0, 20, 15), random.integers(1, 20, 15)
     cells = sum(bool(((cost <= x) & (quality > y)).any()) for x in range(20) for y in range(20))
     assert hypervolume(cost, quality, reference=(20, 0)) == cells
+
+
+def test_welch_agrees_with_scipys_test():
+    random = np.random.default_rng(0)
+    values, others = random.normal(0.87, 0.002, 5), random.normal(0.86, 0.005, 7)
+    found = welch(values, others)
+    theirs = scipy.stats.ttest_ind(values, others, equal_var=False, alternative="greater")
+    both = scipy.stats.ttest_ind(values, others, equal_var=False)
+    assert found.p == pytest.approx(theirs.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(both.confidence_interval(0.95)))
+    assert found.difference == pytest.approx(values.mean() - others.mean())
+
+
+def test_welch_of_single_and_of_equal_values():
+    assert np.isnan(welch([1.0], [0.5, 0.6])[1:]).all()
+    assert welch([1.0, 1.0], [0.5, 0.5]) == (0.5, 0.5, 0.5, 0.0)
+    assert welch([0.5, 0.5], [0.5, 0.5]).p == 1.0

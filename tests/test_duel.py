@@ -1,0 +1,55 @@
+"""The table of a SqueezeNet against ResNet8, on a store made by hand."""
+
+import numpy as np
+import pytest
+
+from analysis import duel, export, report
+from analysis.results import read
+from fire.arch import ResNet8Spec, SqueezeNetSpec
+from sweep.store import Store
+from tests.records import record, sweep
+
+NETWORKS = {"squeezenet": SqueezeNetSpec(version="small", classes=10), "resnet8": ResNet8Spec(classes=10)}
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    store = Store(tmp_path / "results")
+    for family, seed, top1 in (
+        ("squeezenet", 5, 0.88),
+        ("squeezenet", 6, 0.87),
+        ("resnet8", 5, 0.860),
+        ("resnet8", 6, 0.862),
+        ("resnet8", 7, None),
+    ):
+        fields = {"int8_top1": top1, "int8_bytes": 90_000 if top1 else None}
+        store.write(record(f"{family}{seed}", arch=NETWORKS[family], seed=seed, top1=0.9, **fields))
+    keys = [found.key for found in store.records()]
+    store.write_sweep(sweep("duel", ("arch", "seed"), keys, experiment="duel"))
+    return store
+
+
+def test_the_table_by_hand(store):
+    reference, ours = duel.table(read(store.root).runs).to_dict("records")
+    assert (reference["network"], reference["n"]) == ("ResNet8", 2), "the third has no int8 file"
+    assert reference["weight_bytes"] == 78_744
+    assert np.isnan(reference["difference"])
+    assert ours["difference"] == pytest.approx(0.875 - 0.861)
+    # t = 0.014 / sqrt(0.005^2 + 0.001^2) = 2.746 with 1.08 degrees of freedom; from 1 they would give p = 0.111.
+    assert 0.09 < ours["p"] < 0.111
+
+
+def test_a_single_seed_or_no_reference_has_no_p(store):
+    runs = read(store.root).runs.set_index("key", drop=False)
+    (_, alone) = duel.table(runs.loc[["squeezenet5", "resnet85", "resnet86"]]).to_dict("records")
+    assert (alone["difference"], np.isnan(alone["p"])) == (pytest.approx(0.019), True)
+    (row,) = duel.table(runs.loc[["squeezenet5", "squeezenet6"]]).to_dict("records")
+    assert "difference" not in row
+
+
+def test_the_report_has_the_table(store, tmp_path, unrendered):
+    text = report.write(read(store.root), tmp_path / "report").read_text()
+    assert "In int8 against ResNet8: digits, 3 epochs" in text
+    readable = export.readable(duel.table(read(store.root).runs))
+    assert list(readable)[-3:] == ["int8_top1 %", "difference, points", "p"]
+    assert readable["int8 weights, KiB"].tolist()[0] == "76.9"
