@@ -2,18 +2,12 @@
 
 from fire.errors import require
 from fire.machine.estimate import estimated_latency, hertz
-from sweep.axes import AXES, LATENCY, MACS, SIZE, CostAxis
+from sweep.axes import AXES, LATENCY, MACS, PLACES, SIZE, CostAxis
 
 __all__ = ["AXES", "ESTIMATED", "LATENCY", "MACS", "NAMES", "PLACES", "SIZE", "CostAxis", "chosen"]
 
 ESTIMATED = "estimated_latency"
 NAMES = (*AXES, ESTIMATED)
-# What latencies in a column depend on besides the network: those of runs that differ in it are not comparable.
-PLACES = {
-    "latency_seconds": ("host", "device", "threads"),
-    "onnx_latency_seconds": ("onnx_host",),
-    "int8_latency_seconds": ("onnx_host",),
-}
 
 
 def chosen(x: str | None, core: str | None = None, clock: str | None = None) -> CostAxis | None:

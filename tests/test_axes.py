@@ -14,7 +14,6 @@ from fire.arch import SqueezeNetSpec
 from fire.compress.spec import CompressSpec
 from fire.cost import count
 from fire.errors import InputError
-from sweep import axes as sweep_axes
 from sweep.commands import exits
 from sweep.store import Store
 from tests.records import DATA, record, sweep
@@ -151,10 +150,6 @@ def test_the_accuracy_of_an_int8_file_is_shown_over_its_size(store):
 def test_every_axis_has_a_column_of_the_runs(axis, store):
     columns = {axis.column, axis.top1, *axes.PLACES.get(axis.column, ())}
     assert columns <= set(runs_of(store).columns)
-
-
-def test_the_page_knows_the_same_places_as_the_figures():
-    assert sweep_axes.PLACES == axes.PLACES
 
 
 def test_a_cost_that_is_the_same_for_all_is_said_and_does_not_become_the_axis(store):
