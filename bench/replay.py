@@ -145,7 +145,7 @@ def plain_optuna(table: Table, sampler: optuna.samplers.BaseSampler | None, seed
     """A study that trains each network to the end. sampler: None for Optuna's own choice.
 
     Instead of a proposal, the nearest network of the table is trained that was not yet, as in our search. The proposal
-    fails, and that network's own settings are told with its results.
+    fails, and Optuna learns that network's own settings with its results.
     """
     random, untried = np.random.default_rng(seed), table.space.allowed.copy()
     choices = {

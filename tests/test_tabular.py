@@ -159,14 +159,14 @@ def test_a_file_of_other_networks_than_the_drawn_ones_is_refused(drawn_space, tm
         drawn_table(path)
 
 
-def test_optuna_is_told_of_the_networks_that_were_trained(table):
+def test_optuna_learns_of_the_networks_that_were_trained(table):
     small = space.__wrapped__()
-    replayed, told = replay.Table(small, tabular.load(table)), []
+    replayed, learnt = replay.Table(small, tabular.load(table)), []
 
     class Spy(optuna.samplers.RandomSampler):
         def after_trial(self, study, trial, state, values):
             if state == optuna.trial.TrialState.COMPLETE:
-                told.append((tuple(trial.params.values()), tuple(values)))
+                learnt.append((tuple(trial.params.values()), tuple(values)))
 
     points = [point for _, point in replay.plain_optuna(replayed, Spy(seed=0), seed=0)]
-    assert told == [(tuple(small.codes[point].tolist()), replayed.losses(point, 2)) for point in points]
+    assert learnt == [(tuple(small.codes[point].tolist()), replayed.losses(point, 2)) for point in points]
