@@ -1,7 +1,8 @@
-"""python -m sweep.publish RESULTS PUBLISHED: add the finished runs and the sweeps of one folder of results to another.
+"""python -m sweep.publish RESULTS PUBLISHED: add the runs and the sweeps of one folder of results to another.
 
-Weights, ONNX files and files of 1 MiB and more are left out. Nothing in PUBLISHED is lost: of a run or a sweep that is
-in both folders, the one that ended or was launched later stays; if both say the same time, that of RESULTS.
+Runs are those that finished, and those that a search stopped early. Weights, ONNX files and files of 1 MiB and more are
+left out. Nothing in PUBLISHED is lost: of a run or a sweep that is in both folders, the one that ended or was launched
+later stays; if both say the same time, that of RESULTS. A finished run is not replaced by a stopped one.
 """
 
 import sys
@@ -15,6 +16,7 @@ from sweep.store import COMPRESSED, Damage, Store
 
 FILES = ("config.yaml", "curve.csv", COMPRESSED)  # of a run, beside its record
 TOO_LARGE = 2**20  # bytes
+ENDED = ("finished", "stopped")
 
 
 def main() -> None:
@@ -34,12 +36,12 @@ def _main(arguments: list[str]) -> None:
 
 
 def publish(source: Store, target: Store) -> tuple[int, int, list[Damage]]:
-    """Add the source's finished runs and its sweeps to the target, which keeps all it has.
+    """Add the source's finished and stopped runs and its sweeps to the target, which keeps all it has.
 
     Returns the number of runs and of sweeps that are new or replaced, and what of the source cannot be read.
     """
     unreadable: list[Damage] = []
-    records = [record for record in source.records(unreadable.append) if record.status == "finished"]
+    records = [record for record in source.records(unreadable.append) if record.status in ENDED]
     runs = [record for record in records if _add_run(record, source, target)]
     sweeps = [sweep for sweep in source.sweeps(unreadable.append) if _add_sweep(sweep, target)]
     return len(runs), len(sweeps), unreadable
@@ -47,8 +49,10 @@ def publish(source: Store, target: Store) -> tuple[int, int, list[Damage]]:
 
 def _add_run(record: Record, source: Store, target: Store) -> bool:
     former = target.read(record.key)
-    if former == record or (former is not None and (former.end or "") > (record.end or "")):
-        return False
+    if former is not None:
+        is_less = former.status == "finished" != record.status
+        if former == record or is_less or (former.end or "") > (record.end or ""):
+            return False
     folder = target.folder(record.key)
     folder.mkdir(parents=True, exist_ok=True)
     added = ["record.json"]

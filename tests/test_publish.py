@@ -1,4 +1,4 @@
-"""Publishing: finished runs are added to the committed ones, and none is lost."""
+"""Publishing: finished and stopped runs are added to the committed ones, and none is lost."""
 
 import os
 from dataclasses import replace
@@ -23,7 +23,7 @@ def names(store: Store, key: str) -> set[str]:
     return set(os.listdir(store.folder(key)))
 
 
-def test_finished_runs_are_added_and_none_is_lost(stores):
+def test_runs_that_ended_are_added_and_none_is_lost(stores):
     source, target = stores
     target.write(record("a"))
     target.write_sweep(sweep("committed", (), "a"))
@@ -32,10 +32,21 @@ def test_finished_runs_are_added_and_none_is_lost(stores):
     source.write(record("d", status="stopped"))
     source.write(failed("a"))
     source.write_sweep(sweep("mine", (), "bcd"))
-    assert publish(*stores) == (1, 1, [])
-    assert {each.key: each.status for each in target.records()} == {"a": "finished", "b": "finished"}
+    assert publish(*stores) == (2, 1, [])
+    assert {each.key: each.status for each in target.records()} == {"a": "finished", "b": "finished", "d": "stopped"}
     assert [each.name for each in target.sweeps()] == ["committed", "mine"]
     assert publish(*stores) == (0, 0, []), "all of it is there"
+
+
+def test_a_stopped_run_replaces_no_finished_one(stores):
+    source, target = stores
+    source.write(record("a", status="stopped", end=NEW))
+    target.write(record("a", end=OLD))
+    assert publish(*stores) == (0, 0, [])
+    assert target.is_done("a")
+    assert publish(target, source) == (0, 0, []), "of a later time"
+    source.write(record("a", status="stopped", end=OLD))
+    assert publish(target, source) == (1, 0, [])
 
 
 def test_without_results_nothing_changes(stores):
