@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which people with any colour vision can distinguish.
@@ -51,6 +52,14 @@ def panels(columns: int, width: float, height: float) -> tuple[Figure, list[Axes
     """A figure with axes side by side, each of this size in inches."""
     figure = Figure(figsize=(width * columns, height), layout="constrained")
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def widen(figure: Figure, ax: Axes) -> None:
+    """Make the figure wider by the legend beside the axes, if there is one: else a long one leaves them no room."""
+    legend = ax.get_legend()
+    if legend is not None:
+        width = legend.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width  # type: ignore[no-untyped-call]
+        figure.set_figwidth(figure.get_figwidth() + width / figure.dpi)
 
 
 def log_axis(ax: Axes, sizes: Sequence[float]) -> None:

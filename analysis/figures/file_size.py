@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis import costs, tables
 from analysis.axes import CostAxis
 from analysis.compression import by_network, with_bytes
-from analysis.style import CYCLE, log_axis, panels
+from analysis.style import CYCLE, log_axis, panels, widen
 from analysis.view import View
 
 FILE = CostAxis("bytes", "size of the file, kB of 1,000 bytes", 1e-3)  # of the parameters where there is none
@@ -94,6 +94,7 @@ def figure(view: View) -> Figure | None:
     shown = info(view)
     if shown is None:
         return None
-    whole, (ax,) = panels(columns=1, width=8.5, height=4.2)
+    whole, (ax,) = panels(columns=1, width=5.6, height=4.2)
     draw(shown, ax)
+    widen(whole, ax)
     return whole

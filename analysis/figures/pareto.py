@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis import costs, tables
 from analysis.axes import SIZE, CostAxis
-from analysis.style import CYCLE, GREY, log_axis, panels
+from analysis.style import CYCLE, GREY, log_axis, panels, set_accuracy_limits, widen
 from analysis.view import View
 
 MOST_LABELS = 24  # of networks on fronts, beside a figure of this height
@@ -121,6 +121,10 @@ def draw(info: Info, ax: Axes) -> None:
         x, y, ends = size[known], accuracy[known], spread[:, known]
         ax.errorbar(x, y, yerr=ends, fmt="none", ecolor=color, elinewidth=1, capsize=3, zorder=1)
     if np.isfinite(spread).any():
+        # Two seeds can have an interval of half the axis, which would flatten all else: lines end beyond the points.
+        beyond = max(np.ptp(accuracy) / 4, 0.5)
+        ends = np.clip([info.low, info.high], accuracy.min() - beyond, accuracy.max() + beyond)
+        set_accuracy_limits(ax, [*accuracy, *ends.flat])
         ax.errorbar([], [], yerr=[], fmt="none", ecolor=GREY, elinewidth=1, capsize=3, label="95 % interval over seeds")
     log_axis(ax, info.cost)
     ax.set_xlabel(info.axis.label(log=True))
@@ -132,8 +136,12 @@ def draw(info: Info, ax: Axes) -> None:
 def figure(view: View) -> Figure | None:
     """Accuracy of all networks of one data set over their cost, with the front of the accuracy they are judged by."""
     shown = info(view)
-    if shown is None:
-        return None
-    whole, (ax,) = panels(columns=1, width=9.0, height=4.2)
-    draw(shown, ax)
+    return None if shown is None else figure_of(shown)
+
+
+def figure_of(info: Info) -> Figure:
+    """The figure of these networks."""
+    whole, (ax,) = panels(columns=1, width=6.0, height=4.2)
+    draw(info, ax)
+    widen(whole, ax)
     return whole

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import tables
-from analysis.style import panels
+from analysis.style import panels, widen
 from analysis.view import View
 
 
@@ -57,6 +57,7 @@ def figure(view: View) -> Figure | None:
     shown = info(view)
     if shown is None:
         return None
-    whole, axes = panels(columns=2, width=4.8, height=3.6)
+    whole, axes = panels(columns=2, width=4.1, height=3.6)
     draw(shown, *axes)
+    widen(whole, axes[1])
     return whole
