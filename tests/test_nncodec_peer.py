@@ -3,12 +3,20 @@
 NNCodec itself is not needed: its files are made by arithmetic here.
 """
 
+import sys
 from dataclasses import replace
 
+from bench import nncodec_peer
+from bench.nncodec_peer import Compared, candidates, compare, epochs, main, rows
 from bench.nncodec_search import FINER, FINEST, SEARCHED, File, Settings, ladder, least, search, smallest
+from fire.compress.spec import CompressSpec
+from fire.errors import InputError
+from sweep.store import Store
+from tests.records import record
 
 FLOAT = 0.9
 ALLOWED = least(FLOAT)
+ENTROPY = CompressSpec(method="entropy", rate=0.02)
 
 
 def file_of(settings: Settings, size: int, validation_top1: float = FLOAT) -> File:
@@ -61,3 +69,85 @@ def test_the_search_combines_what_made_the_file_smaller():
 def test_a_changed_setting_begins_at_a_finer_qp():
     files = search(cliff, Settings(qp=FINEST), {"sparsity": (0.0, 0.3)}, ALLOWED)
     assert next(file.made_by.qp for file in files if file.made_by.sparsity) == -21 - FINER
+
+
+def compared(tune: bool = False, seed: int = 0, sizes: tuple[int, ...] = (525,), top1: float = FLOAT) -> Compared:
+    files = [
+        record(str(i), compress=ENTROPY, seed=seed, file_bytes=size, top1=top1 - 0.001 * i)
+        for i, size in enumerate(sizes)
+    ]
+    return compare(record(f"f{seed}", seed=seed), files, (FLOAT, FLOAT), cliff, tune)
+
+
+def test_a_ratio_is_our_bytes_over_theirs():
+    # Untuned: 1000 + 21 + 75 bytes. Searched: 1000 + 17 + 20 + 3.
+    assert [(row.goal, row.measured) for row in rows([compared()])] == [("0.3", "0.48"), ("0.3", "0.50")]
+
+
+def test_training_starts_from_the_searched_settings_for_as_many_epochs_as_ours():
+    tuned = compared(tune=True, sizes=(525, 520)).theirs["tuned"]
+    assert tuned.made_by == Settings(qp=-15, nonweight_qp=-20, use_dq=False, epochs=4)
+    ours = [record("a", compress=replace(ENTROPY, epochs=9, final_epochs=2)), record("b", compress=ENTROPY)]
+    assert (epochs(ours), epochs([])) == (11, 4)
+
+
+def test_our_smallest_file_of_enough_accuracy_counts():
+    one = compared(sizes=(530, 520, 525, 510, 400))  # they lose 0 to 0.4 points
+    assert (one.ours.file_bytes, one.ours.key) == (510, "3")
+
+
+def test_a_row_without_a_file_of_ours_says_what_there_was():
+    row = rows([compared(sizes=(500, 400), top1=0.89)])[0]
+    assert row.measured == "ours: no file within 0.3 points"
+    assert row.detail.startswith(
+        "2 tried, the best 1.00 points of validation top-1 below the network, against 1,096 by"
+    )
+    assert rows([compared(sizes=())])[0].detail.startswith("none tried against 1,096 bytes")
+
+
+def run(monkeypatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["bench.nncodec_peer", *map(str, arguments)])
+    return main()
+
+
+def test_networks_with_compressed_ones_are_compared(tmp_path):
+    store = Store(tmp_path)
+    for one in (
+        record("a"),
+        record("b"),
+        record("c", compress=ENTROPY, float_key="a", file_bytes=500),
+        record("d", compress=ENTROPY, float_key="b", file_bytes=None, status="failed", error="diverged", top1=None),
+    ):
+        store.write(one)
+    assert {key: [file.key for file in files] for key, files in candidates(store).items()} == {"a": ["c"]}
+
+
+def test_what_is_missing_is_a_line_and_no_row_is_an_error(tmp_path, monkeypatch, capsys):
+    store = Store(tmp_path)
+    for one in (record("a"), record("c", compress=ENTROPY, float_key="a", file_bytes=500)):
+        store.write(one)
+    out = tmp_path / "table.md"
+    assert run(monkeypatch, "--results", tmp_path, "--keys", "a", "x", "c", "--out", out) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"a: weights must be a readable file, got '{tmp_path}/a/weights.safetensors': No such file or directory",
+        f"x: no trained network in {tmp_path}",
+        f"c: no trained network in {tmp_path}",
+        f"no trained network of {tmp_path} was measured",
+    ]
+    assert not out.exists()
+    assert run(monkeypatch, "--results", tmp_path / "empty", "--out", out) == 2
+    assert capsys.readouterr().err == f"no trained network of {tmp_path}/empty was measured\n"
+
+
+def test_the_other_networks_are_measured_when_one_cannot_be(tmp_path, monkeypatch, capsys):
+    def measure(store: Store, key: str, *_) -> Compared:
+        if key == "a":
+            raise InputError("data is not here")
+        return compared()
+
+    monkeypatch.setattr(nncodec_peer, "measure", measure)
+    out = tmp_path / "table.md"
+    assert run(monkeypatch, "--results", tmp_path, "--keys", "a", "b", "--out", out) == 0
+    assert capsys.readouterr().err == "a: data is not here\n"
+    assert out.read_text().count("| 0.48 |") == 1
