@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from bench.measure import Row, markdown
+from bench.measure import Row, markdown, ratio
 from bench.nncodec_search import (
     FINEST,
     LOST,
@@ -94,8 +94,12 @@ def epochs(files: Sequence[Record]) -> int:
 
 
 def rows(compared: Sequence[Compared]) -> list[Row]:
-    """A row for each network and what varied."""
-    return [_row(each, name) for each in compared for name in each.theirs]
+    """A row for each network and what varied; then one for each network of several seeds."""
+    groups: dict[str, list[Compared]] = {}
+    for each in compared:
+        groups.setdefault(replace(_config(each.record), seed=0).key, []).append(each)
+    found = [_row(each, name) for each in compared for name in each.theirs]
+    return found + [_median(group, name) for group in groups.values() if len(group) > 1 for name in group[0].theirs]
 
 
 def _row(one: Compared, name: str) -> Row:
@@ -124,6 +128,19 @@ def _their_file(one: Compared, file: File | None) -> str:
     if file is None:
         return "no file"
     return f"{file.size:,} bytes ({file.made_by}; test top-1 {_gain(one, file)} points)"
+
+
+def _median(group: Sequence[Compared], name: str) -> Row:
+    files = [(one.ours, one.theirs[name]) for one in group]
+    sizes = [(_bytes(ours), theirs.size) for ours, theirs in files if ours is not None and theirs is not None]
+    without = [sum(side is None for side in sides) for sides in zip(*files, strict=True)]
+    return Row(
+        what=f"{_network(group[0].record)}, median over {len(group)} seeds",
+        peer=f"{PEER}, {name}",
+        goal=GOALS[name],
+        measured=ratio(*zip(*sizes, strict=True)) if sizes else f"no network with both files {WITHIN}",
+        detail=f"of {len(group)} networks without a file {WITHIN}: ours {without[0]}, NNCodec {without[1]}",
+    )
 
 
 def _config(record: Record) -> RunConfig:

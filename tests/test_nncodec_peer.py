@@ -105,6 +105,18 @@ def test_a_row_without_a_file_of_ours_says_what_there_was():
     assert rows([compared(sizes=())])[0].detail.startswith("none tried against 1,096 bytes")
 
 
+def test_networks_of_several_seeds_have_a_median():
+    several = [compared(seed=0, sizes=(548,)), compared(seed=1, sizes=(1096,)), compared(seed=2, top1=0.5)]
+    row = rows(several)[6]
+    assert row.what.endswith("median over 3 seeds")
+    assert (row.measured, row.detail) == (
+        "0.75 (0.50 to 1.00, n = 2)",
+        "of 3 networks without a file within 0.3 points: ours 1, NNCodec 0",
+    )
+    assert len(rows(several)) == 8
+    assert len(rows(several[:1])) == 2
+
+
 def run(monkeypatch, *arguments: object) -> int:
     monkeypatch.setattr(sys, "argv", ["bench.nncodec_peer", *map(str, arguments)])
     return main()
