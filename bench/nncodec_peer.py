@@ -10,11 +10,13 @@ NNCodec's. Untuned, one setting of NNCodec varies, the step of its quantiser. A 
 need no training: bench.nncodec_search. With --tune, it also trains biases and scales of filters (its fine-tuning
 and LSA), for as many epochs as our methods did: hours for a network. NNCodec has more tries than our methods, and the
 validation images choose among all of them.
+
+The score of each file is kept beside the table, in a .jsonl: the same command continues after a stop.
 """
 
 import argparse
-import functools
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +33,7 @@ from bench.nncodec_search import (
     Make,
     Settings,
     finer,
+    kept,
     ladder,
     least,
     search,
@@ -183,7 +186,9 @@ def measure(store: Store, key: str, files: Sequence[Record], chosen: argparse.Na
     from bench.nncodec_files import Subject
 
     subject = Subject(network=network, images=images, recipe=record.config.train)
-    return compare(record, files, subject.top1(network), functools.cache(subject.file), chosen.tune)
+    weights = f"{key} {zlib.crc32(path.read_bytes()):08x}"
+    make = kept(subject.file, chosen.out.with_suffix(".jsonl"), weights)
+    return compare(record, files, subject.top1(network), make, chosen.tune)
 
 
 def main() -> int:

@@ -3,8 +3,10 @@
 Standard library only, so that it can be tested where NNCodec is not installed: bench.nncodec_files makes the files.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 LOST = 0.003  # of validation accuracy, at most
@@ -97,3 +99,27 @@ def search(make: Make, begin: Settings, choices: Mapping[str, Sequence[Any]], al
 def finer(file: File | None, begin: Settings) -> Settings:
     """Where to begin a ladder: the file's settings at a finer QP, or `begin` if there is no file."""
     return begin if file is None else replace(file.made_by, qp=max(file.made_by.qp - FINER, FINEST))
+
+
+def kept(make: Make, path: Path, network: str) -> Make:
+    """`make` that remembers: what was scored is kept as a line of JSON, and is not made again by later processes.
+
+    network: names the weights, since the file has lines of several networks.
+    """
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    files = [
+        File(**line["file"] | {"made_by": Settings(**line["file"]["made_by"])})
+        for line in lines
+        if line["network"] == network
+    ]
+    known = {file.made_by: file for file in files}
+
+    def made(settings: Settings) -> File:
+        if settings not in known:
+            known[settings] = make(settings)
+            line = json.dumps({"network": network, "file": asdict(known[settings])})
+            with open(path, "a") as file:
+                file.write(line + "\n")
+        return known[settings]
+
+    return made

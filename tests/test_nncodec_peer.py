@@ -6,9 +6,11 @@ NNCodec itself is not needed: its files are made by arithmetic here.
 import sys
 from dataclasses import replace
 
+import pytest
+
 from bench import nncodec_peer
 from bench.nncodec_peer import Compared, candidates, compare, epochs, main, rows
-from bench.nncodec_search import FINER, FINEST, SEARCHED, File, Settings, ladder, least, search, smallest
+from bench.nncodec_search import FINER, FINEST, SEARCHED, File, Settings, kept, ladder, least, search, smallest
 from fire.compress.spec import CompressSpec
 from fire.errors import InputError
 from sweep.store import Store
@@ -69,6 +71,14 @@ def test_the_search_combines_what_made_the_file_smaller():
 def test_a_changed_setting_begins_at_a_finer_qp():
     files = search(cliff, Settings(qp=FINEST), {"sparsity": (0.0, 0.3)}, ALLOWED)
     assert next(file.made_by.qp for file in files if file.made_by.sparsity) == -21 - FINER
+
+
+def test_a_later_process_makes_no_file_again(tmp_path):
+    path = tmp_path / "bench.jsonl"
+    first = kept(cliff, path, "a 1234")(Settings(qp=-30))
+    assert kept(pytest.fail, path, "a 1234")(Settings(qp=-30)) == first
+    other = kept(lambda settings: file_of(settings, 7), path, "a 5678")  # trained again: other weights
+    assert other(Settings(qp=-30)).size == 7
 
 
 def compared(tune: bool = False, seed: int = 0, sizes: tuple[int, ...] = (525,), top1: float = FLOAT) -> Compared:
