@@ -8,6 +8,7 @@ from analysis.results import read
 from fire.arch import ResNet8Spec, SqueezeNetSpec
 from sweep.store import Store
 from tests.records import record, sweep
+from tests.sweeping import point
 
 NETWORKS = {"squeezenet": SqueezeNetSpec(version="small", classes=10), "resnet8": ResNet8Spec(classes=10)}
 
@@ -53,3 +54,11 @@ def test_the_report_has_the_table(store, tmp_path, unrendered):
     readable = export.readable(duel.table(read(store.root).runs))
     assert list(readable)[-3:] == ["int8_top1 %", "difference, points", "p"]
     assert readable["int8 weights, KiB"].tolist()[0] == "76.9"
+
+
+def test_the_network_keeps_each_of_resnet8s_budgets():
+    networks = ("squeezenet_mlperf_tiny", "resnet8")
+    ours, theirs = (point("experiment=duel", f"arch={name}", "seed=5").config for name in networks)
+    for name in ("macs", "weight_bytes", "peak_ram_bytes"):
+        assert getattr(ours.cost, name) <= getattr(theirs.cost, name)
+    assert ours.train == theirs.train
