@@ -93,10 +93,13 @@ def test_many_mutations_are_read_and_many_are_not(accepted):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_is_read_has_its_sections(seed, accepted, tmp_path, monkeypatch):
+    mocks = {
+        "panels": lambda columns, width, height: (mock.Mock(), [mock.MagicMock()] * columns),
+        "widen": mock.Mock(),
+    }
     for module in FIGURES:  # all but matplotlib itself, which takes most of the time
-        monkeypatch.setattr(
-            module, "panels", lambda columns, width, height: (mock.Mock(), [mock.MagicMock()] * columns)
-        )
+        for name, mocked in mocks.items():
+            monkeypatch.setattr(module, name, mocked, raising=False)
     results = read(harm(accepted, tmp_path / "results", seed).root)
     assert results.unreadable == ()
     for section in sections.of(results):

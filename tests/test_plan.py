@@ -116,7 +116,7 @@ def test_a_point_without_overrides_is_called_by_its_key():
         (["arch.freq=1", "arch.bypass=simple"], ["arch.bypass must not be 'simple'", "freq=1"]),
         (["data=digits", "arch=squeezenet_v1_0"], ["data.image_size must be large enough", "pool1", "got 8"]),
         (["arch.sr=wide"], ["arch.sr must be a number, got 'wide'"]),
-        (["arch=resnet"], ["arch must be one of alexnet, alexnet_small, resnet8, squeezenet_narrow, ", "got 'resnet'"]),
+        (["arch=resnet"], ["arch must be one of alexnet, alexnet_small, resnet8, squeezenet_", "got 'resnet'"]),
         (["arch.srr=1"], ["arch.srr must be one of base_e, ", ", sr, "]),
         (["sr=0.5"], ["sr must be one of seed, "]),
         (["train.epochs=null"], ["train.epochs must be a value, got null"]),

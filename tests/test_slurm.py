@@ -266,11 +266,11 @@ def test_a_run_that_takes_longer_than_a_job_goes_on_in_the_next(cluster, here, t
     """Jobs of a minute, which are left after 25 seconds; SLURM sends its own signal at once."""
     settings = ("hydra/launcher=slurm", "hydra.launcher.time=1", "hydra.launcher.leave=35", "workers=1")
     folders = (f"data_dir={here}/data", f"results_dir={tmp_path}")
-    code, out, err = finish(start("-m", *TINY, "train.epochs=90", "seed=0", *settings, *folders), SLOW)
+    code, out, err = finish(start("-m", *TINY, "train.epochs=240", "seed=0", *settings, *folders), SLOW)
     assert (code, err) == (0, ""), out
     assert re.search(r"once more .*: its worker on \S+ had to leave, as its time is over", out), out
     (record,) = Store(tmp_path).records()
-    assert (record.status, record.epochs) == ("finished", 90)
+    assert (record.status, record.epochs) == ("finished", 240)
     epochs = re.findall(r" epoch (\d+): ", (tmp_path / record.key / "log").read_text())
     assert len(epochs) == len(set(epochs)), "no epoch is trained twice"
 
