@@ -53,7 +53,8 @@ results: $(SETUP)
 	$(BIN)/python -m sweep experiment=entropy $(ARGS)
 	$(BIN)/python -m analysis $(RESULTS) --out report
 
-# The runs of results/ that finished, or that a search stopped, are added to the committed ones, and docs/ becomes their report: sweep/publish.py.
+# The runs of results/ that finished, or that a search stopped, are added to the committed ones, and docs/ becomes their
+# report: sweep/publish.py.
 publish: $(SETUP)
 	$(BIN)/python -m sweep.publish results docs/results
 	rm -rf docs/figures docs/tables

@@ -1,4 +1,4 @@
-"""The duel: a SqueezeNet against ResNet8, MLPerf Tiny's reference for CIFAR-10, at no more of each of its budgets."""
+"""The duel: SqueezeNets against ResNet8, MLPerf Tiny's reference for CIFAR-10, at no more of each of its budgets."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from analysis.compression import FAMILY_NAMES
 from fire.stats import welch
 
 EXPERIMENT, REFERENCE = "duel", "resnet8"
-BUDGETS = ("parameters", "macs", "weight_bytes", "peak_ram_bytes")
+COSTS = ("parameters", "macs", "weight_bytes", "peak_ram_bytes")
 NOTE = (
     "Trained alike, on the same images; accuracies in int8 are those of the ONNX files, on the test images. 95 % "
     "intervals are Student's t over seeds. The difference is that of the int8 accuracies to ResNet8, with Welch's 95 % "
@@ -16,22 +16,30 @@ NOTE = (
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each family of the finished runs that have an int8 file, ResNet8 first.
+    """A row for each network of the finished runs that have an int8 file, ResNet8 first.
 
-    Columns: network, those of BUDGETS, n, top1 and int8_top1 with the ends of their intervals, difference (a fraction
-    of 1) with the ends of its interval, p. The last ones are missing for ResNet8, and where a network has one seed.
+    The runs share their data and their training. Columns: network (with the settings in which it differs from others of
+    its family), those of COSTS, n, top1 and int8_top1 with the ends of their intervals, difference (a fraction of 1)
+    with the ends of its interval, p. The last ones are missing for ResNet8, and where a network has one seed.
     """
     finished = runs[(runs["status"] == "finished") & runs["int8_top1"].notna()]
-    families = sorted(finished["family"].unique(), key=lambda family: (family != REFERENCE, family))
-    accuracies = {family: finished[finished["family"] == family]["int8_top1"].to_numpy(float) for family in families}
+    settings = [name for name in tables.network_columns(finished) if name in tables.METAPARAMETERS]
+    groups = finished.groupby([finished[name].map(repr) for name in settings], sort=False)
+    parts = sorted((part for _, part in groups), key=lambda part: part["family"].iloc[0] != REFERENCE)
+    if not parts:
+        return pd.DataFrame()
+    firsts = pd.concat([part.head(1) for part in parts])
+    alike = firsts.groupby("family")
+    varied = [name for name in settings if (alike[name].nunique(dropna=False) > 1).any()]
     rows = []
-    for family in families:
-        of_family = finished[finished["family"] == family]
-        row = {"network": FAMILY_NAMES[family], **of_family.iloc[0][list(BUDGETS)], "n": len(of_family)}
+    for part, name in zip(parts, tables.names(firsts, varied), strict=True):
+        family = str(part["family"].iloc[0])
+        words = ", ".join(filter(None, (FAMILY_NAMES[family], name if (firsts["family"] == family).sum() > 1 else "")))
+        row = {"network": words, **part.iloc[0][list(COSTS)], "n": len(part)}
         for metric in ("top1", "int8_top1"):
-            row |= tables.interval(metric, of_family[metric].to_numpy(float))
-        if family != REFERENCE and REFERENCE in accuracies:
-            found = welch(accuracies[family], accuracies[REFERENCE])
+            row |= tables.interval(metric, part[metric].to_numpy(float))
+        if family != REFERENCE and parts[0]["family"].iloc[0] == REFERENCE:
+            found = welch(part["int8_top1"].to_numpy(float), parts[0]["int8_top1"].to_numpy(float))
             row |= {"difference": found.difference, "difference_low": found.low, "difference_high": found.high}
             row["p"] = found.p
         rows.append(row)

@@ -237,13 +237,14 @@ def of_claims(results: Results) -> Iterator[Section]:
 
 
 def of_duels(results: Results) -> Iterator[Section]:
-    """For each sweep of the experiment its networks beside ResNet8."""
-    for sweep in results.sweeps:
-        runs = results.of(sweep)
-        if sweep.experiment == duel.EXPERIMENT and len(found := duel.table(runs)):
+    """The networks of the experiment beside ResNet8: a section for each data set and recipe."""
+    keys = {key for sweep in results.sweeps if sweep.experiment == duel.EXPERIMENT for key in sweep.keys}
+    parts = tables.apart(results.runs[results.runs["key"].isin(keys)], ("data", "train."))
+    for number, (setting, runs) in enumerate(parts, 1):
+        if len(found := duel.table(runs)):
             yield Section(
-                title=f"In int8 against ResNet8: {tables.setting_of(runs)}",
-                tables=((f"{sweep.name}-int8", found),),
+                title=f"In int8 against ResNet8: {tables.data_of(runs)}, {setting or tables.epochs_of(runs)}",
+                tables=((_numbered("duel-int8", number, len(parts)), found),),
                 notes=_notes(duel.NOTE, tables.differences(runs)),
             )
 

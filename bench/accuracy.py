@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.measure import Row, machine, median, ratio
 from bench.sweeps import RATIOS, Command, lightning, ours
 from fire.files import write
+from fire.stats import welch
 from sweep import origin
 
 EPOCHS = 3
@@ -98,19 +99,13 @@ def rows(pairs: Sequence[Pair]) -> list[Row]:
 
 def differences(pairs: Sequence[Pair], name: str) -> str:
     """Ours less the peer's mean top-1 at each squeeze ratio, in points, with its lower 95 % bound (Welch)."""
-    from scipy.stats import ttest_ind
-
     found, lows = [], []
     for place, _ in enumerate(RATIOS):
         mine, theirs = ([100 * pair.top1[each][place] for pair in pairs] for each in (name, PEER))
-        mean = sum(mine) / len(mine) - sum(theirs) / len(theirs)
-        if len(pairs) < 2:
-            found.append(f"{mean:+.2f}")
-            continue
-        test = ttest_ind(mine, theirs, equal_var=False, alternative="greater")
-        lows.append(test.confidence_interval(0.95).low)
-        found.append(f"{mean:+.2f} (above {lows[-1]:+.2f})")
-    shown = f"; above {MARGIN} at {sum(low > MARGIN for low in lows)} of {len(RATIOS)}" if lows else ""
+        difference = welch(mine, theirs, confidence=0.9)  # whose lower end is a one-sided 95 % bound
+        lows.append(difference.low)
+        found.append(f"{difference.difference:+.2f}" + (f" (above {lows[-1]:+.2f})" if len(pairs) > 1 else ""))
+    shown = f"; above {MARGIN} at {sum(low > MARGIN for low in lows)} of {len(RATIOS)}" if len(pairs) > 1 else ""
     return (
         f"top-1 less the peer's at SR {RATIOS[0]} to {RATIOS[-1]}: {', '.join(found)} points, n = {len(pairs)}{shown}"
     )

@@ -1,13 +1,15 @@
 """The table of a SqueezeNet against ResNet8, on a store made by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from analysis import duel, export, report
+from analysis import duel, export, report, sections
 from analysis.results import read
 from fire.arch import ResNet8Spec, SqueezeNetSpec
 from sweep.store import Store
-from tests.records import record, sweep
+from tests.records import TRAIN, record, sweep
 from tests.sweeping import point
 
 NETWORKS = {"squeezenet": SqueezeNetSpec(version="small", classes=10), "resnet8": ResNet8Spec(classes=10)}
@@ -46,6 +48,23 @@ def test_a_single_seed_or_no_reference_has_no_p(store):
     assert (alone["difference"], np.isnan(alone["p"])) == (pytest.approx(0.019), True)
     (row,) = duel.table(runs.loc[["squeezenet5", "squeezenet6"]]).to_dict("records")
     assert "difference" not in row
+
+
+def test_two_networks_of_a_family_and_two_recipes_are_kept_apart(store, tmp_path, unrendered):
+    wide = SqueezeNetSpec(version="small", classes=10, base_e=64)
+    store.write(record("wide", arch=wide, seed=5, top1=0.9, int8_top1=0.5, int8_bytes=1))
+    rows = duel.table(read(store.root).runs).to_dict("records")
+    assert [(row["network"], row["n"]) for row in rows] == [
+        ("ResNet8", 2),
+        ("SqueezeNet, base_e 128", 2),
+        ("SqueezeNet, base_e 64", 1),
+    ]
+    longer = dataclasses.replace(TRAIN, epochs=40)
+    store.write(record("longer", train=longer, arch=NETWORKS["squeezenet"], top1=0.9, int8_top1=0.9, int8_bytes=1))
+    keys = [found.key for found in store.records()]
+    store.write_sweep(sweep("duel", ("arch", "seed"), keys, experiment="duel"))
+    shown = {part.title for part in sections.of_duels(read(store.root))}
+    assert shown == {f"In int8 against ResNet8: digits, epochs {epochs}" for epochs in (3, 40)}
 
 
 def test_the_report_has_the_table(store, tmp_path, unrendered):

@@ -81,7 +81,8 @@ def _intervals(bins: Sequence[tuple[float, float]]) -> list[str]:
     """The bins as texts, neighbours joined."""
     ends: list[tuple[float, float]] = []
     for low, high in bins:
-        ends[-1:] = [(ends[-1][0], high)] if ends and ends[-1][1] == low else [*ends[-1:], (low, high)]
+        begin = ends.pop()[0] if ends and ends[-1][1] == low else low
+        ends.append((begin, high))
     return [f"{low:.3g} to {high:.3g}" for low, high in ends]
 
 
