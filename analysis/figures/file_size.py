@@ -94,7 +94,7 @@ def figure(view: View) -> Figure | None:
     shown = info(view)
     if shown is None:
         return None
-    whole, (ax,) = panels(columns=1, width=5.6, height=4.2)
+    whole, (ax,) = panels(columns=1, width=7.2, height=4.2)
     draw(shown, ax)
     widen(whole, ax)
     return whole
