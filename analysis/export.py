@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,11 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         if name.removesuffix("_low").removesuffix("_high") != name:
             continue
         if name in ("drop", "difference") or name in PERCENTAGES:
-            ends = [list(frame[f"{name}{end}"]) if f"{name}{end}" in frame else [None] * len(frame) for end in ENDS]
-            shown[HEADINGS.get(name, f"{name} %")] = [_percentages(*row) for row in zip(values, *ends, strict=True)]
+            shown[HEADINGS.get(name, f"{name} %")] = _with_ends(frame, name, lambda v: f"{100 * v:.2f}")
+        elif name == "ratio":
+            shown[title] = _with_ends(frame, name, lambda v: f"{v:.2f}")
+        elif name == "bytes":
+            shown[title] = _with_ends(frame, name, lambda v: f"{v:,.0f}")
         elif name.endswith("reduction"):
             shown[title] = [_text(value, lambda v: f"{v:,.0f}x") for value in values]
         elif name == "size_mib":
@@ -48,7 +52,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             shown["training, min"] = [_text(value, lambda v: f"{v / 60:.1f}") for value in values]
         elif name == "p":
             shown["p"] = [_text(value, lambda v: f"{v:.2g}") for value in values]
-        elif name in ("parameters", "activations", "size_bytes", "bytes"):
+        elif name in ("parameters", "activations", "size_bytes"):
             shown[name] = [_text(value, lambda v: f"{int(v):,}") for value in values]
         else:
             shown[title] = [_text(value, lambda v: f"{v:g}" if isinstance(v, float) else str(v)) for value in values]
@@ -58,10 +62,11 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
 ENDS = ("_low", "_high")
 
 
-def _percentages(mean: Any, low: Any, high: Any) -> str:
-    """A mean with the ends of its interval if it has one, in percent."""
-    mean, low, high = (_text(value, lambda v: f"{100 * v:.2f}") for value in (mean, low, high))
-    return mean if low == "-" else f"{mean} ({low} to {high})"
+def _with_ends(frame: pd.DataFrame, name: str, show: Callable[[Any], str]) -> list[str]:
+    """Means as text, each with the ends of its interval if it has one."""
+    columns = [frame[each] if each in frame else [None] * len(frame) for each in (name, *(name + end for end in ENDS))]
+    rows = ([_text(value, show) for value in row] for row in zip(*columns, strict=True))
+    return [mean if low == "-" else f"{mean} ({low} to {high})" for mean, low, high in rows]
 
 
 def markdown(frame: pd.DataFrame) -> str:

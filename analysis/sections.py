@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import claims, compression, costs, duel, maps, tables
+from analysis import claims, compression, costs, duel, maps, smallest, tables
 from analysis.axes import CostAxis
 from analysis.figures import (
     bypass,
@@ -77,6 +77,7 @@ def of(results: Results, x: CostAxis | None = None) -> Iterator[Section]:
     """All sections, one after the other: figures need much memory. x: the axis of all figures over a cost."""
     yield from of_sweeps(results, x)
     yield from of_paper_tables(results)
+    yield from smallest.of(results)
     yield from of_claims(results)
     yield from of_duels(results)
     yield from of_networks(results, x)

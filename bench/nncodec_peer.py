@@ -5,7 +5,7 @@
     nncodec/bin/python -m bench.nncodec_peer --results results [--keys KEY ...] [--tune] [--data-dir data] [--out FILE]
 
 It has an environment of its own, as NNCodec wants another NumPy. The smallest file counts whose validation accuracy is
-at most LOST below the network's; it is reported with its accuracy on the test images. A ratio is our bytes over
+at most MOST_LOST below the network's; it is reported with its accuracy on the test images. A ratio is our bytes over
 NNCodec's. Untuned, one setting of NNCodec varies, the step of its quantiser. A second row also varies the others that
 need no training: bench.nncodec_search. With --tune, it also trains biases and scales of filters (its fine-tuning
 and LSA), for as many epochs as our methods did: hours for a network. NNCodec has more tries than our methods, and the
@@ -26,7 +26,6 @@ import torch
 from bench.measure import Row, markdown, ratio
 from bench.nncodec_search import (
     FINEST,
-    LOST,
     SEARCHED,
     TUNED,
     File,
@@ -39,7 +38,7 @@ from bench.nncodec_search import (
     search,
     smallest,
 )
-from fire.compress.spec import CompressSpec
+from fire.compress.spec import MOST_LOST, CompressSpec
 from fire.data import dataset
 from fire.errors import InputError
 from fire.weights import pretrained
@@ -51,7 +50,7 @@ from sweep.store import WEIGHTS, Store
 PEER = "NNCodec 2.1.3"
 # What varies in NNCodec's files, and the most that our bytes over its bytes may be.
 GOALS = {"untuned": "0.3", "untuned, its settings searched": "0.3", "tuned": "0.6"}
-WITHIN = f"within {100 * LOST:.1f} points"
+WITHIN = f"within {100 * MOST_LOST:.1f} points"
 
 
 @dataclass(frozen=True, kw_only=True)

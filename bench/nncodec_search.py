@@ -1,6 +1,6 @@
 """The search for NNCodec's smallest file of a network, one setting after the other.
 
-Standard library only, so that it can be tested where NNCodec is not installed: bench.nncodec_files makes the files.
+It needs no other package, so that it can be tested where NNCodec is not installed: bench.nncodec_files makes the files.
 """
 
 import json
@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-LOST = 0.003  # of validation accuracy, at most
-FAR = 10 * LOST  # after a file that is this much below the allowed accuracy, no coarser one is made
+from fire.compress.spec import MOST_LOST
+
+FAR = 10 * MOST_LOST  # after a file that is this much below the allowed accuracy, no coarser one is made
 FINEST, COARSEST = -40, -8  # QP
 FINER = 6  # QPs: how much finer than the smallest file so far a ladder begins
 SEARCHED: Mapping[str, Sequence[Any]] = {
@@ -62,7 +63,7 @@ Make = Callable[[Settings], File]
 
 def least(top1: float) -> float:
     """The accuracy allowed to files of a network of this one; rounding must not decide about an image."""
-    return top1 - LOST - 1e-9
+    return top1 - MOST_LOST - 1e-9
 
 
 def smallest(files: Sequence[File], allowed: float) -> File | None:

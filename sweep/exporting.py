@@ -11,6 +11,7 @@ import onnxruntime
 import torch
 from torch import nn
 
+from fire.compress.spec import MOST_LOST
 from fire.data import dataset
 from fire.data.batches import Batches
 from fire.errors import InputError, TrainingError
@@ -30,7 +31,6 @@ from sweep.store import COMPRESSED, INT8_ONNX, ONNX, TUNING, WEIGHTS, Store
 
 CALIBRATION = 500  # validation images that the ranges of int8 activations are taken from
 CPU = torch.device("cpu")
-MOST_LOST = 0.003  # of validation accuracy in int8; beyond it a run's network is fine-tuned
 
 Columns = dict[str, Any]  # of a record, by name
 

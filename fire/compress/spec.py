@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from fire.fields import check, number, one_of, whole
 
+MOST_LOST = 0.003  # of validation accuracy: what a smaller file may lose and still count as good as its network
+
 
 def _compresses(spec: "CompressSpec") -> bool:
     return spec.method != "none"

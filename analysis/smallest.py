@@ -1,0 +1,101 @@
+"""The smallest compressed files of networks that lose little: chosen on validation images, reported on test images."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import tables
+from analysis.compression import FAMILY_NAMES
+from analysis.results import Results
+from analysis.section import Section
+from fire.compress.spec import MOST_LOST
+from fire.stats import mean_interval, p_of_zero
+
+POINTS = f"{100 * MOST_LOST:g} points"
+NOTE = (
+    f"Of each seed, the smallest file counts whose validation accuracy is at most {POINTS} below that of the network "
+    "that was compressed. Bytes, test top-1 and drop are those of these files, with 95 % intervals over seeds "
+    "(Student's t). tried: files of a seed. n: seeds that have such a file, of all seeds. ratio: bytes over those of "
+    "Deep Compression of the same trained networks, the geometric mean, and p of the two-sided t-test of its logarithm."
+)
+
+
+def of(results: Results) -> Iterator[Section]:
+    """The section of the report, if a network was compressed with several settings."""
+    found = table(results.runs)
+    if len(found):
+        yield Section(
+            title=f"The smallest files that lose at most {POINTS}", tables=(("smallest", found),), notes=(NOTE,)
+        )
+
+
+def table(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each trained network and each method of compression that was tried with several settings.
+
+    Columns: network, data, compression, tried, n, seeds, settings (of the files that count), bytes, reduction (against
+    fp32), top1 and drop (fractions of 1), ratio (of the bytes over Deep Compression's), each but the reduction with the
+    ends of its interval, and p. What no file of a row has is missing.
+    """
+    files = _files(runs)
+    settings = [name for name in tables.network_columns(files) if not name.startswith("compress")]
+    parts = [part for _, part in files.groupby([files[name].map(repr) for name in settings], sort=False)]
+    several = [part for part in parts if (part.groupby(["compress", "seed"]).size() > 1).any()]
+    several.sort(key=lambda part: (tables.setting_of(part), -part["size_bytes"].iloc[0]))
+    if not several:
+        return pd.DataFrame()
+    firsts = pd.concat([part.head(1) for part in several])
+    names = tables.names(firsts, tables.telling(firsts, [name for name in settings if name in tables.METAPARAMETERS]))
+    rows = []
+    for part, name in zip(several, names, strict=True):
+        shared = {
+            "network": ", ".join(filter(None, (FAMILY_NAMES[part["family"].iloc[0]], name))),
+            "data": tables.setting_of(part),
+        }
+        chosen = {method: _chosen(of_method) for method, of_method in part.groupby("compress")}
+        for method, of_method in part.groupby("compress"):
+            if (of_method.groupby("seed").size() > 1).any():
+                rows.append(shared | _row(of_method, chosen[method], chosen.get("deep_compression")))
+    return pd.DataFrame(rows)
+
+
+def _files(runs: pd.DataFrame) -> pd.DataFrame:
+    """The compressed networks whose trained network is among the runs, with the column lost, of validation accuracy."""
+    finished = runs[runs["status"] == "finished"]
+    trained = finished[finished["compress"] == "none"].set_index("key")[["top1", "validation_top1"]].astype(float)
+    files = finished[(finished["compress"] != "none") & finished["float_key"].isin(trained.index)]
+    before = trained.loc[files["float_key"]].set_index(files.index)
+    same = before["top1"] == files["float_top1"]  # else it was trained again since
+    return files.assign(lost=before["validation_top1"] - files["validation_top1"].astype(float))[same]
+
+
+def _chosen(files: pd.DataFrame) -> pd.DataFrame:
+    """The smallest file of each seed that loses little, by seed."""
+    little = files[files["lost"] <= MOST_LOST + 1e-9]  # rounding must not decide about an image
+    return little.sort_values("file_bytes", kind="stable").groupby("seed").head(1).set_index("seed").sort_index()
+
+
+def _row(files: pd.DataFrame, chosen: pd.DataFrame, deep: pd.DataFrame | None) -> dict[str, Any]:
+    """files: of one method. chosen: those that count, by seed. deep: those of Deep Compression, if it was tried."""
+    sizes = chosen["file_bytes"].to_numpy(float)
+    knobs = tables.differing(files, [name for name in map(str, files.columns) if name.startswith("compress.")])
+    counts = Counter(tables.names(chosen.sort_values(knobs), knobs))
+    method = files["compress"].iloc[0]
+    row = {
+        "compression": tables.METHOD_NAMES[method],
+        "tried": int(files.groupby("seed").size().max()),
+        "n": len(chosen),
+        "seeds": files["seed"].nunique(),
+        "settings": "; ".join(f"{name} ({count})" for name, count in counts.items()),
+        **tables.interval("bytes", sizes),
+        "reduction": float(files["size_bytes"].iloc[0] / sizes.mean()) if len(sizes) else np.nan,
+        **tables.interval("top1", chosen["top1"].to_numpy(float)),
+        **tables.interval("drop", (chosen["float_top1"] - chosen["top1"].astype(float)).to_numpy(float)),
+    }
+    if deep is None or method == "deep_compression":
+        return row
+    logs = np.log((chosen["file_bytes"] / deep["file_bytes"]).dropna().to_numpy(float))
+    mean, low, high, _ = mean_interval(logs)
+    return row | {"ratio": np.exp(mean), "ratio_low": np.exp(low), "ratio_high": np.exp(high), "p": p_of_zero(logs)}
