@@ -100,6 +100,13 @@ def test_each_recipe_has_a_front_of_its_own(store):
     assert {"Pareto front, 3 epochs", "Pareto front, 24 epochs", "3: sr 0.25"} <= set(texts)
 
 
+def test_a_front_of_validation_accuracy_is_no_staircase_of_test_accuracies(store):
+    view = View(runs=read(store.root).runs, along=("sr",), group="bypass", judged_by="validation_top1")
+    figure = pareto.figure(view)
+    assert not [line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
+    assert any(text.endswith("filled: on the front of validation accuracy") for text in drawn(figure))
+
+
 def drawn(figure) -> list[str]:
     """The texts of a figure: titles, labels, ticks."""
     FigureCanvasAgg(figure).draw()

@@ -86,15 +86,17 @@ def _fronts(groups: pd.DataFrame, group: str) -> tuple[list[bool], list[str]]:
 
 
 def draw(info: Info, ax: Axes) -> None:
-    """All networks, and a staircase through those on each front, which the legend names by their numbers."""
+    """All networks, a staircase through those on each front, and their numbers, by which the legend names them."""
     size, accuracy, front = np.array(info.cost), np.array(info.accuracy), np.array(info.front)
-    name = "Pareto front" if info.judged_by == "top1" else "front of validation accuracy"
     numbers = itertools.count(1)
     for (dashes, beside), recipe in zip(itertools.cycle(LOOKS), dict.fromkeys(info.recipe), strict=False):
         of_recipe = front & (np.array(info.recipe) == recipe)
         along = np.flatnonzero(of_recipe)[np.argsort(size[of_recipe], kind="stable")]
-        label = ", ".join(filter(None, (name, recipe)))
-        ax.step(size[along], accuracy[along], dashes, where="post", color=GREY, linewidth=1.2, label=label, zorder=1)
+        if info.judged_by == "top1":  # the front of other accuracies is no staircase in this one
+            label = ", ".join(filter(None, ("Pareto front", recipe)))
+            ax.step(
+                size[along], accuracy[along], dashes, where="post", color=GREY, linewidth=1.2, label=label, zorder=1
+            )
         labelled = [place for place in along if info.label[place]]
         for place in labelled if 1 < front.sum() <= MOST_LABELS else ():
             number = next(numbers)
@@ -129,7 +131,7 @@ def draw(info: Info, ax: Axes) -> None:
     log_axis(ax, info.cost)
     ax.set_xlabel(info.axis.label(log=True))
     ax.set_ylabel(f"{info.axis.metric} accuracy, %")
-    ax.set_title(info.title + "; filled: on the front")
+    ax.set_title(f"{info.title}; filled: on the front{'' if info.judged_by == 'top1' else ' of validation accuracy'}")
     ax.legend(bbox_to_anchor=(1.02, 1), loc="upper left", borderaxespad=0, fontsize=8)
 
 
