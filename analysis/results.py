@@ -30,9 +30,9 @@ class Results:
 
     runs: a row a run, finished, stopped or failed. Columns: those of sweep.store.Record; the metaparameters under their
     own names (family, sr, pct_3x3, ...); data, the name of the data set; data.* and train.*; compress, the method, and
-    compress.*, the settings it reads; size_mib; float_top1, of the run that a compressed network was made from;
-    data_title, of the run of this data set that ended last of those with a title. What a run does not have is missing
-    (NaN or None).
+    compress.*, the settings it reads; size_mib; float_top1 and float_validation_top1, of the run that a compressed
+    network was made from; data_title, of the run of this data set that ended last of those with a title. What a run
+    does not have is missing (NaN or None).
     curves: of the finished runs of sweeps, by key. maps: made by python -m analysis map. unreadable: the files that
     cannot be read, and why.
     """
@@ -101,11 +101,17 @@ def _completed(sweep: Sweep) -> Sweep:
 
 def _frame(table: Table) -> pd.DataFrame:
     frame = table.frame("key", ORDER) if table.size else pd.DataFrame(columns=[*COLUMNS, "seed", "data", "compress"])
-    top1 = frame.set_index("key")["top1"]
-    # Records older than this field name only the run whose network they compressed.
-    float_top1 = frame["float_top1"].fillna(frame["float_key"].map(top1[top1.index.notna()])).astype(float)
-    size_mib = frame["size_bytes"].astype(float) / MIB
-    return frame.assign(size_mib=size_mib, float_top1=float_top1, data_title=_titles(frame))
+    before = frame.set_index("key")[["top1", "validation_top1"]]
+    # Records older than these fields name only the run whose network they compressed; it may be another one by now.
+    now = {name: frame["float_key"].map(of_key[of_key.index.notna()]) for name, of_key in before.items()}
+    float_top1 = frame["float_top1"].fillna(now["top1"]).astype(float)
+    same = now["validation_top1"].where(now["top1"] == float_top1)
+    return frame.assign(
+        size_mib=frame["size_bytes"].astype(float) / MIB,
+        float_top1=float_top1,
+        float_validation_top1=frame["float_validation_top1"].fillna(same).astype(float),
+        data_title=_titles(frame),
+    )
 
 
 def _titles(frame: pd.DataFrame) -> "pd.Series[Any]":

@@ -12,7 +12,7 @@ from fire.baselines import AlexNetSpec as AlexNetSpec
 from fire.baselines import ResNet8Spec as ResNet8Spec
 from fire.blocks import AveragePool, Block, Conv, Dropout, Fire, MaxPool, Plan, is_batch_normalised
 from fire.errors import SpecError, unknown
-from fire.fields import check, number, one_of, setting, whole
+from fire.fields import LARGEST, check, number, one_of, setting, whole
 
 BYPASSES = ("none", "simple", "complex")
 MOST_FIRES = 512  # modules of a network; a plan is a list of them
@@ -77,21 +77,21 @@ class SqueezeNetSpec:
     The defaults are the paper's SqueezeNet, 1,248,424 parameters. A value outside its range raises SpecError.
     """
 
-    base_e: int = whole(128, least=1)
-    incr_e: int = whole(128, least=0)
-    freq: int = whole(2, least=1)
+    base_e: int = whole(128, least=1, most=LARGEST)
+    incr_e: int = whole(128, least=0, most=LARGEST)
+    freq: int = whole(2, least=1, most=LARGEST)
     pct_3x3: float = number(0.5, interval="[0, 1]", doc="part of the expand filters that are 3x3")
     sr: float = number(0.125, interval="(0, 1]", doc="squeeze ratio: squeeze filters over expand filters")
     bypass: str = one_of(*BYPASSES)
     version: str = one_of(*SQUEEZENETS, doc="the macro-architecture")
     fires: int = whole(8, least=1, most=MOST_FIRES, doc="number of Fire modules")
-    conv1: int = whole(0, least=0, doc="filters of conv1; 0: as the version has it")
-    stem_kernel: int = whole(0, least=0, doc="side of conv1's filters; 0: as the version has it")
-    stem_stride: int = whole(0, least=0, doc="of conv1; 0: as the version has it")
+    conv1: int = whole(0, least=0, most=LARGEST, doc="filters of conv1; 0: as the version has it")
+    stem_kernel: int = whole(0, least=0, most=LARGEST, doc="side of conv1's filters; 0: as the version has it")
+    stem_stride: int = whole(0, least=0, most=LARGEST, doc="of conv1; 0: as the version has it")
     pools: str = setting(AS_VERSION, doc="layers that a max pool follows: 1+4 is conv1 and fire4; or none, or version")
-    snap: int = whole(1, least=1, doc="e_i, e3x3 and s1x1 are multiples of it: 16 suits matrix units")
-    conv10_pad: int = whole(0, least=0, doc="the Caffe release of v1.0 has 1, torchvision's port 0")
-    classes: int = whole(1000, least=2)
+    snap: int = whole(1, least=1, most=LARGEST, doc="e_i, e3x3 and s1x1 are multiples of it: 16 suits matrix units")
+    conv10_pad: int = whole(0, least=0, most=LARGEST, doc="the Caffe release of v1.0 has 1, torchvision's port 0")
+    classes: int = whole(1000, least=2, most=LARGEST)
     norm: str = one_of("none", "batch", doc="batch normalisation while training, folded at export")
     final_relu: bool = setting(True, doc="ReLU between conv10 and the global average pool")
     dropout: float = number(0.5, interval="[0, 1)", doc="before conv10")

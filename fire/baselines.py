@@ -14,7 +14,7 @@ from fire.blocks import (
     Residual,
     is_batch_normalised,
 )
-from fire.fields import check, number, one_of, whole
+from fire.fields import LARGEST, check, number, one_of, whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,13 +37,13 @@ ALEXNETS = {
 class AlexNetSpec:
     """AlexNet as the paper's baseline: Caffe's grouped network, 60,965,224 parameters at 1000 classes.
 
-    version "small" keeps the filters, groups and fully connected layers and changes conv1 and the pools for images
+    version "small" keeps the filters, groups and fully connected layers and changes conv1 for images
     of about 28 to 64 pixels. A value outside its range raises SpecError.
     """
 
     version: str = one_of(*ALEXNETS)
-    fc: int = whole(4096, least=1, doc="outputs of fc6 and of fc7")
-    classes: int = whole(1000, least=2)
+    fc: int = whole(4096, least=1, most=LARGEST, doc="outputs of fc6 and of fc7")
+    classes: int = whole(1000, least=2, most=LARGEST)
     norm: str = one_of("response", "batch", "none", doc="Krizhevsky's, without parameters; or folded at export")
     dropout: float = number(0.5, interval="[0, 1)")
 
@@ -101,7 +101,7 @@ class ResNet8Spec:
     suit the other. A value outside its range raises SpecError.
     """
 
-    classes: int = whole(10, least=2)
+    classes: int = whole(10, least=2, most=LARGEST)
     norm: str = one_of("batch", "none", doc="batch normalisation while training, folded at export")
     dropout: float = number(0.0, interval="[0, 1)", doc="before the linear layer")
 

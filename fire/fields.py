@@ -15,6 +15,7 @@ from typing import Any
 from fire.errors import SpecError
 
 KEY = "setting"  # of the fields' metadata
+LARGEST = 2**20  # of a network's whole numbers, since files of networks may come from strangers
 When = Callable[[Any], bool]
 
 

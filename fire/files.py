@@ -142,12 +142,12 @@ def locked(path: Path, patience: float = math.inf) -> Iterator[bool]:
 
 
 def holder(path: Path) -> str | None:
-    """Who holds the lock of that file, as "host NAME, process NUMBER"; None if nobody does."""
+    """Who holds the lock of that file, as "host NAME, process NUMBER"; None if nobody does, or if it cannot be read."""
     try:
         with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: several may look at once
             return None
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     except BlockingIOError:
         return path.read_text(errors="replace")[:100] or "another process"

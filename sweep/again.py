@@ -4,17 +4,30 @@ import contextlib
 import functools
 import re
 import shlex
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
+from hydra.core.override_parser.types import Quote, QuotedString
 
 from fire import fields
-from fire.errors import InputError
+from fire.errors import InputError, require
+from sweep.commands.hydra_errors import input_errors
 from sweep.compose import CONF, load, presets
 from sweep.config import RunConfig
+from sweep.overrides import as_typed
 
 FOUND = ("root", "fingerprint", "weights_fingerprint")  # where files lie, and digests of their contents
-Folder = tuple[int, str]  # the classes and the fingerprint of an image folder
+
+
+class Files(NamedTuple):
+    """What a record says of files: the classes and the fingerprint of the images, the fingerprint of the weights.
+
+    The files themselves are not read: they may have moved, and the record may be a stranger's.
+    """
+
+    classes: int
+    images: str
+    weights: str
 
 
 def command_of(config: RunConfig, *, check: bool = True) -> str:
@@ -30,45 +43,46 @@ def overrides_of(config: RunConfig, *, check: bool = True) -> list[str]:
 
     Raises InputError if no command line of this version leads to it.
     """
-    folder = (config.data.classes, config.data.fingerprint)
-    data = (f"data={config.data.name}", *([f"data.root={config.data.root}"] if config.data.root else []))
+    found = Files(config.data.classes, config.data.fingerprint, config.train.weights_fingerprint)
+    data = (f"data={config.data.name}", *([_override("data.root", config.data.root)] if config.data.root else []))
     chosen = list(data)
     for part in ("arch", "train", *(["compress"] if config.is_compressed else [])):
-        chosen += _nearest(part, getattr(config, part), data, folder)
+        chosen += _nearest(part, getattr(config, part), data, found)
     recipe = next(word for word in chosen if word.startswith("train="))
     # Last, since train=paper sets data.resize.
-    chosen += _differences("data", _composed((*data, recipe), folder).data, config.data)
-    if check and _composed((*chosen, f"seed={config.seed}"), folder).key != config.key:
+    chosen += _differences("data", _composed((*data, recipe), found).data, config.data)
+    if check and _composed((*chosen, f"seed={config.seed}"), found).key != config.key:
         raise InputError(f"the run must be one that this version can train again, got {config.key}")
     return chosen
 
 
 @functools.lru_cache(maxsize=256)  # runs share recipes
-def _nearest(part: str, spec: Any, data: tuple[str, ...], folder: Folder) -> list[str]:
+def _nearest(part: str, spec: Any, data: tuple[str, ...], found: Files) -> list[str]:
     """The preset that differs least from the specification, and how; nothing if there is none of its class."""
     options = [
         [f"{part}={name}", *_differences(part, preset, spec)]
-        for name, preset in _presets(part, data, folder).items()
+        for name, preset in _presets(part, data, found).items()
         if type(preset) is type(spec)
     ]
     return min(options, key=len, default=[])
 
 
 @functools.cache
-def _presets(part: str, data: tuple[str, ...], folder: Folder) -> dict[str, Any]:
+def _presets(part: str, data: tuple[str, ...], found: Files) -> dict[str, Any]:
     """The presets of a part of conf/ on this data, by name, without those that do not go with it."""
-    found = {}
+    known = {}
     for path in sorted((CONF / part).glob("*.yaml")):
         with contextlib.suppress(InputError):
-            found[path.stem] = getattr(_composed((*data, f"{part}={path.stem}"), folder), part)
-    return found
+            known[path.stem] = getattr(_composed((*data, f"{part}={path.stem}"), found), part)
+    return known
 
 
 @functools.lru_cache(maxsize=256)
-def _composed(overrides: tuple[str, ...], folder: Folder) -> RunConfig:
-    """The run of a command line."""
-    with presets():
-        return load(hydra.compose("config", overrides=list(overrides)), describe=lambda root, data_dir: folder)
+def _composed(overrides: tuple[str, ...], found: Files) -> RunConfig:
+    """The run of a command line. Raises InputError where there is none."""
+    with input_errors(), presets():
+        cfg = hydra.compose("config", overrides=list(overrides))
+    return load(cfg, lambda root, data_dir: (found.classes, found.images), lambda path: found.weights)
 
 
 def _differences(part: str, preset: Any, spec: Any) -> list[str]:
@@ -76,12 +90,14 @@ def _differences(part: str, preset: Any, spec: Any) -> list[str]:
     settings = fields.settings_of(spec.__class__)
     names = [name for name, setting in settings.items() if name not in FOUND and setting.when(spec)]
     pairs = [(name, getattr(spec, name)) for name in names if getattr(spec, name) != getattr(preset, name)]
-    return [f"{part}.{name}={_value(value)}" for name, value in pairs]
+    return [_override(f"{part}.{name}", value) for name, value in pairs]
 
 
-def _value(value: object) -> str:
-    """The value as Hydra's grammar reads it."""
+def _override(key: str, value: object) -> str:
+    """The override that sets the value, as Hydra's grammar reads it. Raises SpecError for what Hydra would replace."""
+    require("${" not in str(value), key, "a text without ${", value)
     if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    text = str(value)
-    return text if re.fullmatch(r"[\w./+-]+", text) else f"'{text}'"
+        return f"{key}={'null' if value is None else str(value).lower()}"
+    if not isinstance(value, str) or re.fullmatch(r"[\w./+-]+", value):
+        return as_typed(f"{key}={value}")
+    return f"{key}={QuotedString(text=value, quote=Quote.single).with_quotes()}"

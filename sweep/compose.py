@@ -80,10 +80,15 @@ def describe_file(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def load(cfg: DictConfig, describe: Callable[[str, str], tuple[int, str]] = describe_folder) -> RunConfig:
+def load(
+    cfg: DictConfig,
+    describe: Callable[[str, str], tuple[int, str]] = describe_folder,
+    fingerprint: Callable[[str], str] = describe_file,
+) -> RunConfig:
     """The run of a composed configuration. Raises InputError where a value breaks its rule.
 
     describe: what gives the classes and the fingerprint of an image folder, which have no place in YAML.
+    fingerprint: the same for a file of weights.
     """
     try:
         cfg = cfg.copy()
@@ -96,7 +101,7 @@ def load(cfg: DictConfig, describe: Callable[[str, str], tuple[int, str]] = desc
             if cfg.data.name == "image_folder" and cfg.data.root is not None:
                 cfg.data.classes, cfg.data.fingerprint = describe(str(cfg.data.root), in_home(str(cfg.data_dir)))
             if cfg.train.weights:
-                cfg.train.weights_fingerprint = describe_file(str(cfg.train.weights))
+                cfg.train.weights_fingerprint = fingerprint(str(cfg.train.weights))
         refuse_unknown(cfg, "", ["seed", *OPTIONS, *PARTS])
         for name in PARTS:
             refuse_unknown(cfg[name], f"{name}.", names_of(OmegaConf.get_type(cfg[name])))

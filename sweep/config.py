@@ -43,7 +43,9 @@ class Options:
     data_dir: str = setting("data", doc="downloads and decoded images", place=True)
     data_title: str = setting("", doc="the data set's name in figures and tables, such as 'My pictures'")
     dry_run: bool = setting(False, doc="show the points with their costs; train nothing")
-    auto_precision: str = setting("", doc="what train.precision=auto means; empty: as the sweep began")
+    auto_precision: str = setting(
+        "", doc="what train.precision=auto means; empty: as the sweep began, or what suits this machine"
+    )
     auto_kernels: str = setting("", doc="likewise for train.kernels=auto")
 
     def __post_init__(self) -> None:

@@ -154,7 +154,10 @@ def _run(launcher: PoolLauncher, todo: list[Point], options: Options, sweep: Swe
         console().print(line)
     reasons: dict[str, str] = {}
     options = as_begun(options, former)
+    if former is not None:
+        sweep = replace(sweep, arithmetic=former.arithmetic)
     with launcher.opened(options, len(todo)) if todo else nullcontext() as engine:
+        former = store.read_sweep(sweep.name) or former  # another launch may have begun while this one waited
         if engine is not None or launcher.is_here:
             arithmetic = launcher.arithmetic(engine, options, former)
             sweep = replace(sweep, arithmetic=arithmetic)

@@ -28,8 +28,11 @@ def as_typed(argument: str) -> str:
     """An argument of the command line whose value, if it is of a field of text, is read as the text that was typed.
 
     Hydra would read results_dir=1e3 as a number, and make "1000.0" of it. ~ in a path is the home folder, and a bound
-    with a unit is its number. Raises SpecError for a unit that does not exist.
+    with a unit is its number. + and ++ before one of our keys are taken off, as all keys exist. Raises SpecError for a
+    unit that does not exist.
     """
+    if not argument.lstrip("+").startswith("hydra"):
+        argument = argument.lstrip("+")
     key, equals, value = argument.partition("=")
     if key in BOUNDS and WITH_UNIT.fullmatch(value):
         return f"{key}={amount(BOUNDS[key], value, key):.15g}"

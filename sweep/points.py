@@ -16,12 +16,12 @@ from rich.table import Table
 
 from fire.cost import KIB, Cost
 from fire.errors import InputError, require
-from fire.fields import read
+from fire.fields import read, settings_of
 from fire.weights import formats
 from fire.weights.formats import WeightsFile
 from sweep.commands.hydra_errors import input_errors, one_line
 from sweep.compose import OPTIONS, describe_folder, load, options_of, with_values
-from sweep.config import Options, RunConfig
+from sweep.config import PARTS, Options, RunConfig
 from sweep.labels import short_names
 
 # What says only where and how fast to run, and so does not tell sweeps apart.
@@ -86,13 +86,17 @@ def refuse(overrides: Iterable[str], keys: Collection[str], rule: str) -> None:
 
 
 def refuse_unread(overrides: Iterable[str], configs: Sequence[RunConfig]) -> None:
-    """Raise SpecError for settings of compression that none of the runs reads."""
+    """Raise SpecError for settings that none of the runs reads, such as train.muon_lr of train.optimizer=sgd."""
     known = sorted({name for config in configs for name in read(config.compress)} - {"method"})
     methods = " or ".join(sorted({config.compress.method for config in configs}))
+    rules = {"compress": f"a setting that compress={methods} reads ({', '.join(known) or 'no setting'})"}
+    specs = {part: {getattr(config, part) for config in configs} for part in PARTS}
     for override in overrides:
-        group, _, name = override.lstrip("+").partition("=")[0].partition(".")
-        rule = f"a setting that compress={methods} reads ({', '.join(known) or 'no setting'})"
-        require(group != "compress" or name in ("", *known), f"{group}.{name}", rule, override)
+        part, _, name = override.lstrip("+").partition("=")[0].partition(".")
+        settings = [(settings_of(spec.__class__).get(name), spec) for spec in specs.get(part, ()) if name]
+        is_read = not settings or any(found is None or found.when(spec) for found, spec in settings)
+        rule = rules.get(part, "a setting that one of the runs reads; here it changes nothing")
+        require(is_read, f"{part}.{name}", rule, override)
 
 
 def check_weights(config: RunConfig, describe: Callable[[Path], WeightsFile] = formats.describe) -> list[str]:
@@ -114,7 +118,8 @@ def check_weights(config: RunConfig, describe: Callable[[Path], WeightsFile] = f
 class _Base:
     """One composition of config groups.
 
-    config: None if it is not valid without overrides. referred: the keys that interpolations in it use.
+    config: None if it is not valid without overrides, or if an interpolation in it is more than a key, such as a
+    resolver. referred: the keys that interpolations in it use.
     """
 
     cfg: DictConfig
@@ -189,7 +194,8 @@ class Planner:
         return self._base(others), values
 
     def _config(self, base: _Base, values: dict[str, Any]) -> RunConfig:
-        if base.config is not None and not base.referred & values.keys():
+        referred = any(f"{key}.".startswith(f"{name}.") for name in base.referred for key in values)
+        if base.config is not None and not referred:
             changed = with_values(base.config, values)
             if changed is not None:
                 return changed
@@ -204,17 +210,23 @@ class Planner:
                 config = load(cfg, self._describe)
             except InputError:
                 config = None
-            referred = frozenset(re.findall(r"\$\{([\w.]+)\}", OmegaConf.to_yaml(cfg)))
-            self._bases[others] = _Base(cfg, config, referred)
+            text = OmegaConf.to_yaml(cfg)
+            referred = re.findall(r"\$\{(\w[\w.]*)\}", text)
+            if len(referred) < text.count("${"):
+                config = None
+            self._bases[others] = _Base(cfg, config, frozenset(referred))
         return self._bases[others]
 
     def _is_value(self, override: Override) -> bool:
-        """Whether it sets an existing value, rather than choosing from a group, adding or deleting."""
+        """Whether it sets an existing value, rather than choosing from a group, adding or deleting.
+
+        Not of data_dir, where the index of a folder of images is kept that the groups may name.
+        """
         plain = not (override.is_add() or override.is_delete() or override.is_sweep_override())
         key = override.key_or_group
         if key not in self._groups:
             self._groups[key] = bool(self._loader.get_group_options(key))
-        return plain and not self._groups[key]
+        return plain and not self._groups[key] and key != "data_dir"
 
 
 def _changed(base: _Base, values: Mapping[str, Any]) -> DictConfig:

@@ -201,7 +201,7 @@ class Pool:
         record = Store(options.results_dir).read(config.key) if code == 0 and not ended.lost else None
         reason = running.message
         if record is None and not reason:
-            how = ended.lost or (f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}")
+            how = ended.lost or (f"killed by {_signal(-code)}" if code < 0 else f"exit code {code}")
             if running.late:
                 how = f"timeout={options.timeout:g} seconds are over"
             reason = f"its process ended early ({how}); the next launch goes on from its last epoch"
@@ -221,6 +221,11 @@ class Pool:
         self._attempts.pop(key, None)
         self._losses.pop(key, None)
         self._has_more = True
+
+
+def _signal(number: int) -> str:
+    """The signal's name; those of real time have none."""
+    return signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
 
 
 def _out_of_memory(record: Record | None) -> bool:

@@ -1,11 +1,13 @@
 """python -m sweep.publish RESULTS PUBLISHED: add the runs and the sweeps of one folder of results to another.
 
-Runs are those that finished, and those that a search stopped early. Weights, ONNX files and files of 1 MiB and more are
-left out. Nothing in PUBLISHED is lost: of a run or a sweep that is in both folders, the one that ended or was launched
-later stays; if both say the same time, that of RESULTS. A finished run is not replaced by a stopped one.
+Runs are those that finished, and those that a search stopped early. Weights, ONNX files, links and files of 1 MiB and
+more are left out. No run of PUBLISHED is lost: of a run or a sweep that is in both folders, the one that ended or was
+launched later stays; if both say the same time, that of RESULTS. A finished run is not replaced by a stopped one. Where
+a run is replaced by another of its key, the former one's files go.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from fire.files import read, write
@@ -29,6 +31,8 @@ def _main(arguments: list[str]) -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("published", type=Path)
     given = parser.parse_args(arguments)
+    if not given.results.is_dir():  # as in a fresh clone
+        print(f"sweep.publish: there is no folder {given.results}", file=sys.stderr)
     runs, sweeps, unreadable = publish(Store(given.results), Store(given.published))
     for damage in unreadable:
         print(f"sweep.publish: {damage}", file=sys.stderr)
@@ -58,13 +62,14 @@ def _add_run(record: Record, source: Store, target: Store) -> bool:
     added = ["record.json"]
     for name in FILES:
         path = source.folder(record.key) / name
-        if path.is_file() and path.stat().st_size < TOO_LARGE:
+        if path.is_file() and not path.is_symlink() and path.stat().st_size < TOO_LARGE:
             write(folder / name, read(path))
             added.append(name)
     # The record comes last: if this process is killed before, the former one stays, and the next call starts over.
-    for path in folder.iterdir():
-        if path.name not in added:
-            path.unlink()
+    if former is None or replace(former, data_title=record.data_title) != record:
+        for path in folder.iterdir():
+            if path.name not in added and not path.is_dir():
+                path.unlink()
     write(folder / "record.json", read(source.folder(record.key) / "record.json"))
     return True
 
@@ -73,7 +78,9 @@ def _add_sweep(sweep: Sweep, target: Store) -> bool:
     former = target.read_sweep(sweep.name)
     if former == sweep or (former is not None and (former.launched or "") > (sweep.launched or "")):
         return False
-    write(target.root / "sweeps" / f"{sweep.name}.json", dump(sweep))
+    path = target.root / "sweeps" / f"{sweep.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, dump(sweep))
     return True
 
 

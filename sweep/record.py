@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fire.cost import COSTS
-from fire.errors import InputError
+from fire.errors import InputError, require
 from sweep import typed
 from sweep.config import RunConfig
 
@@ -53,6 +53,7 @@ class Record:
     weights_bytes: int | None = None  # size of weights.safetensors
     float_key: str | None = None  # of a compressed network: the run it was made from
     float_top1: float | None = None  # its top1 then: it may have been trained again since
+    float_validation_top1: float | None = None  # its network's in fp32, as the file's; while trained it may be bf16's
     file_bytes: int | None = None  # size of network.fcn
     overhead_bytes: int | None = None  # of it: header, tables, checksums
     nonzero: int | None = None  # weights and biases in it that are not 0
@@ -98,6 +99,20 @@ class _Run:
 
 
 RUN = [each.name for each in dataclasses.fields(_Run)]
+FRACTIONS = (
+    "top1",
+    "top5",
+    "validation_top1",
+    "float_top1",
+    "float_validation_top1",
+    "onnx_top1",
+    "int8_top1",
+    "int8_validation_top1",
+)
+POSITIVE = (
+    *("parameters", "macs", "activations", "size_bytes", "peak_ram_bytes", "weight_bytes", "flash_bytes"),
+    *("file_bytes", "latency_seconds", "onnx_bytes", "onnx_latency_seconds", "int8_bytes", "int8_latency_seconds"),
+)
 
 
 def dump(record: Record) -> str:
@@ -117,7 +132,10 @@ def dump(record: Record) -> str:
 
 
 def parse(content: bytes, key: str) -> Record:
-    """The record of JSON. Raises ValueError unless it is this run's and has the types that all readers rely on."""
+    """The record of JSON.
+
+    Raises ValueError unless it is this run's and one that this program can have written: stores may be merged.
+    """
     values = typed.parse(content)
     parts = {name: values.pop(name) for name in RUN if name in values} if type(values) is dict else values
     run = typed.build(_Run, parts)
@@ -129,7 +147,20 @@ def parse(content: bytes, key: str) -> Record:
     record = typed.build(Record, values | {"config": config, "unknown": unknown})
     if (record.key, record.format) != (key, FORMAT):
         raise ValueError(f"key and format must be {key} and {FORMAT}, got {record.key} and {record.format}")
+    _check(record)
     missing = [name for name in COSTS if getattr(record, name) is None]
     if config is None or not missing:
         return record
     return dataclasses.replace(record, **{name: getattr(config.cost, name) for name in missing})
+
+
+def _check(record: Record) -> None:
+    """Raise SpecError for numbers that this program cannot have written."""
+    for name in FRACTIONS:
+        value = getattr(record, name)
+        if value is not None and not 0 <= value <= 1:
+            require(False, name, "in [0, 1]", value)
+    for name in POSITIVE:
+        value = getattr(record, name)
+        if value is not None and not value > 0:
+            require(False, name, "above 0", value)

@@ -24,11 +24,6 @@ SETTINGS = {
 ORDER = [*COLUMNS, "seed", *(name for names in SETTINGS.values() for name in names)]
 VALUES = operator.attrgetter(*COLUMNS)
 NAMED_BY = {"data": "name", "compress": "method"}  # the setting whose column is named as its part
-FRACTIONS = ("top1", "top5", "validation_top1", "float_top1", "onnx_top1", "int8_top1", "int8_validation_top1")
-POSITIVE = (
-    *("parameters", "macs", "activations", "size_bytes", "peak_ram_bytes", "weight_bytes", "flash_bytes"),
-    *("file_bytes", "latency_seconds", "onnx_bytes", "onnx_latency_seconds", "int8_bytes", "int8_latency_seconds"),
-)
 
 
 def row_of(record: Record) -> dict[str, Any]:
@@ -41,14 +36,6 @@ def row_of(record: Record) -> dict[str, Any]:
         raise InputError(record.unknown)
     # dataclasses.asdict copies deeply, 8 times slower.
     values = {name: _text(value) for name, value in zip(COLUMNS, VALUES(record), strict=True)}
-    for name in FRACTIONS:
-        value = values[name]
-        if value is not None and not 0 <= value <= 1:
-            require(False, name, "in [0, 1]", value)
-    for name in POSITIVE:
-        value = values[name]
-        if value is not None and not value > 0:
-            require(False, name, "above 0", value)
     if record.status == "finished":
         for name in ("top1", "validation_top1"):
             require(values[name] is not None, name, "known of a finished run", None)

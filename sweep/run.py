@@ -192,6 +192,8 @@ def _compress(begun: Record, config: RunConfig, options: Options, folder: Path, 
             f"the network to compress must be in {path}; without it, delete {path.parent} to train it again"
         )
     deployed = pretrained.read(path)
+    of_validation = Batches(images.validation, images, config.train, device)
+    before = evaluation.evaluate(deployed.network.to(device), of_validation, device)
     result = methods.compress(
         deployed.network,
         images,
@@ -209,7 +211,7 @@ def _compress(begun: Record, config: RunConfig, options: Options, folder: Path, 
     decoded = fcn.load(path)
     network = decoded.network().to(device)
     scores = evaluation.evaluate(network, Batches(images.test, images, config.train, device), device)
-    validation = evaluation.evaluate(network, Batches(images.validation, images, config.train, device), device)
+    validation = evaluation.evaluate(network, of_validation, device)
     return replace(
         _with_scores(_with_last(begun, result.curve), scores),
         validation_top1=validation.top1,
@@ -218,6 +220,7 @@ def _compress(begun: Record, config: RunConfig, options: Options, folder: Path, 
         left_out=images.left_out or None,
         float_key=start.key,
         float_top1=start.top1,
+        float_validation_top1=before.top1,
         file_bytes=path.stat().st_size,
         overhead_bytes=fcn.overhead_bytes(path.read_bytes()),
         nonzero=sum(int(np.count_nonzero(to_float(tensor))) for tensor in decoded.tensors.values()),
@@ -271,6 +274,6 @@ def in_sweep(spec: TrainSpec, options: Options) -> TrainSpec:
     """The recipe, with what `auto` means in the sweep of these options."""
     if spec.precision == "auto" and options.auto_precision:
         spec = replace(spec, precision=options.auto_precision)
-    if spec.kernels == "auto" and options.auto_kernels:
+    if spec.kernels == "auto" and options.auto_kernels and spec.channels_last:  # compiled ones need it
         spec = replace(spec, kernels=options.auto_kernels)
     return spec

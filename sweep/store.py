@@ -4,6 +4,9 @@ results/<key>/   config.yaml, record.json, curve.csv, log; weights.safetensors, 
                  checkpoint.pt until it has finished; with export=int8 also network.onnx and network.int8.onnx,
                  and tuning.pt until these are written
 results/sweeps/  <name>.json for each launched sweep: what varied, and the keys of its points
+results/maps/    <name>.json for each map of the space, made by python -m analysis map
+
+Names that begin with a dot are of locks, and of what is made anew when it is missing.
 
 record.json is written last and at once: a run is done if and only if it is there and says so.
 """

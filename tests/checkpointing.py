@@ -1,5 +1,6 @@
 """Checkpoints for tests: of a network one step after it was made."""
 
+import hashlib
 import io
 import re
 from pathlib import Path
@@ -28,6 +29,14 @@ DAMAGED = re.compile("^the checkpoint is damaged(, or of another version)?$")
 def torch_state(path: Path) -> dict:
     """What torch.save wrote of the checkpoint."""
     return torch.load(io.BytesIO(checkpoints._verified(path.read_bytes())), weights_only=True)
+
+
+def save(state: object, path: Path) -> None:
+    """Write what no program of ours wrote, with the checksum that it would have."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    path.write_bytes(checkpoints.MAGIC + hashlib.sha256(content).digest() + content)
 
 
 def write(path: Path, network: nn.Module, optimizers, average: nn.Module | None) -> None:

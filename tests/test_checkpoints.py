@@ -11,8 +11,8 @@ import torch
 
 from fire.machine import native
 from fire.train import checkpoints
-from fire.train.checkpoints import CheckpointError
-from tests.checkpointing import DAMAGED, EPOCHS, Parts, is_refused, torch_state
+from fire.train.checkpoints import MAGIC, CheckpointError
+from tests.checkpointing import DAMAGED, EPOCHS, Parts, save, torch_state
 
 
 @pytest.fixture(scope="module")
@@ -49,24 +49,13 @@ def test_no_checkpoint_is_none(tmp_path):
     assert checkpoints.read(tmp_path / "checkpoint.pt", EPOCHS) is None
 
 
-def test_a_checkpoint_of_an_earlier_version_is_read_and_its_checksums_are_looked_at(path, arch):
-    torch.save(torch_state(path), path)
-    Parts(arch).restore(path)
-    content = bytearray(path.read_bytes())
-    for tensor in torch_state(path)["network"].values():
-        if tensor.is_floating_point():
-            mutated = content.copy()
-            mutated[content.index(tensor.numpy().tobytes()) + 2] ^= 0x10
-            assert is_refused(path, bytes(mutated))
-
-
 def test_content_of_other_kinds_is_refused(path):
-    for content in (b"", "\u00e9t\u00e9".encode("latin-1"), b"PK\x03\x04 and no more"):
+    for content in (b"", "\u00e9t\u00e9".encode("latin-1"), b"PK\x03\x04 and no more", MAGIC):
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match=DAMAGED):
             checkpoints.read(path, EPOCHS)
     for value in (torch.zeros(3), [1, 2], {}, {"format": 2}):
-        torch.save(value, path)
+        save(value, path)
         with pytest.raises(CheckpointError, match=DAMAGED):
             checkpoints.read(path, EPOCHS)
 
@@ -169,7 +158,7 @@ MISFITS = {
 def test_a_state_that_does_not_fit_is_refused(misfit, path, arch):
     state = torch_state(path)
     MISFITS[misfit](state)
-    torch.save(state, path)
+    save(state, path)
     with pytest.raises(CheckpointError, match="the checkpoint"):
         Parts(arch).restore(path)
 
@@ -186,7 +175,7 @@ def test_the_state_of_another_network_or_recipe_is_refused(path, arch):
 
 def test_compiled_kernels_need_a_compiler(path, monkeypatch):
     state = torch_state(path)
-    torch.save(state | {"kernels": "compiled"}, path)
+    save(state | {"kernels": "compiled"}, path)
     monkeypatch.setattr(native, "available", lambda: False)
     with pytest.raises(CheckpointError, match="made with compiled kernels, and there is no compiler here"):
         checkpoints.read(path, EPOCHS)

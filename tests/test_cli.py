@@ -230,6 +230,17 @@ def test_experiments_may_lie_in_a_folder_of_the_user(users_folder, planned):
     ]
 
 
+@pytest.mark.parametrize("value", ["${arch.base_e}", "${.base_e}", "${oc.select:arch.base_e}"])
+def test_values_in_a_users_preset_may_follow_others(value, users_folder, planned):
+    (users_folder / "arch/tiny.yaml").write_text(f"defaults:\n  - squeezenet_narrow\n  - _self_\nincr_e: {value}\n")
+    code, out, err = planned("experiment=widths", "--config-dir", str(users_folder), "dry_run=true")
+    assert (code, err) == (0, "")
+    spec = SqueezeNetSpec(version="small", conv1=16, classes=10)
+    for width in (8, 16, 24):
+        expected = count(replace(spec, base_e=width, incr_e=width), 8, 1).parameters
+        assert re.search(rf"base_e={width} +│ +\w{{16}} +│ +{expected:,} ", out)
+
+
 def test_help_shows_the_users_folder(users_folder):
     out = helped(f"--config-dir={users_folder}", "experiment=widths")
     assert re.search(r"\nexperiment: .*, sr, .*, widths\n", out)

@@ -128,12 +128,38 @@ def test_published_densities_are_those_of_the_papers():
 
     squeezenet = densities(SqueezeNetSpec())
     assert squeezenet["conv1"] == squeezenet["fire2.squeeze"] == squeezenet["fire9.expand1x1"] == 1
-    assert squeezenet["fire2.expand3x3"] == squeezenet["fire9.expand3x3"] == 0.33
+    assert (squeezenet["fire2.expand3x3"], squeezenet["fire9.expand3x3"]) == (0.33, 0.3)
+    assert squeezenet["fire7.squeeze"] == squeezenet["fire8.expand1x1"] == 0.5
     assert squeezenet["conv10"] == 0.2
     assert list(densities(AlexNetSpec()).values()) == [
         *(0.84, 0.38, 0.35, 0.37, 0.37),
         *(0.09, 0.09, 0.25),
     ]
+
+
+def test_published_densities_leave_the_parameters_of_the_paper_s_table_1():
+    with torch.device("meta"):
+        layers = weighted_layers(assemble(SqueezeNetSpec().plan()))
+    kept = {
+        name: layers[name].weight.numel() * density + layers[name].bias.numel()
+        for name, density in published_densities(layers).items()
+    }
+    of_modules = {
+        1: 14_208,
+        2: 5_746,
+        3: 6_258,
+        4: 20_646,
+        5: 24_742,
+        6: 44_700,
+        7: 46_236,
+        8: 77_581,
+        9: 77_581,
+        10: 103_400,
+    }
+    for number, parameters in of_modules.items():
+        found = sum(count for name, count in kept.items() if name.split(".")[0] in (f"fire{number}", f"conv{number}"))
+        assert found == pytest.approx(parameters, abs=3)
+    assert sum(kept.values()) == pytest.approx(421_098, abs=10)
 
 
 def test_no_densities_are_published_for_other_networks():

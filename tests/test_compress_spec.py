@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -65,3 +66,19 @@ def test_a_network_without_published_densities_is_not_pruned_by_them():
     assert (
         str(caught.value) == "compress.pruning must be sensitivity for resnet8, which no paper has pruned, got 'table'"
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "unused"),
+    [
+        ({"method": "deep_compression"}, {"rate": 0.7}),
+        ({"method": "deep_compression", "pruning": "table"}, {"density": 0.7}),
+        ({"method": "entropy"}, {"density": 0.7, "conv_bits": 3, "fc_bits": 3, "pruning": "table"}),
+        ({"method": "entropy", "final_epochs": 0}, {"final_lr": 0.7}),
+    ],
+    ids=str,
+)
+def test_settings_that_a_method_does_not_read_do_not_change_the_key(method, unused):
+    plain = point().config
+    specs = [CompressSpec(**method), CompressSpec(**{**method, **unused})]
+    assert len({replace(plain, compress=spec).key for spec in specs}) == 1

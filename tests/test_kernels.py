@@ -241,6 +241,13 @@ def script(path: Path, text: str) -> Path:
 
 
 @needs_compiler
+def test_other_flags_of_the_compiler_make_another_library():
+    compiler = native._compiler()
+    assert native._identity(compiler) == native._identity(compiler)
+    assert native._identity([*compiler, "-O0"]) != native._identity(compiler)
+
+
+@needs_compiler
 def test_a_compiler_may_be_a_command_of_several_words(compile_anew, tmp_path):
     made = native.library()._name
     cache = script(tmp_path / "ccache", f'echo "$@" >> {tmp_path}/calls; exec "$@"')

@@ -7,6 +7,12 @@ from sweep.overrides import as_typed, canonical
 from tests.sweeping import TINY, command, options, point
 
 
+def test_plus_signs_before_our_keys_do_nothing():
+    assert as_typed("++arch.sr=0.25,0.5") == as_typed("+arch.sr=0.25,0.5") == "arch.sr=0.25,0.5"
+    assert as_typed("+experiment=sr") == "experiment=sr"
+    assert as_typed("+hydra.verbose=true") == "+hydra.verbose=true"
+
+
 @pytest.mark.parametrize("text", ["1e3", "1234e56", "12e4567", "0x10", "1_000", "true", "007", "~x", "a:b", "run-1"])
 def test_a_folder_is_called_what_was_typed(text):
     assert options(*TINY, as_typed(f"results_dir={text}")).results_dir == text

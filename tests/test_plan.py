@@ -83,6 +83,8 @@ PRUNED = "compress=deep_compression"
         ("compress.density=0.1,0.2", [[PRUNED, "compress.pruning=table"], [PRUNED]]),
         ("compress=none,entropy", [[], ["compress=entropy"]]),
         ("train.lr=0.1", [[]]),
+        ("train.muon_lr=0.1", [["train.optimizer=sgd"], []]),
+        ("data.root=pictures", [[]]),
     ],
 )
 def test_settings_that_some_run_reads(override, runs):
@@ -103,6 +105,21 @@ def test_settings_that_no_run_reads(override, runs, read):
     key = override.removeprefix("+").partition("=")[0]
     assert str(caught.value).startswith(f"{key} must be a setting that {read}")
     assert str(caught.value).endswith(f", got {override!r}")
+
+
+@pytest.mark.parametrize(
+    ("override", "run"),
+    [
+        ("train.muon_lr=0.1", ["train.optimizer=sgd"]),
+        ("train.warmup=0.5", ["train.schedule=linear"]),
+        ("data.on_corrupt=skip", []),
+    ],
+)
+def test_settings_of_training_and_data_that_do_nothing(override, run):
+    plain, with_override = point(*run).config, point(*run, override).config
+    assert plain.key == with_override.key, "it is the same run"
+    with pytest.raises(InputError, match="must be a setting that one of the runs reads; here it changes nothing, got"):
+        refuse_unread([override], [with_override])
 
 
 def test_a_point_without_overrides_is_called_by_its_key():

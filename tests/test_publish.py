@@ -84,6 +84,24 @@ def test_of_a_run_in_both_the_newer_record_stays_whole(stores, ours, theirs, win
     assert ("network.fcn" in names(target, "a")) == (winner == 0.6), "a file belongs to its record"
 
 
+def test_a_new_title_leaves_the_files_where_they_are(stores):
+    source, target = stores
+    target.write(record("a"))
+    (target.folder("a") / "weights.safetensors").write_bytes(b"weights")
+    source.write(record("a", data_title="mine"))
+    assert publish(source, target) == (1, 0, [])
+    assert names(target, "a") == {"record.json", "weights.safetensors"}
+
+
+def test_links_are_not_followed(stores, tmp_path):
+    source, target = stores
+    source.write(record("a"))
+    (tmp_path / "private").write_text("secret")
+    (source.folder("a") / "network.fcn").symlink_to(tmp_path / "private")
+    publish(source, target)
+    assert names(target, "a") == {"record.json"}
+
+
 @pytest.mark.parametrize(("ours", "theirs", "keys"), [(NEW, OLD, "ab"), (OLD, NEW, "a"), (NEW, None, "ab")])
 def test_of_a_sweep_in_both_the_newer_launch_stays(stores, ours, theirs, keys):
     source, target = stores

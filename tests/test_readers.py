@@ -57,7 +57,7 @@ def test_svhn_that_is_nowhere_is_one_line(svhn, tmp_path):
     with pytest.raises(MissingDataError) as caught:
         sources.decode(svhn, tmp_path, tmp_path)
     message = str(caught.value)
-    assert message.startswith("svhn is not on this machine and cannot be downloaded (")
+    assert message.startswith("svhn is missing or damaged there (")
     assert message.endswith(f"). Put train_32x32.mat and test_32x32.mat into {tmp_path / 'svhn'}")
 
 

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from dataclasses import replace
 
 import pytest
 
@@ -52,11 +53,10 @@ def test_bounds_and_data_sets_without_a_network_are_refused(printed, arguments, 
     assert str(caught.value).startswith(message)
 
 
-def test_a_winner_that_cannot_be_trained_again_hides_no_other(printed, tmp_path):
-    path = tmp_path / "start.safetensors"
-    path.write_bytes(b"weights")
-    winner, other = config(*TINY, f"train.weights={path}"), config(*TINY, "data.limit=100")
-    path.unlink()
+def test_a_winner_that_cannot_be_trained_again_hides_no_other(printed):
+    whole, other = config(*TINY), config(*TINY, "data.limit=100")
+    weights = {"weights": "${oc.env:HOME}", "weights_fingerprint": "0123"}  # Hydra would replace this text
+    winner = replace(whole, train=replace(whole.train, **weights))
     out = printed({winner: 0.9, other: 0.7})
     assert f"runs      {winner.key}\n  again     no command line of this version leads to it" in out
     (again,) = [line for line in out.splitlines() if "again     python -m sweep " in line]

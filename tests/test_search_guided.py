@@ -30,6 +30,8 @@ def test_the_search_ends_when_the_band_is_as_narrow_as_asked():
     assert 10 <= len(wide) <= 12, "as soon as there can be a map; two workers"
     whole, _ = run_search(made, MAP, epochs=1)
     assert len(whole) == 40
+    ended, _ = run_search(made, dataclasses.replace(MAP, band=0.99, budget_runs=10 * made.size), epochs=1)
+    assert ended.keys() == wide.keys(), "with a budget for the whole space, too"
 
 
 def test_the_summary_says_why_it_ended_before_its_budget(tmp_path, capsys):

@@ -84,6 +84,21 @@ def test_bad_spaces_are_refused_on_one_line(grid, at_most, message):
     assert "\n" not in str(caught.value)
 
 
+def test_networks_that_cannot_be_are_not_within_bounds():
+    grid = {"arch.stem_stride": ["0", "4"], "arch.stem_kernel": ["0", "7"], "arch.pools": ["version", "1"]}
+    made = Space(planner(), ["arch=squeezenet_narrow", "data=digits"], grid)
+    possible = [made.point(index) is not None for index in range(made.size)]
+    assert made.allowed.tolist() == possible
+    assert 0 < sum(possible) < made.size
+    with pytest.raises(InputError, match=r"macs<=1 \(least: macs [1-9]"):
+        Space(planner(), ["arch=squeezenet_narrow", "data=digits"], grid, AtMost(macs=1))
+
+
+def test_recipes_that_mean_the_same_are_one():
+    made = Space(planner(), TINY, {"train.optimizer": ["sgd", "muon"], "train.muon_lr": ["0.01", "0.02"]})
+    assert len({made.network(index) for index in range(4)}) == len({made.point(index).key for index in range(4)}) == 3
+
+
 def test_a_recipe_may_not_bring_its_own_number_of_epochs():
     with pytest.raises(
         InputError,

@@ -58,6 +58,15 @@ def damage(store: Store, key: str = RECORD.key) -> list[Damage]:
     return found
 
 
+@pytest.mark.parametrize(("name", "value", "rule"), [("validation_top1", 37, "in [0, 1]"), ("macs", 0, "above 0")])
+def test_numbers_that_no_run_has_are_refused(store, name, value, rule):
+    store.write(RECORD)
+    path = record_json(store)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    (found,) = damage(store)
+    assert f"{name} must be {rule}, got {value}" in found.reason
+
+
 def test_a_record_older_than_a_cost_has_it_by_arithmetic(store):
     arch = SqueezeNetSpec(version="1.1", classes=5)
     config = RunConfig(

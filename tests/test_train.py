@@ -270,7 +270,7 @@ def test_network_that_had_no_time_to_learn_is_finished_with_a_warning(run):
 def test_averaged_weights_that_are_partly_the_initial_ones_are_warned_of(run, digits):
     steps = len(digits.train) // 64
     spec = replace(QUICK, epochs=1, ema=0.99)
-    part = f"{100 * 0.99**steps:.0f} % initial ones after {steps} steps"
+    part = f"{100 * 0.99 ** (steps - 1):.0f} % those after the first of {steps} steps"
     assert run(spec).warning == f"the averaged weights are {part}: set train.ema=0 or train longer"
     assert run(replace(spec, epochs=2), stop_epoch=1).warning is None, "it goes on"
     assert run(replace(spec, ema=0.5)).warning is None

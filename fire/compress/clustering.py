@@ -12,6 +12,8 @@ def kmeans(numbers: NDArray[np.float32], clusters: int) -> NDArray[np.float32]:
     Han et al. 2015, section 3.1: linear initialisation between the least and the largest number keeps the few large
     weights, which matter most, apart. A cluster that lost all its numbers is left out.
     """
+    if not len(numbers):  # of a layer of zeros
+        return numbers
     ordered = np.sort(numbers.astype(np.float64))
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
     centroids = np.linspace(ordered[0], ordered[-1], clusters)

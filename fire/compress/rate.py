@@ -54,8 +54,11 @@ def first_steps(weights: Mapping[str, Tensor], sensitivities: Mapping[str, float
     """The step of each layer, with which all layers together need about `bits` bits a weight.
 
     Rounding to a step d costs d * d / 12 a weight times the sensitivity: with steps in proportion to the root of its
-    inverse, a bit gains as much in every layer.
+    inverse, a bit gains as much in every layer. Raises TrainingError for a layer that does not change the loss.
     """
+    for name in weights:
+        if sensitivities[name] == 0:
+            raise TrainingError(f"{name} must have weights that change the loss, to be rounded by what that costs")
     relative = {name: sensitivities[name] ** -0.5 for name in weights}
     sizes = {name: float(weight.square().mean().sqrt()) / relative[name] for name, weight in weights.items()}
     factor = max(min(sizes.values()), max(sizes.values()) / 1000) / 8

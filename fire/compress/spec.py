@@ -30,13 +30,18 @@ class CompressSpec:
     lr: float = number(
         0.005, interval="(0, inf)", doc="of Adam at its peak, over each tensor's root mean square", when=_compresses
     )
-    final_lr: float = number(0.005, interval="(0, inf)", doc="the same in the final epochs", when=_compresses)
+    final_lr: float = number(
+        0.005,
+        interval="(0, inf)",
+        doc="the same in the final epochs",
+        when=lambda spec: _compresses(spec) and spec.final_epochs > 0,
+    )
     distillation: float = number(
         0.7, interval="[0, 1]", doc="part of the loss that asks for the float network's answers", when=_compresses
     )
     bias_bits: int = whole(8, least=2, most=16, doc="of the uniform grid of biases", when=_compresses)
     pruning: str = one_of(
-        "sensitivity", "table", doc="where it costs least; or the densities of Han et al. 2015", when=_prunes
+        "sensitivity", "table", doc="where it costs least; or the densities of the papers", when=_prunes
     )
     density: float = number(
         0.3,

@@ -16,24 +16,23 @@ from fire.errors import MissingDataError
 Part = tuple[NDArray[np.uint8], ArrayLike, tuple[str, ...]]  # images (N, C, S, S), labels (N,), the classes by label
 
 
-def from_torchvision(spec: DataSpec, data_dir: Path, load: Callable[[str, str], Part], files: str) -> Decoded:
-    """Read both parts of a data set, which torchvision downloads where its files are missing.
+def from_torchvision(spec: DataSpec, data_dir: Path, load: Callable[[str, str, bool], Part], files: str) -> Decoded:
+    """Read both parts of a data set, which torchvision downloads where its files are missing and data.root is not set.
 
-    load: reads the part "train" or "test" in a folder. files: what to put into the folder where a download is
-    impossible. Raises MissingDataError if a part is neither in the folder nor can be downloaded.
+    load: reads the part "train" or "test" in a folder, and may download it or not. files: what the folder must have
+    where nothing is downloaded. Raises MissingDataError if a part is neither in the folder nor can be downloaded.
     """
     home = data_dir / spec.name if spec.root is None else Path(spec.root)
     arrays: dict[str, NDArray[Any]] = {}
     try:
         for part in ("train", "test"):
             with socket_timeout(20):
-                images, labels, classes = load(str(home), part)
+                images, labels, classes = load(str(home), part, spec.root is None)
             arrays[f"{part}_images"] = np.ascontiguousarray(images)
             arrays[f"{part}_labels"] = np.asarray(labels, np.int64)
     except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise MissingDataError(
-            f"{spec.name} is not on this machine and cannot be downloaded ({one_line(error)}). Put {files} into {home}"
-        ) from error
+        found = "not on this machine and cannot be downloaded" if spec.root is None else "missing or damaged there"
+        raise MissingDataError(f"{spec.name} is {found} ({one_line(error)}). Put {files} into {home}") from error
     return Decoded(arrays, classes)
 
 

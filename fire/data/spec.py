@@ -9,6 +9,11 @@ from fire.fields import check, one_of, setting, whole
 
 DATA_SETS = tuple(sorted(module.name for module in pkgutil.iter_modules(readers.__path__)))
 RESIZES = ("crop", "squash")
+LARGEST_IMAGE = 2**14  # pixels a side
+
+
+def _is_folder(spec: "DataSpec") -> bool:
+    return spec.name == "image_folder"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +32,13 @@ class DataSpec:
     root: str | None = setting(None, doc="where the files lie; null: the known places, then a download", place=True)
     channels: int = setting(1, doc="1 or 3: grey or colour")
     classes: int = whole(10, least=2)
-    stored_size: int = whole(28, least=1, doc="of the decoded images")
-    resize: str = one_of(
-        *RESIZES,
-        doc="how images of a folder become squares of stored_size",
-        when=lambda spec: spec.name == "image_folder",
-    )
+    stored_size: int = whole(28, least=1, most=LARGEST_IMAGE, doc="of the decoded images")
+    resize: str = one_of(*RESIZES, doc="how images of a folder become squares of stored_size", when=_is_folder)
     image_size: int = setting(28, doc="of what the network sees: a random crop in training, else the central one")
     mirror: bool = setting(True, doc="a mirror image keeps its class (digits and letters: no)")
     validation: int | float = setting(5000, doc="training images set aside: a number, or a fraction below 1")
     limit: int = whole(0, least=0, doc="at most this many images of each of the three sets; 0: all")
-    on_corrupt: str = one_of("error", "skip", doc="what to do about an image that cannot be decoded")
+    on_corrupt: str = one_of("error", "skip", doc="what to do about an image that cannot be decoded", when=_is_folder)
     fingerprint: str = setting("", doc="of an image folder's files, filled in when the configuration is loaded")
 
     def __post_init__(self) -> None:

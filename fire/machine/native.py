@@ -114,6 +114,6 @@ def _identity(compiler: Sequence[str]) -> str:
         processor = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     except OSError:
         processor = platform.processor()
-    sources = [path.read_text() for path in sorted(SOURCE.parent.iterdir())]
-    content = "\0".join([*sources, *FLAGS, version, platform.machine(), processor])
+    sources = [path.read_text() for path in sorted(SOURCE.parent.glob("*.[ch]*"))]
+    content = "\0".join([*sources, *FLAGS, *compiler[1:], version, platform.machine(), processor])
     return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -1,6 +1,6 @@
 """The state of an unfinished run on disk, whole or absent.
 
-The file is MAGIC, the SHA-256 of the rest, and what torch.save makes of the state; of earlier versions only the last.
+The file is MAGIC, the SHA-256 of the rest, and what torch.save makes of the state.
 """
 
 import dataclasses
@@ -8,7 +8,6 @@ import hashlib
 import io
 import math
 import sys
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +25,7 @@ from fire.train.progress import Epoch
 FORMAT = 2
 MAGIC = b"checkpoint of a run\n"
 MOST_THREADS = 1024  # of a run: with a billion, OpenMP ends the process
-# Of an optimizer's group: set by the schedule. The last two are only in checkpoints of earlier versions.
-SET_ANEW = ("params", "lr", "initial_lr", "peak")
+SET_ANEW = ("params", "lr")  # of an optimizer's group: set by the schedule
 
 
 class CheckpointError(Exception):
@@ -108,16 +106,10 @@ def read(path: Path, epochs: int) -> Checkpoint | None:
 
 def _verified(content: bytes) -> bytes:
     """What torch.save wrote. Raises CheckpointError if it is not as it was written."""
-    if content.startswith(MAGIC):
-        start = len(MAGIC) + hashlib.sha256().digest_size
-        if hashlib.sha256(content[start:]).digest() != content[len(MAGIC) : start]:
-            raise CheckpointError("the checkpoint is damaged")
-        return content[start:]
-    # Of an earlier version: torch's archive has checksums, which torch itself does not look at.
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if archive.testzip() is not None:
-            raise CheckpointError("the checkpoint is damaged")
-    return content
+    start = len(MAGIC) + hashlib.sha256().digest_size
+    if content[: len(MAGIC)] != MAGIC or hashlib.sha256(content[start:]).digest() != content[len(MAGIC) : start]:
+        raise CheckpointError("the checkpoint is damaged, or of another version")
+    return content[start:]
 
 
 def _restore_module(module: nn.Module, state: Mapping[str, Any]) -> None:

@@ -104,7 +104,7 @@ class Loop:
         arithmetic = spec if self._saved is None else self._saved
         self.kernels, self.precision = arithmetic.kernels, arithmetic.precision
         if self.kernels == "auto":
-            self.kernels = native.fastest(device.type)
+            self.kernels = native.fastest(device.type) if spec.channels_last else "torch"
         if self.precision == "auto":
             self.precision = hardware.fastest_precision(device.type)
         self.faster = accelerate(self.network, self.kernels)
@@ -117,8 +117,11 @@ class Loop:
     @property
     def images_per_second(self) -> float:
         """Images a second of the training steps, over all attempts."""
-        images = len(self.curve) * self.steps * min(self.spec.batch_size, len(self.batches))
-        return images / self.curve[-1].train_seconds
+        return len(self.curve) * self.steps * self._images_a_step / self.curve[-1].train_seconds
+
+    @property
+    def _images_a_step(self) -> int:
+        return min(self.spec.batch_size, len(self.batches))
 
     def logits(self, network: nn.Module, images: Tensor) -> Tensor:
         """The network's logits (N, classes), in fp32, computed in the precision of this training."""
@@ -234,7 +237,7 @@ class Loop:
                 epochs_done=len(self.curve) + part,
                 epochs=self._epochs,
                 loss=float(torch.stack(losses).mean()),
-                images_per_second=len(losses) * self.spec.batch_size / seconds,
+                images_per_second=len(losses) * self._images_a_step / seconds,
                 curve=tuple(self.curve),
             )
         )

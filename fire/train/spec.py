@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from fire.errors import require
 from fire.fields import check, number, one_of, setting, whole
 
-MOST_INITIAL = 0.01  # share of the initial weights in averaged ones, beyond which the average misleads
+MOST_INITIAL = 0.01  # share of untrained weights in averaged ones, beyond which the average misleads
+
+
+def _uses_muon(spec: "TrainSpec") -> bool:
+    return spec.optimizer == "muon"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +20,17 @@ class TrainSpec:
     batch_size: int = whole(128, least=1)
     optimizer: str = one_of("sgd", "muon", doc="muon: Muon for the convolutions but the last, SGD for the rest")
     lr: float = number(0.2, interval="(0, inf)", doc="of SGD, at the peak of the schedule")
-    muon_lr: float = number(0.02, interval="(0, inf)", doc="of Muon, at the peak of the schedule")
-    muon_weight_decay: float = number(0.0, interval="[0, inf)", doc="a step, as a multiple of the learning rate")
+    muon_lr: float = number(0.02, interval="(0, inf)", doc="of Muon, at the peak of the schedule", when=_uses_muon)
+    muon_weight_decay: float = number(
+        0.0, interval="[0, inf)", doc="a step, as a multiple of the learning rate", when=_uses_muon
+    )
     schedule: str = one_of("onecycle", "linear", doc="up to lr, then down to 0, both linearly; or from lr down to 0")
-    warmup: float = number(0.2, interval="[0, 1]", doc="part of a one-cycle schedule that goes up")
+    warmup: float = number(
+        0.2,
+        interval="[0, 1]",
+        doc="part of a one-cycle schedule that goes up",
+        when=lambda spec: spec.schedule == "onecycle",
+    )
     momentum: float = number(0.9, interval="[0, 1)")
     nesterov: bool = setting(True, doc="Nesterov's momentum")
     weight_decay: float = number(5e-4, interval="[0, inf)", doc="on the weights of convolutions and linear layers")
@@ -48,7 +59,9 @@ class TrainSpec:
     def __post_init__(self) -> None:
         check(self, "train.")
         require(not self.nesterov or self.momentum > 0, "train.nesterov", "false without momentum", self.nesterov)
+        works = self.channels_last or self.kernels != "compiled"
+        require(works, "train.kernels", "auto or torch with train.channels_last=false", self.kernels)
 
     def initial_share(self, steps: int) -> float:
-        """The share that the initial weights have in the averaged ones after these steps; 0 without an average."""
-        return self.ema**steps
+        """The share in the averaged weights, after these steps, of those after the first step; 0 without an average."""
+        return self.ema ** (steps - 1)

@@ -58,7 +58,7 @@ def train(
     stop_epoch: stop after this epoch; the schedule stays that of spec.epochs. 0: never.
     Raises TrainingError if a loss is no longer finite or the network is stuck at chance, NoCompilerError if the
     recipe asks for compiled kernels and they cannot be had. There is a warning for a network that is at chance after
-    a few steps, as it had no time to learn, and for averaged weights that are partly the initial ones.
+    a few steps, as it had no time to learn, and for averaged weights that are partly untrained.
     """
     loop = Loop(network, data, spec, epochs=spec.epochs, seed=seed, device=device, checkpoint=checkpoint, report=report)
     average: AveragedModel | None = None
@@ -132,11 +132,11 @@ def _no_time_to_learn(loop: Loop, network: nn.Module, spec: TrainSpec, classes: 
 
 
 def _mostly_initial(spec: TrainSpec, steps: int) -> str | None:
-    """What to say of averaged weights in which the initial ones have too large a share."""
+    """What to say of averaged weights in which nearly untrained ones have too large a share."""
     share = spec.initial_share(steps)
     if share <= MOST_INITIAL:
         return None
-    part = f"{100 * share:.0f} % initial ones after {steps} steps"
+    part = f"{100 * share:.0f} % those after the first of {steps} steps"
     return f"the averaged weights are {part}: set train.ema=0 or train longer"
 
 

@@ -40,7 +40,6 @@ ROWS = ("<B", "<BH", "<Bfbb", "<Bfhh", "<Bfii")  # by kind
 LARGEST_CODEBOOK = 2**16
 LARGEST_HEADER = 2**24  # bytes of JSON
 FLOAT = (-(2**31), 2**31 - 1)  # the bits of a float32 as an integer
-CONVERT = "git worktree add OLD 9582719 && python -m fire.weights.version1 OLD FILE"
 RULE = "a whole file of a compressed network"
 
 
@@ -186,8 +185,6 @@ def _read(data: bytes) -> _File:
     if len(data) < place + CHECKS:
         raise InputError(f"it must have at least {place + CHECKS} bytes, got {len(data)}")
     version, length = data[len(MAGIC) : place]
-    if version == 1:
-        raise InputError(f"it is of format version 1; `{CONVERT}` converts it")
     if version != VERSION:
         raise InputError(f"the version must be {VERSION}, got {version}")
     expected, checksum = zlib.crc32(data[:-4]), int.from_bytes(data[-4:], "little")

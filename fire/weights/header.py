@@ -6,17 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fire.arch import FAMILIES, MOST_FIRES, ArchSpec
+from fire.arch import FAMILIES, ArchSpec
 from fire.cost import count, tensors
-from fire.data.spec import RESIZES
+from fire.data.spec import LARGEST_IMAGE, RESIZES
 from fire.errors import InputError, SpecError
 
 # What a hostile file could otherwise make the reader build; AlexNet has 61 million parameters.
 MOST_PARAMETERS = 2**26
 MOST_ACTIVATIONS = 2**31  # of an image
-LARGEST_FIELD = 2**20
 MOST_CHANNELS = 64
-LARGEST_IMAGE = 2**14
 LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 FORMAT = 1  # of the JSON text
 LATER = ("stem_kernel", "stem_stride", "pools")  # left out at their defaults, so that older programs read the file
@@ -154,8 +152,6 @@ def _spec(family: Any, fields: Mapping[str, Any]) -> ArchSpec:
     for name, value in fields.items():
         if name not in defaults or type(value) is not type(defaults[name]):
             raise InputError(f"{name!r:.100} must be a field of {family} with a value of its type, got {value!r:.100}")
-        if type(value) is int:
-            _integer(name, value, -LARGEST_FIELD, MOST_FIRES if name == "fires" else LARGEST_FIELD)
     spec = FAMILIES[family](**fields)
     if spec.norm == "batch":
         raise InputError("norm must not be 'batch': batch normalisation is folded")

@@ -6,7 +6,7 @@ from contextlib import suppress
 from decimal import Decimal
 
 from fire.cost import COSTS
-from fire.errors import SpecError
+from fire.errors import SpecError, require
 from sweep.search.spec import AtMost
 
 # KB is read as kB: a network that keeps 64,000 bytes also fits into 64 KiB.
@@ -23,9 +23,9 @@ def amount(cost: str, text: str, field: str) -> float:
     """
     units = BYTES if cost.endswith("_bytes") else COUNTS
     found = WITH_UNIT.fullmatch(text)
-    if found and found[2] in units:
-        return float(Decimal(found[1]) * units[found[2]])  # 12.51 times 1e6 is no whole number in binary
-    with suppress(ValueError):
+    with suppress(ValueError, ArithmeticError):
+        if found and found[2] in units:
+            return float(Decimal(found[1]) * units[found[2]])  # 12.51 times 1e6 is no whole number in binary
         return float(text)
     raise SpecError(f"{field} must be a number, with a unit of {', '.join(units)} or without, got {text!r}")
 
@@ -45,4 +45,7 @@ def add_bounds(parser: argparse.ArgumentParser) -> None:
 def bounds_of(given: argparse.Namespace) -> AtMost:
     """The bounds among parsed arguments. Raises SpecError for text that is no amount."""
     texts = {cost: (f"--{short.replace('_', '-')}", getattr(given, cost)) for short, cost in SHORT.items()}
-    return AtMost(**{cost: amount(cost, text, flag) for cost, (flag, text) in texts.items() if text is not None})
+    bounds = {cost: amount(cost, text, flag) for cost, (flag, text) in texts.items() if text is not None}
+    for cost, bound in bounds.items():
+        require(bound > 0, texts[cost][0], "above 0", texts[cost][1])
+    return AtMost(**bounds)

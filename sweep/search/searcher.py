@@ -169,7 +169,7 @@ class Searcher:
         """Untried points, the best first, until none is left."""
         random = np.random.default_rng([self.spec.seed, len(trials)])
         points = np.flatnonzero(untried)
-        if len(trials) + len(points) <= self.spec.budget_runs:  # all of them, the cheapest first
+        if len(trials) + len(points) <= self.spec.budget_runs and not self.spec.band:  # all of them, the cheapest first
             yield from points[np.argsort(self._space.costs["macs"][points], kind="stable")].tolist()
         else:
             from sweep.search.samplers import SAMPLERS, Question  # imports optuna, which takes a second

@@ -18,6 +18,7 @@ from fire.arch import SqueezeNetSpec
 from fire.cost import COSTS
 from fire.cost_grid import COUNTED, FIXED, count_grid
 from fire.errors import InputError, SpecError, require
+from fire.fields import read
 from fire.weights import formats
 from sweep.config import PARTS, RunConfig
 from sweep.labels import short_names
@@ -80,11 +81,12 @@ class Space:
         self.codes: NDArray[np.int64] = np.indices(self.shape).reshape(len(self.shape), size).T
         self.costs = self._count()
         self._check_costs()
-        self.allowed = np.ones(size, bool)  # by the bounds; a point may still turn out to be invalid
+        # By the bounds; a point may still turn out to be invalid. Costs of networks that cannot be are 0 or less.
+        exists = self.allowed = np.all([column > 0 for column in self.costs.values()], axis=0)
         for name, bound in at_most.bounds.items():
-            self.allowed &= self.costs[name] <= bound
+            self.allowed = self.allowed & (self.costs[name] <= bound)
         if not self.allowed.any():
-            least = ", ".join(f"{name} {self.costs[name].min():,}" for name in at_most.bounds)
+            least = ", ".join(f"{name} {self.costs[name][exists].min():,}" for name in at_most.bounds)
             raise SpecError(
                 f"search.at_most must leave a network of the space, got {', '.join(at_most.texts)} (least: {least})"
             )
@@ -116,7 +118,8 @@ class Space:
             point = self.point(index)
             self._numbers[index] = None
             if point is not None:
-                network = (point.config.arch.plan(point.config.data.channels), point.config.train)
+                recipe = tuple(read(point.config.train).items())
+                network = (point.config.arch.plan(point.config.data.channels), recipe)
                 self._numbers[index] = self._networks.setdefault(network, len(self._networks))
         return self._numbers[index]
 

@@ -51,7 +51,8 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
     _check_settings(spec, config, options)
     timed = "latency" in spec.objectives
     require(launcher.is_here or not timed, "search.objectives", "without latency on several machines", spec.objectives)
-    refuse_unread(arguments, [config])
+    varied = {axis.key.partition(".")[0] for axis in space.axes}  # of these parts, another point may read a setting
+    refuse_unread([each for each in arguments if each.partition("=")[0].partition(".")[0] not in varied], [config])
     store = Store(options.results_dir)
     searcher = Searcher(space, spec, config.train.epochs, guided.beginning(space, spec, store))
     if any(argument.startswith("search.first=") for argument in arguments):

@@ -17,8 +17,8 @@ def read(spec: DataSpec, data_dir: Path, out: Path) -> Decoded:
 def read_cifar(reader: type, spec: DataSpec, data_dir: Path) -> Decoded:
     """Read CIFAR10 or CIFAR100 of torchvision."""
 
-    def load(root: str, part: str) -> Part:
-        stored = reader(root, train=part == "train", download=True)
+    def load(root: str, part: str, download: bool) -> Part:
+        stored = reader(root, train=part == "train", download=download)
         return stored.data.transpose(0, 3, 1, 2), stored.targets, tuple(stored.classes)
 
     return from_torchvision(spec, data_dir, load, "its unpacked python version")

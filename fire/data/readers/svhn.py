@@ -11,8 +11,8 @@ def read(spec: DataSpec, data_dir: Path, out: Path) -> Decoded:
     """Read torchvision's SVHN, in which class i is the digit i."""
     from torchvision.datasets import SVHN
 
-    def load(root: str, part: str) -> Part:
-        stored = SVHN(root, split=part, download=True)
+    def load(root: str, part: str, download: bool) -> Part:
+        stored = SVHN(root, split=part, download=download)
         return stored.data, stored.labels, tuple("0123456789")
 
     return from_torchvision(spec, data_dir, load, "train_32x32.mat and test_32x32.mat")
