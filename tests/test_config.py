@@ -258,7 +258,7 @@ def test_image_folders(tmp_path):
         ("train.lr=nan", "train.lr must be above 0 and finite, got nan"),
         ("train.momentum=1", "train.momentum must be in [0, 1), got 1.0"),
         ("arch.pct_3x3=-1", "arch.pct_3x3 must be in [0, 1], got -1.0"),
-        ("arch.freq=0", "arch.freq must be at least 1, got 0"),
+        ("arch.freq=0", "arch.freq must be in [1, 1048576], got 0"),
         ("seed=1.5", "'1.5'"),
         ("dry_run=perhaps", "'perhaps'"),
         ("results_dir=null", "results_dir"),
