@@ -52,8 +52,8 @@ def compress(
     train gives the batches, their augmentation, the loss and the precision; its optimizer is not used. The test set is
     not touched.
 
-    On the CPU the same seed, threads and precision give the same tensors, also if fine-tuning was killed and resumed
-    from its checkpoint, a file that is written after each epoch. Raises SpecError if the method is "none", or if the
+    On one kind of processor, the same seed, threads, precision and kernels give the same tensors, also if fine-tuning
+    was killed and resumed from its checkpoint, a file that is written after each epoch. Raises SpecError if the method is "none", or if the
     network is not folded or has a layer without bias; TrainingError if fine-tuning diverges; CheckpointError if it
     cannot resume from its checkpoint.
     """
