@@ -51,7 +51,8 @@ def test_the_network_is_trained_first_as_a_run_of_its_own(finished):
     start = made.store.read(made.uncompressed.config.key)
     assert start is not None
     assert (start.status, start.config.is_compressed, start.file_bytes) == ("finished", False, None)
-    assert record.float_key == start.key
+    assert (record.float_key, record.float_top1) == (start.key, start.top1)
+    assert record.float_validation_top1 == start.validation_top1, "both in fp32 here"
     assert record.config == made.config
     assert (record.parameters, record.size_bytes) == (start.parameters, start.size_bytes)
 
