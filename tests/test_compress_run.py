@@ -186,7 +186,7 @@ def test_what_is_read_comes_first(argument):
 
 
 @pytest.mark.parametrize(
-    "override", ["train.epochs=9", "compress=entropy", "seed=4", "dry_run=true", "+foo=1", "--data", "-m"]
+    "override", ["train.epochs=9", "compress=entropy", "seed=4", "dry_run=true", "foo=1", "--data", "-m"]
 )
 def test_evaluate_command_takes_no_setting_that_it_does_not_read(override):
     with pytest.raises(InputError) as caught:
