@@ -34,7 +34,9 @@ class Options:
     device: str = setting("auto", doc="auto, cpu, cuda, cuda:0 ...")
     # One thread each gives a run by itself the bits of the same run in a sweep.
     threads: int = whole(0, least=0, doc="of a run; 0: one")
-    workers: int = whole(0, least=0, doc="runs at a time, on GPUs at most runs_per_gpu on each; 0: as many, or one a core")
+    workers: int = whole(
+        0, least=0, doc="runs at a time, on GPUs at most runs_per_gpu on each; 0: as many, or one a core"
+    )
     runs_per_gpu: int = whole(1, least=1)
     stop_epoch: int = whole(0, least=0, doc="stop each run after this epoch, a later launch continues it; 0: never")
     timeout: float = number(0.0, interval="[0, inf)", doc="seconds until a run of a sweep is stopped; 0: never")

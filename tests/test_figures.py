@@ -104,7 +104,7 @@ def test_a_front_of_validation_accuracy_is_no_staircase_of_test_accuracies(store
     view = View(runs=read(store.root).runs, along=("sr",), group="bypass", judged_by="validation_top1")
     figure = pareto.figure(view)
     assert not [line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
-    assert any(text.endswith("filled: on the front of validation accuracy") for text in drawn(figure))
+    assert "filled: on the front of validation accuracy" in drawn(figure)
 
 
 def drawn(figure) -> list[str]:

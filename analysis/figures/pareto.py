@@ -104,6 +104,8 @@ def draw(info: Info, ax: Axes) -> None:
                 f"{number}", (size[place], accuracy[place]), xytext=beside, textcoords="offset points", fontsize=7
             )
             ax.plot([], [], linestyle="none", label=f"{number}: {info.label[place]}")
+    label = "on the front" if info.judged_by == "top1" else "on the front of validation accuracy"
+    ax.scatter([], [], color=GREY, marker="o", s=42, label=f"filled: {label}")
     spread = np.array([accuracy - info.low, info.high - accuracy])
     # Seven markers to six colours: 42 groups before two look alike.
     looks = zip(itertools.cycle(CYCLE), itertools.cycle("osD^vPX"), dict.fromkeys(info.group), strict=False)
@@ -131,7 +133,7 @@ def draw(info: Info, ax: Axes) -> None:
     log_axis(ax, info.cost)
     ax.set_xlabel(info.axis.label(log=True))
     ax.set_ylabel(f"{info.axis.metric} accuracy, %")
-    ax.set_title(f"{info.title}; filled: on the front{'' if info.judged_by == 'top1' else ' of validation accuracy'}")
+    ax.set_title(info.title)
     ax.legend(bbox_to_anchor=(1.02, 1), loc="upper left", borderaxespad=0, fontsize=8)
 
 

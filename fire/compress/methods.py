@@ -53,9 +53,9 @@ def compress(
     not touched.
 
     On one kind of processor, the same seed, threads, precision and kernels give the same tensors, also if fine-tuning
-    was killed and resumed from its checkpoint, a file that is written after each epoch. Raises SpecError if the method is "none", or if the
-    network is not folded or has a layer without bias; TrainingError if fine-tuning diverges; CheckpointError if it
-    cannot resume from its checkpoint.
+    was killed and resumed from its checkpoint, a file that is written after each epoch. Raises SpecError if the method
+    is "none", or if the network is not folded or has a layer without bias; TrainingError if fine-tuning diverges;
+    CheckpointError if it cannot resume from its checkpoint.
     """
     require(spec.method != "none", "compress.method", "deep_compression or entropy", spec.method)
     _check(network)

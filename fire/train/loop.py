@@ -1,8 +1,8 @@
 """The training loop, for training and for the fine-tuning of compression alike.
 
-On one kind of processor, the same seed, threads, precision and kernels give the same weights, bit for bit, also when the
-run was killed and resumed from its checkpoint: each epoch draws from generators of its own, seeded by the run's seed
-and the epoch.
+On one kind of processor, the same seed, threads, precision and kernels give the same weights, bit for bit, also when
+the run was killed and resumed from its checkpoint: each epoch draws from generators of its own, seeded by the run's
+seed and the epoch.
 """
 
 import math
