@@ -19,7 +19,7 @@ from tests.pictures import two_classes
 ROOT = Path(__file__).parents[1]
 NAMES = ("curves", "compression", "search", "bench", "export", "device", "scale", "map", "reliability")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
-README, CURVES, COMPRESSION, _, BENCH, *_ = (path.read_text() for path in PAGES)
+README, CURVES, COMPRESSION, SEARCH, BENCH, *_ = (path.read_text() for path in PAGES)
 CODE = [code for path in PAGES for code in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)]
 COMMANDS = sorted({line.split("#")[0].strip() for block in CODE for line in block.splitlines()})
 
@@ -109,6 +109,7 @@ def test_its_tables_are_those_of_the_committed_results():
     claimed = (ROOT / "docs" / "tables" / "claims.md").read_text()
     assert claimed == export.markdown(export.readable(claims.table(results.runs)))
     assert claimed in CURVES
+    assert (ROOT / "docs" / "tables" / "duel-int8.md").read_text() in SEARCH
 
 
 def test_the_file_tree_names_every_folder_of_code():
