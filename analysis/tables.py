@@ -67,10 +67,14 @@ def names(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:
 
 
 def labels(runs: pd.DataFrame, columns: Iterable[str]) -> dict[str, str]:
-    """A short name for the key of each finished run, made of its settings in these columns: "sr 0.5, seed 1"."""
-    finished = runs[runs["status"] == "finished"]
+    """A short name for the key of each finished run, made of its settings in these columns: "sr 0.5, seed 1".
+
+    Of columns that tell the same runs apart, the first is enough.
+    """
+    finished, columns = runs[runs["status"] == "finished"], list(columns)
     keys = finished["key"].astype(str)
-    return {key: name or key for key, name in zip(keys, names(finished, columns), strict=True)}
+    found = names(finished, telling(finished, columns) or columns)
+    return {key: name or key for key, name in zip(keys, found, strict=True)}
 
 
 def network_columns(runs: pd.DataFrame) -> tuple[str, ...]:

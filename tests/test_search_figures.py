@@ -257,7 +257,7 @@ def test_more_groups_than_colours_are_all_drawn():
     pareto.draw(
         pareto.Info("", "fires", "top1", SIZE, sizes, sizes, none, none, names, ("",) * 8, (True,) * 8, names), ax
     )
-    assert len(ax.get_legend().get_texts()) == 8 + 1 + 8, "groups, the front, and the networks on it"
+    assert len(ax.get_legend().get_texts()) == 8 + 1 + 8 + 1, "groups, the front, the networks on it, what is filled"
 
 
 def test_families_that_lack_a_setting_are_shown_too(tmp_path, unrendered):

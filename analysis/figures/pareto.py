@@ -80,7 +80,7 @@ def _fronts(groups: pd.DataFrame, group: str) -> tuple[list[bool], list[str]]:
         front[alike.index] = costs.front(alike["cost"], alike["judged"])
     best, label = groups[front], pd.Series("", index=groups.index)
     columns = [name for name in map(str, groups.columns) if name in tables.METAPARAMETERS and name != group]
-    settings = tables.telling(best, columns)
+    settings = [name for name in tables.telling(best, columns) if best[name].nunique() > 1]  # not one family's alone
     label.update(pd.Series(tables.names(best, settings), index=best.index))
     return front.tolist(), label.tolist()
 
