@@ -213,10 +213,10 @@ def test_a_run_is_stopped_when_its_time_is_over_and_goes_on_later(data_dir, tmp_
 
 
 def test_a_run_out_of_memory_is_tried_twice(data_dir, tmp_path):
-    # conv1's output of a batch has 98 GB, more than the processes may have addresses.
-    vast = ("-m", *TINY, "arch.conv1=3000000", f"data_dir={data_dir}", f"results_dir={tmp_path / 'results'}")
+    # conv1's output of a batch has 34 GB, more than the processes may have addresses.
+    vast = ("-m", *TINY, "arch.conv1=1048576", f"data_dir={data_dir}", f"results_dir={tmp_path / 'results'}")
     process = start(*vast)
-    resource.prlimit(process.pid, resource.RLIMIT_AS, (2**36, 2**36))
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (2**34, 2**34))
     code, out, err = finish(process)
     assert (code, err) == (1, "")
     assert "once more" in out, out

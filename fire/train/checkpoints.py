@@ -106,9 +106,11 @@ def read(path: Path, epochs: int) -> Checkpoint | None:
 
 def _verified(content: bytes) -> bytes:
     """What torch.save wrote. Raises CheckpointError if it is not as it was written."""
-    start = len(MAGIC) + hashlib.sha256().digest_size
-    if content[: len(MAGIC)] != MAGIC or hashlib.sha256(content[start:]).digest() != content[len(MAGIC) : start]:
+    if not content.startswith(MAGIC):
         raise CheckpointError("the checkpoint is damaged, or of another version")
+    start = len(MAGIC) + hashlib.sha256().digest_size
+    if hashlib.sha256(content[start:]).digest() != content[len(MAGIC) : start]:
+        raise CheckpointError("the checkpoint is damaged")
     return content[start:]
 
 
