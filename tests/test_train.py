@@ -274,6 +274,7 @@ def test_averaged_weights_that_are_partly_the_initial_ones_are_warned_of(run, di
     assert run(spec).warning == f"the averaged weights are {part}: set train.ema=0 or train longer"
     assert run(replace(spec, epochs=2), stop_epoch=1).warning is None, "it goes on"
     assert run(replace(spec, ema=0.5)).warning is None
+    assert replace(spec, ema=0.0).initial_share(1) == 0, "of a single step, too"
 
 
 def test_diverged_run_is_reported(run, narrow):

@@ -64,4 +64,4 @@ class TrainSpec:
 
     def initial_share(self, steps: int) -> float:
         """The share in the averaged weights, after these steps, of those after the first step; 0 without an average."""
-        return self.ema ** (steps - 1)
+        return self.ema ** (steps - 1) if self.ema else 0.0
