@@ -1,5 +1,7 @@
 """Parametrisations that replace a weight while a network is compressed, so that the network's code stays as it is."""
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -59,25 +61,29 @@ class Shared(nn.Module):
 
 
 class Grid(nn.Module):
-    """A weight on a uniform grid: the nearest multiple of the step, exp(log_step).
+    """A weight on a uniform grid: the nearest multiple of the step, exp(log_step), of at most `most` steps.
 
     Rounding passes gradients straight through, also to the step (Esser et al. 2020: the rounding error is the
     derivative of a rounded weight with respect to its step).
     """
 
-    def __init__(self, step: Tensor, learned: bool) -> None:
+    def __init__(self, step: Tensor, learned: bool, most: float = math.inf) -> None:
         super().__init__()
         self.log_step = nn.Parameter(step.log(), requires_grad=learned)
+        self.most = most
 
     def forward(self, weight: Tensor) -> Tensor:
         step = self.log_step.exp()
         positions = weight / step
-        return (positions + (positions.round() - positions).detach()) * step
+        return (positions + (self._rounded(positions) - positions).detach()) * step
 
     def quantised(self, weight: Tensor) -> Quantised:
         """What the rounded weight is made of."""
         step = self.log_step.exp()
-        return Quantised(integers=_int32((weight / step).round()), values=step.cpu().numpy())
+        return Quantised(integers=_int32(self._rounded(weight / step)), values=step.cpu().numpy())
+
+    def _rounded(self, positions: Tensor) -> Tensor:
+        return positions.round().clamp(-self.most, self.most)
 
 
 class Scaled(nn.Module):
@@ -125,8 +131,9 @@ def put_biases_on_grids(layers: dict[str, Layer], bits: int) -> None:
     """Round the biases of each layer to a uniform grid from -largest to largest; they can still learn."""
     for layer in layers.values():
         largest = parameter(layer, "bias").detach().abs().max()
-        step = torch.where(largest > 0, largest, 1.0) / (2 ** (bits - 1) - 1)
-        parametrise(layer, "bias", Grid(step, learned=False))
+        most = 2 ** (bits - 1) - 1
+        step = torch.where(largest > 0, largest, 1.0) / most
+        parametrise(layer, "bias", Grid(step, learned=False, most=most))
 
 
 @torch.no_grad()
