@@ -59,15 +59,12 @@ def _text(value: Any) -> Any:
 
 @functools.lru_cache(maxsize=1024)  # runs share most of their settings
 def _columns(part: str, spec: Any) -> dict[str, Any]:
-    """The columns of all settings but where files lie; of a compression, of those that it reads.
+    """The columns of the settings that the part reads: what else differs makes no other run.
 
     Raises InputError for text that tables could not show.
     """
-    settings = fields.settings_of(spec.__class__)
-    found = vars(spec) if part != "compress" else fields.read(spec)
     columns = {}
-    for name, value in found.items():
-        if not settings[name].place:
-            require(not isinstance(value, str) or value.isprintable(), name, "printable", value)
-            columns[part if name == NAMED_BY.get(part) else f"{part}.{name}"] = value
+    for name, value in fields.read(spec).items():
+        require(not isinstance(value, str) or value.isprintable(), name, "printable", value)
+        columns[part if name == NAMED_BY.get(part) else f"{part}.{name}"] = value
     return columns

@@ -202,6 +202,21 @@ def test_the_next_runs_were_not_trained(made):
     assert not {network.key for network in made.next} & set(made.keys)
 
 
+def test_settings_that_mean_a_trained_network_are_that_network():
+    # A stem of 3 is what 0 means, and widths are whole multiples of 16: most points mean the network of another one.
+    spellings = [
+        config(sr=sr, pct_3x3=pct, stem_kernel=0, snap=16) for sr in (0.25, 0.5, 1.0) for pct in (0.25, 0.5, 0.75, 1.0)
+    ]
+    found = make([record_of(each, truth(each)) for each in [*spellings, config(stem_kernel=3, snap=16)]])
+    plans = {each.arch.plan(1) for each in spellings}
+    best, following = (
+        [config(snap=16, **each.settings).arch.plan(1) for each in part] for part in (found.best, found.next)
+    )
+    assert [network.trained for network in found.best] == [plan in plans for plan in best]
+    assert not plans & set(following)
+    assert len(set(following)) == len(following)
+
+
 def test_a_map_checks_itself_on_held_out_networks(made):
     assert made.held_out == 25
     assert made.tau > 0.9, "the rule has no noise"

@@ -37,6 +37,14 @@ def test_load_has_a_row_a_run_and_keeps_missing_missing(store):
     assert runs.loc["a", "size_mib"] == 4 * runs.loc["a", "parameters"] / 2**20
 
 
+def test_settings_that_a_run_does_not_read_are_missing(store):
+    """They make no other run, so tables must not tell runs apart by them."""
+    run = read(store.root).runs.set_index("key").loc["a"]
+    assert run["train.optimizer"] == "sgd"
+    assert run.reindex(["train.muon_lr", "data.resize", "compress.rate"]).isna().all()
+    assert run["train.warmup"] == 0.2
+
+
 def test_an_empty_store_is_an_empty_table(tmp_path):
     assert len(read(tmp_path).runs) == 0
 

@@ -40,10 +40,12 @@ class Fitted:
     """The trained networks, the grid that they span, and the surrogate that expects its accuracies.
 
     costs: of all points, by their names in COSTS. possible: shape (points,), where they are those of a network.
+    plans: of the trained networks, since several settings can mean one network.
     """
 
     def __init__(self, trained: Trained) -> None:
         self.trained, self.grid = trained, Grid(trained)
+        self.plans = {_plan(config) for config in trained.configs}
         self.costs = self.grid.costs(self.grid.settings, COSTS)
         self.possible: NDArray[np.bool_] = np.all([column > 0 for column in self.costs.values()], axis=0)
         self._encoder = Encoder(self.columns(np.flatnonzero(self.possible)))
@@ -125,9 +127,8 @@ def _best(fitted: Fitted, points: NDArray[np.intp], expected: Expectation) -> li
         settings = fitted.grid.at(points[place])
         config = fitted.grid.config(settings)
         if config is not None:
-            plan = config.arch.plan(config.data.channels)
             of_point = Expectation(*(column[place] for column in expected))
-            found.setdefault(plan, _network(fitted, config, settings, of_point))
+            found.setdefault(_plan(config), _network(fitted, config, settings, of_point))
         if len(found) == BEST:
             break
     return list(found.values())
@@ -136,25 +137,31 @@ def _best(fitted: Fitted, points: NDArray[np.intp], expected: Expectation) -> li
 def _next(fitted: Fitted, points: NDArray[np.intp]) -> list[Network]:
     """The NEXT networks that were not trained and whose runs would narrow the band over a SAMPLE of points most."""
     sample = np.random.default_rng(0).permutation(points)[:SAMPLE]
-    configs = {point: fitted.grid.config(fitted.grid.at(point)) for point in sample.tolist()}
-    tried = {config.key for config in fitted.trained.configs}
-    new = np.array([point for point, config in configs.items() if config and config.key not in tried], np.intp)
-    if not len(new):
+    new: dict[object, tuple[int, RunConfig]] = {}
+    for point in sample.tolist():
+        config = fitted.grid.config(fitted.grid.at(point))
+        if config is not None and _plan(config) not in fitted.plans:
+            new.setdefault(_plan(config), (point, config))
+    if not new:
         return []
-    chosen = fitted.narrowing(new, NEXT)
+    configs = dict(new.values())
+    chosen = fitted.narrowing(np.array(list(configs), np.intp), NEXT)
     expected = np.array(fitted.expect(fitted.columns(chosen)))
     found = []
     for point, values in zip(chosen.tolist(), expected.T, strict=True):
-        config = configs[point]
-        assert config is not None
-        found.append(_network(fitted, config, fitted.grid.at(point), Expectation(*values)))
+        found.append(_network(fitted, configs[point], fitted.grid.at(point), Expectation(*values)))
     return found
+
+
+def _plan(config: RunConfig) -> object:
+    """The layers of the network."""
+    return config.arch.plan(config.data.channels)
 
 
 def _network(fitted: Fitted, config: RunConfig, settings: Mapping[str, Any], expected: Expectation) -> Network:
     top1, low, high = (_rounded(value) for value in expected)
     costs = {name: getattr(config.cost, name) for name in ("parameters", "macs", "peak_ram_bytes", "flash_bytes")}
-    trained = any(config.key == other.key for other in fitted.trained.configs)
+    trained = _plan(config) in fitted.plans
     return Network(key=config.key, settings=dict(settings), top1=top1, low=low, high=high, trained=trained, **costs)
 
 
