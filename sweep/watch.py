@@ -4,7 +4,7 @@ import sys
 import webbrowser
 from pathlib import Path
 
-from fire.errors import require
+from fire.errors import InputError, require
 from sweep.commands import exits
 from sweep.page import document
 from sweep.page.server import Server
@@ -17,7 +17,7 @@ def main() -> None:
 
 
 def watch(arguments: list[str]) -> None:
-    """Serve the page until Ctrl-C. Raises InputError or OSError where the folder or the address cannot be used."""
+    """Serve the page until Ctrl-C. Raises InputError where the folder or the address cannot be used."""
     parser = exits.Parser(prog="python -m sweep.watch", description="A page that shows runs while they are trained.")
     parser.add_argument("results", type=Path, nargs="?", default=Path("results"), help="default: results")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: this machine alone)")
@@ -27,7 +27,12 @@ def watch(arguments: list[str]) -> None:
     require(0 <= given.port < 2**16, "--port", "in [0, 65535]", given.port)
     require(given.results.is_dir(), "the results", "a readable directory", str(given.results))
     document.require_available()
-    with Server(Snapshot(given.results), given.host, given.port) as server:
+    try:
+        server = Server(Snapshot(given.results), given.host, given.port)
+    except OSError as error:
+        address = f"{given.host}, port {given.port}"
+        raise InputError(f"--host and --port must be a free address, got {address} ({error.strerror})") from error
+    with server:
         print(f"{given.results}: {server.url} (Ctrl-C ends it)", flush=True)
         if given.open:
             webbrowser.open(server.url)

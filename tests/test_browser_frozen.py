@@ -43,8 +43,9 @@ def test_the_frozen_page_shows_hostile_texts_as_text(browser, frozen):
 
 def test_a_spreadsheet_gets_no_formulas(browser, frozen):
     browser.open(frozen.as_uri())
-    browser.run("runs.get('a').row.warning = '=1+1'; show()")
-    browser.until('return csv().includes("\'=1+1")')
+    for text in ("=1+1", "\n=1+1", "＝1+1"):
+        browser.run("runs.get('a').row.warning = arguments[0]; show()", text)
+        browser.until("return csv().includes(`'${arguments[0]}`)", text)
 
 
 def test_the_frozen_page_opens_curve_and_command_without_a_server(browser, frozen):

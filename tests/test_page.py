@@ -19,7 +19,7 @@ from sweep.page.snapshot import Snapshot
 from sweep.store import Store
 from tests import mapping
 from tests.pages import served
-from tests.records import record
+from tests.records import record, sweep
 from tests.sweeping import ROOT, write_curve
 
 SCRIPT = "</script><script>alert(1)</script>\"'<img src=x onerror=alert(2)>"
@@ -106,6 +106,16 @@ def test_a_running_run_says_epoch_time_left_and_process(store):
 def test_sweeps_say_how_far_they_are(store):
     (sweep,) = refreshed(store.root).news().sweeps
     assert (sweep.name, sweep.runs, sweep.finished, sweep.failed) == ("sr", 5, 3, 1)
+
+
+def test_runs_that_a_search_stopped_are_not_missing(tmp_path):
+    store = Store(tmp_path)
+    store.write(record("a"))
+    store.write(record("b", status="stopped", top1=None, validation_top1=0.5))
+    for name, search in (("search", {}), ("sr", None)):
+        store.write_sweep(sweep(name, ("arch.sr",), "ab", search=search))
+    shown = {each.name: (each.finished, each.stopped) for each in refreshed(tmp_path).news().sweeps}
+    assert shown == {"search": (1, 1), "sr": (1, 0)}, "another sweep trains it to the end"
 
 
 def test_maps_are_told_and_damaged_ones_listed(tmp_path):

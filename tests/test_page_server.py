@@ -1,5 +1,6 @@
 """What the server of the page answers, and what it refuses."""
 
+import os
 import urllib.request
 from http.client import HTTPConnection
 
@@ -58,6 +59,13 @@ def test_nothing_is_served_but_the_page_and_its_runs(store, path, status):
 def test_a_site_that_resolves_its_name_to_us_gets_no_answer(store, host, status):
     with served(store.root) as server:
         assert asked(server, "/runs", host)[0] == status
+
+
+def test_a_folder_may_have_a_name_in_another_encoding(tmp_path):
+    with served(tmp_path / os.fsdecode(b"caf\xe9")) as server:
+        status, page = asked(server, "/")
+    assert status == 200
+    assert "caf\\udce9" in page
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])

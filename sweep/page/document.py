@@ -16,7 +16,7 @@ from fire.files import cache_folder, write
 from sweep.axes import AXES, PLACES, CostAxis
 from sweep.page.news import Detail, News
 from sweep.page.snapshot import Snapshot
-from sweep.rows import SETTINGS
+from sweep.rows import COLUMNS, SETTINGS
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("data.js", "elements.js", "chart.js", "table.js", "run.js", "page.js")  # in this order
@@ -57,8 +57,9 @@ def frozen(snapshot: Snapshot, *, title: str, summary: str, sections: str, x: Co
     """
     news = snapshot.news()
     keys = [str(dict(zip(news.columns, row, strict=True))["key"]) for row in news.rows]
+    keys += [run.key for run in news.running if run.key not in keys]
     details = {key: detail_of(snapshot, key) | {"command": command_of(snapshot, key)} for key in keys}
-    scripts, style = [vega(), script()], (ASSETS / "page.css").read_text()
+    scripts, style = [vega(), script()], (ASSETS / "page.css").read_text("utf-8")
     digests = " ".join(f"'sha256-{_digest(text)}'" for text in scripts)
     return _page(
         title=html.escape(title),
@@ -100,7 +101,7 @@ def command_of(snapshot: Snapshot, key: str, *, check: bool = False) -> str:
 
 def script() -> str:
     """Our scripts, as one."""
-    return "\n".join((ASSETS / name).read_text() for name in SCRIPTS)
+    return "\n".join((ASSETS / name).read_text("utf-8") for name in SCRIPTS)
 
 
 @functools.cache
@@ -133,6 +134,7 @@ def _facts(x: str) -> dict[str, Any]:
         "axes": [
             axis._asdict() | {"metric": axis.metric, "places": PLACES.get(axis.column, ())} for axis in AXES.values()
         ],
+        "record": COLUMNS,
         "network": list(dict.fromkeys(SETTINGS["arch"])),
         "recipe": [name for part in ("data", "train", "compress") for name in SETTINGS[part]],
         "student_t": [None, *(float(stdtrit(n, 0.975)) for n in range(1, MOST_SEEDS))],
@@ -148,7 +150,7 @@ def _axis_note(x: CostAxis | None) -> str:
 
 
 def _page(**parts: str) -> str:
-    template = Template((ASSETS / "page.html").read_text())
+    template = Template((ASSETS / "page.html").read_text("utf-8"))
     return template.substitute({"summary": "", "sections": "", "frozen": "null"} | parts)
 
 

@@ -22,11 +22,12 @@ class Running:
 
 @dataclass(frozen=True, kw_only=True)
 class Launched:
-    """How far a sweep is."""
+    """How far a sweep is. A search stops runs early, and may go on with them."""
 
     name: str
     runs: int
     finished: int
+    stopped: int
     failed: int
 
 

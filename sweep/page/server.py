@@ -100,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "/":
                 return HTML, document.live(snapshot.store.root)
             case "/page.css":
-                return CSS, (document.ASSETS / "page.css").read_text()
+                return CSS, (document.ASSETS / "page.css").read_text("utf-8")
             case "/page.js":
                 return JAVASCRIPT, document.script()
             case "/vega.js":
@@ -119,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return None
 
     def _send(self, status: HTTPStatus, kind: str, text: str) -> None:
-        content = text.encode()
+        content = text.encode(errors="backslashreplace")  # the folder's name may be in another encoding
         self.send_response(status)
         for name, value in HEADERS.items():
             self.send_header(name, value)

@@ -174,7 +174,8 @@ class Snapshot:
     def _launched(self, sweep: Sweep) -> Launched:
         statuses = [self._rows[key][1]["status"] for key in sweep.keys if key in self._rows]
         finished, failed = statuses.count("finished"), statuses.count("failed")
-        return Launched(name=_cut(sweep.name), runs=len(sweep.keys), finished=finished, failed=failed)
+        stopped = 0 if sweep.search is None else statuses.count("stopped")  # other sweeps train these to the end
+        return Launched(name=_cut(sweep.name), runs=len(sweep.keys), finished=finished, stopped=stopped, failed=failed)
 
     def _under_way(self, records: Container[str]) -> Iterable[Running]:
         """The runs that a process trains, and those that were begun and left neither a record nor a process."""
@@ -223,7 +224,7 @@ class Snapshot:
             return []
 
     def _epochs(self, key: str) -> int | None:
-        """Those of the whole recipe; None for a compressed network, whose stages have epochs of their own."""
+        """The epochs of the whole recipe; None for a compressed network, whose stages have epochs of their own."""
         try:
             content = yaml.safe_load(read(self.store.folder(key) / "config.yaml", LONGEST_YAML))
             epochs = None if content.get("compress") else content["train"]["epochs"]
@@ -270,7 +271,7 @@ def _mapped(made: Map) -> Mapped:
         name=_cut(made.name),
         note=f"The networks of the highest expected validation accuracy, of {made.points:,} within the bounds, by a "
         f"map of {len(made.keys)} runs.",
-        columns=[*made.axes, "expected top-1 %", "90 % band", "MMACs", "peak RAM, KiB", "trained"],
+        columns=[*made.axes, "expected top-1 %", "90 % band", "MMACs", "peak RAM, KiB", "in the map's runs"],
         rows=[
             [
                 *(

@@ -43,8 +43,8 @@ function marks(list, names) {
   const { axis, colour, fronts: withFronts } = choice();
   const { here, place, elsewhere } = comparable(list, axis);
   const points = here.map(({ row, network, recipe }) => {
-    const c = colour === "recipe" ? names.get(recipe) : row[colour];
-    return { key: row.key, x: row[axis.column] * axis.scale, y: row[axis.top1], c: c ?? "–", network, recipe };
+    const c = colour === "recipe" ? names.get(recipe) : scaled(colour, row[colour]);
+    return { key: row.key, x: scaled(axis.column, row[axis.column]), y: row[axis.top1], c: c ?? "–", network, recipe };
   });
   const found = networks(points);
   const intervals = found.filter((each) => each.n > 1);
@@ -73,7 +73,7 @@ function chartSpec({ points }) {
   const shape = !numbers && values.size < 8 ? { shape: color } : {};
   return {
     width: "container", height: narrow ? 300 : 400, autosize: { type: "fit", contains: "padding" },
-    description: `${axis.metric} over ${axis.name}. The table of runs below has the same runs.`,
+    description: `${axis.metric} over ${axis.name}. The table below lists the chosen runs.`,
     layer: [
       { data: { name: "fronts" }, mark: { type: "line", interpolate: "step-after", strokeDash: [6, 4], color: faint, tooltip: null },
         encoding: { x, y: { ...y, field: "mean" }, detail: { field: "recipe" } } },
@@ -120,14 +120,14 @@ async function change(found) {
 }
 
 function chartNote({ points, intervals, fronts: onFronts, place, elsewhere }) {
-  if (!points.length) return "No finished run has both of the costs and accuracies that are asked for.";
-  const recipes = new Set(onFronts.map((network) => network.recipe)).size;
+  if (!points.length) return "No finished run has this cost and an accuracy.";
+  const drawn = new Set(onFronts.map((network) => network.recipe)).size, recipes = new Set(points.map((point) => point.recipe)).size;
   return [
     points.length === 1 ? "One finished run; a click opens it." : `${points.length.toLocaleString("en")} finished runs; a click opens one.`,
     place ? `Latencies of ${place}.` : "",
     elsewhere ? `Not shown: ${counted(elsewhere, "run")} timed elsewhere.` : "",
     intervals.length ? "Vertical lines are 95 % intervals of the mean over seeds (Student's t)." : "",
-    recipes ? `Dashed: the Pareto front of ${recipes === 1 ? "the recipe" : `each of ${recipes} recipes`}.` : "",
+    drawn ? `Dashed: the Pareto front of ${recipes === 1 ? "the recipe" : `${drawn} of ${recipes} recipes, each by itself`}.` : "",
   ].join(" ");
 }
 

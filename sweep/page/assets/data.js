@@ -11,7 +11,7 @@ function merge(news) {
     const row = {};
     news.columns.forEach((name, i) => { if (values[i] !== null) row[name] = values[i]; });
     const recipe = facts.recipe.map((name) => row[name]).join("\u001f");
-    const data = `${row.data}\u001f${row["data.fingerprint"] ?? ""}`; // a folder of images is told by its content
+    const data = `${row.data}\u001f${row["data.fingerprint"] ?? ""}`; // another content is another data set
     runs.set(row.key, { row, data, recipe, network: facts.network.map((name) => row[name]).join("\u001f") + "\u001e" + recipe });
   }
   for (const key of news.removed) runs.delete(key);
@@ -60,7 +60,13 @@ function recipeNames(list, data) {
   return named;
 }
 
-const short = (column) => column.replace(/^(train|data)\./, "");
+/** The name of a column without its part, where no other column is called so. */
+const short = (() => {
+  const bare = (column) => column.replace(/^(train|data)\./, "");
+  const known = [...new Set([...facts.record, ...settings])], counts = new Map();
+  for (const column of known) counts.set(bare(column), (counts.get(bare(column)) ?? 0) + 1);
+  return (column) => (counts.get(bare(column)) === 1 ? bare(column) : column);
+})();
 
 /** The mean with Student's 95 % interval over seeds. */
 function interval(values) {
@@ -128,7 +134,7 @@ function filterOf(text) {
       const lower = word.toLowerCase();
       return (row) => Object.values(row).some((value) => String(value).toLowerCase().includes(lower));
     }
-    const name = settings.includes(column) ? column : settings.find((each) => short(each) === column) ?? column;
+    const name = settings.find((each) => short(each) === column) ?? column;
     const number = Number(wanted);
     return (row) => {
       const value = row[name];
@@ -144,12 +150,15 @@ function filterOf(text) {
 const FRACTIONS = /(^|_)top[15]$/;
 const axisOf = (column) => facts.axes.find((axis) => axis.column === column);
 
+/** The value in the unit of its axis, if the column is one. */
+const scaled = (column, value) => (value === undefined ? undefined : value * (axisOf(column)?.scale ?? 1));
+
 function shown(column, value) {
   if (value === undefined) return "–";
   if (typeof value !== "number") return String(value);
   if (FRACTIONS.test(column)) return (100 * value).toFixed(2);
   const axis = axisOf(column);
-  if (axis) return (value * axis.scale).toLocaleString("en", { maximumSignificantDigits: 4 });
+  if (axis) return scaled(column, value).toLocaleString("en", { maximumSignificantDigits: 4 });
   return Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(6)));
 }
 

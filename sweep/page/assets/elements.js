@@ -14,6 +14,13 @@ function el(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** Replace what an element holds; the button that had the focus, known by its data, has it again. */
+function refill(place, parts) {
+  const { key, column } = place.contains(document.activeElement) ? document.activeElement.dataset : {};
+  place.replaceChildren(...parts);
+  if (key ?? column) [...place.querySelectorAll("button")].find(({ dataset }) => dataset.key === key && dataset.column === column)?.focus();
+}
+
 /** A plain table. long: the columns whose texts wrap. */
 function plainTable(headings, lines, long = []) {
   const head = el("tr", {}, ...headings.map((text) => el("th", { scope: "col" }, text)));

@@ -9,13 +9,13 @@ async function show() {
   const all = [...runs.values()];
   const list = rows();
   for (const id of ["charted", "runs"]) byId(id).hidden = !all.length;
+  drawFailed(list);
   drawUnreadable();
   if (!all.length) return;
   offer(all, list);
   const passes = filterOf(byId("filter").value), data = byId("data").value, recipe = byId("recipe").value;
   const chosen = all.filter((run) => run.data === data && (recipe === "" || run.recipe === recipe) && passes(run.row));
   drawTable(chosen.map((run) => run.row));
-  drawFailed(list);
   await drawChart(chosen, recipeNames(all.filter((run) => run.data === data), dataNames(all).get(data)));
 }
 
@@ -40,7 +40,7 @@ function drawFailed(list) {
   const failed = list.filter((row) => row.status === "failed");
   byId("failed").hidden = !failed.length;
   const lines = failed.slice(0, 200).map((row) => [
-    el("button", { type: "button", onclick: () => openRun(row.key) }, row.key), row.error ?? "–", row.host ?? "–", row.end ?? "–",
+    runButton(row.key, row.key), row.error ?? "–", row.host ?? "–", row.end ?? "–",
   ]);
   replace(byId("failed").querySelector(".scroll"), [plainTable(["run", "why", "where", "when"], lines, [1])], failed);
   byId("failed-title").textContent = `Failed: ${failed.length}`;
@@ -54,11 +54,12 @@ function drawUnreadable() {
 
 /** What trains now, how long it will take, and how far the sweeps are. */
 function drawUnderWay() {
-  const open = sweeps.filter((sweep) => sweep.finished + sweep.failed < sweep.runs);
-  byId("underway-title").textContent = running.length ? "Under way" : "Sweeps that are not complete";
+  const open = sweeps.filter((sweep) => sweep.finished + sweep.stopped + sweep.failed < sweep.runs);
+  const trained = running.some((run) => run.holder !== null);
+  byId("underway-title").textContent = trained ? "Under way" : running.length ? "Interrupted" : "Sweeps that are not complete";
   byId("underway").hidden = !running.length && (frozen !== null || !open.length);
   const lines = running.map((run) => [
-    el("button", { type: "button", onclick: () => openRun(run.key) }, run.name),
+    runButton(run.key, run.name),
     el("progress", { max: run.epochs ?? 1, value: run.epochs ? run.epoch : undefined, "aria-label": `epochs of ${run.name}` }),
     run.epochs === null ? `epoch ${run.epoch}` : `epoch ${run.epoch} of ${run.epochs}`,
     run.validation_top1 === null ? "–" : shown("top1", run.validation_top1),
@@ -66,8 +67,8 @@ function drawUnderWay() {
     run.holder ?? "a later launch continues it",
   ]);
   const parts = open.map((sweep) => el("p", {}, `Sweep ${sweep.name}: ${sweep.finished} of ${sweep.runs} runs finished` +
-    (sweep.failed ? `, ${sweep.failed} failed` : "")));
-  if (lines.length) parts.push(plainTable(["run", "", "done", "validation top-1 %", "time left", "process"], lines));
+    (sweep.stopped ? `, ${sweep.stopped} stopped early` : "") + (sweep.failed ? `, ${sweep.failed} failed` : "")));
+  if (lines.length) parts.push(plainTable(["run", "progress", "done", "validation top-1 %", "time left", "process"], lines));
   replace(byId("underway").querySelector(".scroll"), parts, [running, open]);
 }
 
@@ -83,16 +84,17 @@ function replace(place, parts, source) {
   const text = JSON.stringify(source);
   if (place.dataset.source === text) return;
   place.dataset.source = text;
-  place.replaceChildren(...parts);
+  refill(place, parts);
 }
 
 function say(more, silent) {
   const count = (status) => [...runs.values()].filter((run) => run.row.status === status).length;
   const parts = [`${count("finished").toLocaleString("en")} finished`];
   for (const status of ["stopped", "failed"]) if (count(status)) parts.push(`${count(status)} ${status}`);
-  const trained = running.filter((run) => run.holder !== null).length;
+  const trained = running.filter((run) => run.holder !== null).length, interrupted = running.length - trained;
   if (trained) parts.push(`${trained} running`);
-  const text = silent ? "The server does not answer. The page asks again." : runs.size || trained ? `Runs: ${parts.join(", ")}${more ? ", reading more" : ""}.` : "There is no run yet.";
+  if (interrupted) parts.push(`${interrupted} interrupted`);
+  const text = silent ? "The server does not answer. The page asks again." : runs.size || running.length ? `Runs: ${parts.join(", ")}${more ? ", reading more" : ""}.` : "There is no run yet.";
   if (byId("status").textContent !== text) byId("status").textContent = text;
 }
 

@@ -17,11 +17,17 @@ async function openRun(key) {
   content.append(...parts.filter(Boolean));
   const detail = await detailOf(key);
   if (dialog.dataset.key !== key) return; // another run was opened meanwhile
-  await drawCurve(curvePlace, detail.curve ?? []);
+  if (detail === undefined) {
+    byId("command").textContent = curvePlace.textContent = "The server did not answer.";
+    return;
+  }
+  await drawCurve(curvePlace, detail.curve);
   if (detail.traceback) content.append(el("h3", {}, "Traceback"), el("pre", { tabindex: 0 }, detail.traceback));
   if (detail.log) content.append(el("h3", {}, "Log"), el("pre", { tabindex: 0 }, detail.log));
   const command = detail.command ?? await asked(`command?key=${encoded(key)}`);
-  if (dialog.dataset.key === key) showCommand(command || "The store does not know how it was made.");
+  if (dialog.dataset.key !== key) return;
+  if (command) showCommand(command);
+  else byId("command").textContent = command === undefined ? "The server did not answer." : "The command is known when the run has ended.";
 }
 
 function runNotes(row) {
@@ -67,6 +73,9 @@ async function drawCurve(place, curve) {
   }
 }
 
+/** A button that opens the run. */
+const runButton = (key, text) => el("button", { type: "button", "data-key": key, onclick: () => openRun(key) }, text);
+
 const encoded = (text) => encodeURIComponent(text.toWellFormed());
 
 async function asked(path) {
@@ -78,6 +87,5 @@ async function asked(path) {
   }
 }
 
-async function detailOf(key) {
-  return frozen ? frozen.details[key] ?? {} : await asked(`run?key=${encoded(key)}`) ?? {};
-}
+/** More about the run; undefined if the server does not answer. */
+const detailOf = async (key) => (frozen ? frozen.details[key] : asked(`run?key=${encoded(key)}`));

@@ -26,16 +26,14 @@ function drawTable(list) {
   first = Math.max(0, Math.min(first, Math.floor((listed.length - 1) / LINES) * LINES));
   const part = listed.slice(first, first + LINES);
   const isText = new Map(listedColumns.map((name) => [name, part.some((row) => typeof row[name] === "string")]));
-  const focused = document.activeElement?.dataset?.column ?? document.activeElement?.dataset?.key;
-  byId("table").replaceChildren(
+  refill(byId("table"), [
     el("thead", {}, el("tr", {}, ...listedColumns.map((name) => el("th", {
       scope: "col", class: isText.get(name) ? "text" : undefined,
       "aria-sort": name === column ? (down ? "descending" : "ascending") : undefined,
     }, el("button", { type: "button", "data-column": name, onclick: () => sortBy(name) },
       heading(name), name === column ? (down ? " ▼" : " ▲") : ""))))),
     el("tbody", {}, ...part.map((row) => el("tr", {}, ...listedColumns.map((name) => tableCell(row, name, isText.get(name)))))),
-  );
-  if (focused) [...byId("table").querySelectorAll("button")].find((each) => [each.dataset.column, each.dataset.key].includes(focused))?.focus();
+  ]);
   byId("before").disabled = first === 0;
   byId("after").disabled = first + LINES >= listed.length;
   const [from, to, all] = [first + 1, first + part.length, listed.length].map((number) => number.toLocaleString("en"));
@@ -44,7 +42,7 @@ function drawTable(list) {
 
 function tableCell(row, name, isText) {
   if (name === "key") {
-    return el("td", {}, el("button", { type: "button", "data-key": row.key, onclick: () => openRun(row.key) }, row.key));
+    return el("td", {}, runButton(row.key, row.key));
   }
   const classes = [isText && "text", name === "status" && row.status === "failed" && "bad"].filter(Boolean).join(" ");
   return el("td", { class: classes || undefined }, shown(name, row[name]));
@@ -61,12 +59,12 @@ function turn(pages) {
   drawTable([...listed]);
 }
 
-/** Every column of the listed runs. Spreadsheets take texts that begin with one of =+-@ for formulas. */
+/** Every column of the listed runs. Spreadsheets take texts that begin with one of =+-@, full-width ones too, for formulas. */
 function csv() {
   const columns = [...new Set(["key", ...listedColumns, ...listed.flatMap((row) => Object.keys(row))])];
   const cell = (value) => {
     if (typeof value !== "string") return value ?? "";
-    const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+    const text = /^[=+\-@\t\r\n＝＋－＠]/.test(value) ? `'${value}` : value;
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return [columns, ...listed.map((row) => columns.map((name) => row[name]))].map((line) => line.map(cell).join(",") + "\r\n").join("");
