@@ -67,16 +67,13 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     found = pd.DataFrame(rows)
     if rows:
         networks = pd.DataFrame(firsts)
-        columns = [name for name in tables.network_columns(networks) if _differs(networks[name], found["data"])]
+        columns = [
+            name for name in tables.network_columns(networks) if tables.differ_within(networks[name], found["data"])
+        ]
         names = tables.names(networks, tables.telling(networks, columns))
         if any(names):
             found.insert(3, "network", names)
     return found
-
-
-def _differs(setting: "pd.Series[Any]", data: "pd.Series[str]") -> bool:
-    """Whether rows differ in the setting that are of the same data and epochs, which the table names."""
-    return bool((setting.map(repr).reset_index(drop=True).groupby(data).nunique() > 1).any())
 
 
 def _tested(claim: Claim, finished: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, "pd.Series[float]"]]:

@@ -90,7 +90,7 @@ def table_2(runs: pd.DataFrame) -> pd.DataFrame:
     is_alone = groups.groupby(kind, dropna=False)["bytes"].transform("size") == 1  # else the paper has none of them
     for (_, ours), name, alone in zip(groups.iterrows(), tables.names(groups, varied), is_alone, strict=True):
         bypass = ours["bypass"] if isinstance(ours["bypass"], str) else "none"
-        words = (FAMILY_NAMES.get(ours["family"], ours["family"]), "" if bypass == "none" else f"{bypass} bypass", name)
+        words = (family_name(ours["family"]), "" if bypass == "none" else f"{bypass} bypass", name)
         rows.append(
             {
                 "network": ", ".join(filter(None, words)),
@@ -102,6 +102,11 @@ def table_2(runs: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def family_name(family: str) -> str:
+    """The family's name for people; its own where the report knows none."""
+    return FAMILY_NAMES.get(family, family)
 
 
 def _published(family: str, bypass: str, method: str) -> dict[str, float]:

@@ -71,7 +71,7 @@ def with_comparable_latencies(runs: pd.DataFrame, axis: CostAxis = LATENCY) -> t
 def _note(shown: pd.DataFrame, axis: CostAxis, missing: int, elsewhere: int) -> str:
     """Where latencies were measured, and how many runs have no such cost: "a machine, cpu; without 1 run not timed"."""
     if axis.column not in PLACES:
-        return f"not shown: {tables.counted(missing, 'run')} without one" if missing else ""
+        return f"not shown: {tables.counted(missing, 'run')} without this cost" if missing else ""
     place = [
         tables.counted(int(value), "thread") if column == "threads" else str(value)
         for column in PLACES[axis.column]

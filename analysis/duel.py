@@ -3,7 +3,7 @@
 import pandas as pd
 
 from analysis import tables
-from analysis.compression import FAMILY_NAMES
+from analysis.compression import family_name
 from fire.stats import welch
 
 EXPERIMENT, REFERENCE = "duel", "resnet8"
@@ -11,7 +11,7 @@ COSTS = ("parameters", "macs", "weight_bytes", "peak_ram_bytes")
 NOTE = (
     "Trained alike, on the same images; accuracies in int8 are those of the ONNX files, on the test images. 95 % "
     "intervals are Student's t over seeds. The difference is that of the int8 accuracies to ResNet8, with Welch's 95 % "
-    "interval; p is one-sided, of Welch's test, that the network is not more accurate. The search used other seeds."
+    "interval; p is one-sided, of Welch's test, that the network is not more accurate."
 )
 
 
@@ -34,7 +34,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for part, name in zip(parts, tables.names(firsts, varied), strict=True):
         family = str(part["family"].iloc[0])
-        words = ", ".join(filter(None, (FAMILY_NAMES[family], name if (firsts["family"] == family).sum() > 1 else "")))
+        words = ", ".join(filter(None, (family_name(family), name if (firsts["family"] == family).sum() > 1 else "")))
         row = {"network": words, **part.iloc[0][list(COSTS)], "n": len(part)}
         for metric in ("top1", "int8_top1"):
             row |= tables.interval(metric, part[metric].to_numpy(float))

@@ -52,7 +52,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             shown["training, min"] = [_text(value, lambda v: f"{v / 60:.1f}") for value in values]
         elif name == "p":
             shown["p"] = [_text(value, lambda v: f"{v:.2g}") for value in values]
-        elif name in ("parameters", "activations", "size_bytes"):
+        elif name in ("parameters", "activations") or name.endswith("_bytes"):
             shown[name] = [_text(value, lambda v: f"{int(v):,}") for value in values]
         else:
             shown[title] = [_text(value, lambda v: f"{v:g}" if isinstance(v, float) else str(v)) for value in values]
@@ -70,14 +70,16 @@ def _with_ends(frame: pd.DataFrame, name: str, show: Callable[[Any], str]) -> li
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """A table in Markdown, as GitHub reads it; the cells show their text as it is, on one line."""
+    """A table in Markdown, as GitHub reads it; the cells show their text, on one line. Addresses become links."""
     rows = [list(frame.columns), ["---"] * frame.shape[1], *frame.astype(str).to_numpy().tolist()]
     return "".join("| " + " | ".join(_escaped(str(cell)) for cell in row) + " |\n" for row in rows)
 
 
 def _escaped(cell: str) -> str:
-    """Text that Markdown takes for neither HTML, code, a link, an image nor the end of the cell."""
-    return html.escape(re.sub(r"([\\|`\[\]])", r"\\\1", " ".join(cell.split())), quote=False)
+    """Text that Markdown takes for neither HTML, code, emphasis, a link, an image nor the end of the cell."""
+    special = r"[\\|`*~\[\]]|(?<![^\W_])_+|_+(?![^\W_])"  # an underscore within a word is none
+    escaped = re.sub(special, lambda found: "".join(f"\\{character}" for character in found[0]), " ".join(cell.split()))
+    return html.escape(escaped, quote=False)
 
 
 def csv(frame: pd.DataFrame) -> str:

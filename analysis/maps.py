@@ -70,7 +70,10 @@ def of(results: Results) -> Iterator[Section]:
             title=f"Map of the space: {made.name}",
             figures=() if figure is None else (Shown(name=name, text="Expected accuracy", figure=figure),),
             tables=tuple((f"{name}{ending}", networks) for ending, _, networks in lists),
-            notes=(f"Tables, in order: {'; '.join(title for _, title, _ in lists)}.", *notes(made)),
+            notes=(
+                *([f"Tables, in order: {'; '.join(title for _, title, _ in lists)}."] if lists else []),
+                *notes(made),
+            ),
         )
 
 
@@ -113,5 +116,5 @@ def notes(made: Map) -> list[str]:
     return [
         f"Expected validation accuracies with a 90 % band, which is {100 * made.width:.2f} points wide on average over "
         f"{made.points:,} points; fitted to {tables.counted(len(made.keys), 'run')}. {checked}",
-        f"Never varied, so the map says nothing about other values: {fixed}.",
+        *([f"Never varied, so the map says nothing about other values: {fixed}."] if fixed else []),
     ]

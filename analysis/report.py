@@ -127,12 +127,12 @@ def _section_html(section: Section, anchor: str, pictures: Path | None = None) -
     for shown in section.figures:
         source = _link("figures", shown.name)
         address = _embedded(pictures / f"{_file_name(shown.name)}.svg") if pictures else f"{source}.svg"
-        image = f"<img src='{address}' alt=\"{html.escape(shown.text)}\">"
+        image = f"<img src='{address}' alt=\"{html.escape(f'{section.title}: {shown.text}')}\">"
         parts.append(f'<p><a href="{source}.png">{image}</a></p>')
     for name, frame in section.tables:
-        rows = export.readable(frame).to_html(index=False, border=0)
+        rows = export.readable(frame).to_html(index=False, border=0).replace("<th>", '<th scope="col">')
         link = _link("tables", name)
-        parts.append(f'<div class="scroll" tabindex="0">{rows}</div>')
+        parts.append(f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{anchor}">{rows}</div>')
         parts.append(
             f'<p class="note">This table as <a href="{link}.csv">CSV</a>, <a href="{link}.md">Markdown</a></p>'
         )
@@ -142,5 +142,5 @@ def _section_html(section: Section, anchor: str, pictures: Path | None = None) -
 
 def _embedded(picture: Path) -> str:
     """The picture as an address that holds it, for an attribute in single quotes. Base64 would be a quarter longer."""
-    text = picture.read_text().replace("\n", " ")
+    text = picture.read_text("utf-8").replace("\n", " ")
     return f"data:image/svg+xml,{quote(text, safe=UNQUOTED)}"

@@ -8,18 +8,19 @@ import numpy as np
 import pandas as pd
 
 from analysis import tables
-from analysis.compression import FAMILY_NAMES
+from analysis.compression import family_name
 from analysis.results import Results
 from analysis.section import Section
 from fire.compress.spec import MOST_LOST
-from fire.stats import mean_interval, p_of_zero
+from fire.stats import p_of_zero
 
 POINTS = f"{100 * MOST_LOST:g} points"
 NOTE = (
     f"Of each seed, the smallest file counts whose validation accuracy is at most {POINTS} below that of the network "
     "that was compressed. Bytes, test top-1 and drop are those of these files, with 95 % intervals over seeds "
-    "(Student's t). tried: files of a seed. n: seeds that have such a file, of all seeds. ratio: bytes over those of "
-    "Deep Compression of the same trained networks, the geometric mean, and p of the two-sided t-test of its logarithm."
+    "(Student's t; of bytes and ratio geometric means, with the interval of their logarithms). tried: files of a seed. "
+    "n: seeds that have such a file, of all seeds. ratio: bytes over those of Deep Compression of the same trained "
+    "networks, with p of the two-sided t-test of its logarithm."
 )
 
 
@@ -47,11 +48,13 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     if not several:
         return pd.DataFrame()
     firsts = pd.concat([part.head(1) for part in several])
-    names = tables.names(firsts, tables.telling(firsts, [name for name in settings if name in tables.METAPARAMETERS]))
+    data = pd.Series([tables.setting_of(part) for part in several])
+    columns = [name for name in settings if name in tables.METAPARAMETERS or tables.differ_within(firsts[name], data)]
+    names = tables.names(firsts, tables.telling(firsts, columns))
     rows = []
     for part, name in zip(several, names, strict=True):
         shared = {
-            "network": ", ".join(filter(None, (FAMILY_NAMES[part["family"].iloc[0]], name))),
+            "network": ", ".join(filter(None, (family_name(part["family"].iloc[0]), name))),
             "data": tables.setting_of(part),
         }
         chosen = {method: _chosen(of_method) for method, of_method in part.groupby("compress")}
@@ -75,7 +78,7 @@ def _chosen(files: pd.DataFrame) -> pd.DataFrame:
 
 def _row(files: pd.DataFrame, chosen: pd.DataFrame, deep: pd.DataFrame | None) -> dict[str, Any]:
     """files: of one method. chosen: those that count, by seed. deep: those of Deep Compression, if it was tried."""
-    sizes = chosen["file_bytes"].to_numpy(float)
+    size = _geometric("bytes", chosen["file_bytes"])
     knobs = tables.differing(files, [name for name in map(str, files.columns) if name.startswith("compress.")])
     counts = Counter(tables.names(chosen.sort_values(knobs), knobs))
     method = files["compress"].iloc[0]
@@ -85,13 +88,17 @@ def _row(files: pd.DataFrame, chosen: pd.DataFrame, deep: pd.DataFrame | None) -
         "n": len(chosen),
         "seeds": files["seed"].nunique(),
         "settings": "; ".join(f"{name} ({count})" for name, count in counts.items()),
-        **tables.interval("bytes", sizes),
-        "reduction": float(files["size_bytes"].iloc[0] / sizes.mean()) if len(sizes) else np.nan,
+        **size,
+        "reduction": float(files["size_bytes"].iloc[0] / size["bytes"]),
         **tables.interval("top1", chosen["top1"].to_numpy(float)),
         **tables.interval("drop", (chosen["float_top1"] - chosen["top1"].astype(float)).to_numpy(float)),
     }
     if deep is None or method == "deep_compression":
         return row
-    logs = np.log((chosen["file_bytes"] / deep["file_bytes"]).dropna().to_numpy(float))
-    mean, low, high, _ = mean_interval(logs)
-    return row | {"ratio": np.exp(mean), "ratio_low": np.exp(low), "ratio_high": np.exp(high), "p": p_of_zero(logs)}
+    ratios = (chosen["file_bytes"] / deep["file_bytes"]).dropna()
+    return row | _geometric("ratio", ratios) | {"p": p_of_zero(np.log(ratios.to_numpy(float)))}
+
+
+def _geometric(name: str, values: "pd.Series[float]") -> dict[str, float]:
+    """The geometric mean and the ends of its 95 % interval, under the names of their columns."""
+    return {column: float(np.exp(log)) for column, log in tables.interval(name, np.log(values.astype(float))).items()}

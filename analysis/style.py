@@ -16,6 +16,9 @@ BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#666666"
 CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
 
+MOST_NAMES = 100  # in a legend
+AROUND_AXES = 1.0  # inches that titles and labels take above and below
+
 STYLE: Any = {
     "font.size": 10,
     "axes.titlesize": 10.5,
@@ -54,12 +57,18 @@ def panels(columns: int, width: float, height: float) -> tuple[Figure, list[Axes
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
-def widen(figure: Figure, ax: Axes) -> None:
-    """Make the figure wider by the legend beside the axes, if there is one: else a long one leaves them no room."""
+def make_room(figure: Figure, ax: Axes) -> None:
+    """Make the figure wider by the legend beside the axes, and as high, if there is one: else it leaves them no room.
+
+    A legend of more than MOST_NAMES is left out.
+    """
     legend = ax.get_legend()
-    if legend is not None:
-        width = legend.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width  # type: ignore[no-untyped-call]
-        figure.set_figwidth(figure.get_figwidth() + width / figure.dpi)
+    if legend is not None and len(legend.get_texts()) > MOST_NAMES:
+        legend.remove()
+    elif legend is not None:
+        extent = legend.get_window_extent(FigureCanvasAgg(figure).get_renderer())  # type: ignore[no-untyped-call]
+        figure.set_figwidth(figure.get_figwidth() + extent.width / figure.dpi)
+        figure.set_figheight(max(figure.get_figheight(), extent.height / figure.dpi + AROUND_AXES))
 
 
 def log_axis(ax: Axes, sizes: Sequence[float]) -> None:

@@ -88,6 +88,11 @@ def differing(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:
     return [name for name in columns if frame[name].map(repr).nunique() > 1]
 
 
+def differ_within(setting: "pd.Series[Any]", groups: "pd.Series[str]") -> bool:
+    """Whether rows of one group differ in the setting, such as runs whose data set and epochs a table names."""
+    return bool((setting.map(repr).groupby(groups.to_numpy()).nunique() > 1).any())
+
+
 def telling(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:
     """The columns in which rows differ, without those that tell the same rows apart as one before."""
     found = {tuple(pd.factorize(frame[name].map(repr))[0]): name for name in reversed(differing(frame, columns))}
@@ -180,7 +185,7 @@ def in_order(values: Iterable[Any]) -> list[Any]:
 
 def setting_of(runs: pd.DataFrame) -> str:
     """The data set of the runs, and the length of their training: "digits, 3 epochs"."""
-    return f"{data_of(runs)}, {epochs_of(runs)}"
+    return ", ".join(filter(None, (data_of(runs), epochs_of(runs))))
 
 
 def data_of(runs: pd.DataFrame) -> str:
@@ -191,9 +196,9 @@ def data_of(runs: pd.DataFrame) -> str:
 
 
 def epochs_of(runs: pd.DataFrame) -> str:
-    """The numbers of epochs: "3/5 epochs"."""
+    """The numbers of epochs: "3/5 epochs"; empty without runs."""
     counts = sorted(runs["train.epochs"].unique())
-    return f"{'/'.join(f'{count:g}' for count in counts)} epoch{'' if counts == [1] else 's'}"
+    return f"{'/'.join(f'{count:g}' for count in counts)} epoch{'' if counts == [1] else 's'}" if counts else ""
 
 
 def counted(number: int, noun: str) -> str:

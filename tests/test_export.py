@@ -25,6 +25,9 @@ NASTY = (
     "`a|b`",
     "![x](http://example.com/x.png)",
     "&lt;",
+    "*a* **b** ~c~",
+    "results/__x__/record.json",
+    "_a_ b_c_d _e",
 )
 
 
@@ -50,6 +53,11 @@ def test_written_tables_read_back(tmp_path):
         "| 0.25 | 1,000 | 0.100 | 70.00 | 1 |",
         "| 0.5 | 2,000 | 0.333 | 85.00 (21.47 to 148.53) | 2 |",
     ]
+
+
+def test_bytes_keep_their_digits_beside_missing_ones():
+    shown = export.readable(pd.DataFrame({"int8_bytes": [1_234_567.0, float("nan")]}))
+    assert shown["int8_bytes"].tolist() == ["1,234,567", "-"]
 
 
 @pytest.mark.parametrize("text", NASTY)

@@ -4,8 +4,9 @@ import dataclasses
 
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from analysis import export, report, sections, tables
+from analysis import export, report, sections, style, tables
 from analysis.figures import file_size
 from analysis.results import read
 from analysis.view import View
@@ -149,6 +150,9 @@ def test_more_kinds_and_lines_than_colours_are_all_drawn(store):
         ax = file_size.panels(columns=1, width=4, height=4)[1][0]
         file_size.draw(shown, ax)
         assert len(ax.get_legend().get_texts()) == 60
+    style.make_room(ax.figure, ax)
+    legend = ax.get_legend().get_window_extent(FigureCanvasAgg(ax.figure).get_renderer())
+    assert legend.height < ax.figure.get_figheight() * ax.figure.dpi, "a long legend is not cut off"
     kinds = file_size.Info(
         "", file_size.FILE, ("",), (names,), (values[0] * 60,), (values[0] * 60,), *((values[0] * 60,),) * 2, False
     )

@@ -6,6 +6,7 @@ import pytest
 from analysis import export, report, smallest
 from analysis.results import read
 from fire.compress.spec import CompressSpec
+from fire.train.spec import TrainSpec
 from sweep.store import Store
 from tests.records import record
 
@@ -49,9 +50,12 @@ def store(tmp_path) -> Store:
 def test_the_table_by_hand(store):
     deep, entropy = smallest.table(read(store.root).runs).to_dict("records")
     assert (deep["compression"], deep["tried"], deep["n"], deep["seeds"]) == ("Deep Compression", 2, 2, 2)
-    assert (deep["bytes"], deep["settings"]) == (6000, "density 0.2 (1); density 0.4 (1)")
+    assert deep["bytes"] == pytest.approx((8000 * 4000) ** 0.5)
+    half = 12.7062 * np.log(2) / 2  # Student's t of 1 degree of freedom; log 8000 and log 4000 differ by log 2
+    assert deep["bytes_low"] == pytest.approx(deep["bytes"] / np.exp(half), rel=1e-4)
+    assert deep["settings"] == "density 0.2 (1); density 0.4 (1)"
     assert (entropy["compression"], entropy["n"], entropy["seeds"]) == ("entropy", 2, 3), "no file of seed 2 counts"
-    assert (entropy["bytes"], entropy["settings"]) == (1500, "rate 0.03 (1); rate 0.1 (1)")
+    assert (entropy["bytes"], entropy["settings"]) == (pytest.approx(2e6**0.5), "rate 0.03 (1); rate 0.1 (1)")
     assert (entropy["top1"], entropy["drop"]) == (pytest.approx(0.87), pytest.approx(0.01)), "on the test images"
     assert entropy["ratio"] == pytest.approx(0.25), "2000 / 8000 and 1000 / 4000"
     assert entropy["ratio_low"] == pytest.approx(0.25)
@@ -73,6 +77,18 @@ def test_a_network_without_a_file_that_counts_has_a_row_of_dashes(tmp_path):
         store.write(record(f"file{number}", compress=compress, top1=0.5, **fields))
     (row,) = export.readable(smallest.table(read(store.root).runs)).to_dict("records")
     assert (row["n"], row["bytes"], row["reduction"], row["drop, points"]) == ("0", "-", "-", "-")
+
+
+def test_rows_name_the_settings_in_which_recipes_of_one_length_differ(tmp_path):
+    store = Store(tmp_path)
+    for lr in (0.1, 0.2):
+        train = TrainSpec(epochs=3, lr=lr)
+        store.write(record(f"float{lr}", train=train, top1=0.9))
+        for number, compress in enumerate(ENTROPY.values()):
+            fields = {"float_key": f"float{lr}", "float_top1": 0.9, "file_bytes": 10}
+            store.write(record(f"file{lr}{number}", train=train, compress=compress, top1=0.9, **fields))
+    names = {row["network"] for row in smallest.table(read(store.root).runs).to_dict("records")}
+    assert names == {"SqueezeNet, lr 0.1", "SqueezeNet, lr 0.2"}
 
 
 def test_one_setting_is_no_choice(store, tmp_path, unrendered):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis import costs, tables
 from analysis.axes import CostAxis
 from analysis.compression import by_network, with_bytes
-from analysis.style import CYCLE, log_axis, panels, widen
+from analysis.style import CYCLE, log_axis, make_room, panels
 from analysis.view import View
 
 FILE = CostAxis("bytes", "size of the file, kB of 1,000 bytes", 1e-3)  # of the parameters where there is none
@@ -96,5 +96,5 @@ def figure(view: View) -> Figure | None:
         return None
     whole, (ax,) = panels(columns=1, width=7.2, height=4.2)
     draw(shown, ax)
-    widen(whole, ax)
+    make_room(whole, ax)
     return whole

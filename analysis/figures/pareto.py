@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis import costs, tables
 from analysis.axes import SIZE, CostAxis
-from analysis.style import CYCLE, GREY, log_axis, panels, set_accuracy_limits, widen
+from analysis.style import CYCLE, GREY, log_axis, make_room, panels, set_accuracy_limits
 from analysis.view import View
 
 MOST_LABELS = 24  # of networks on fronts, beside a figure of this height
@@ -147,5 +147,5 @@ def figure_of(info: Info) -> Figure:
     """The figure of these networks."""
     whole, (ax,) = panels(columns=1, width=6.0, height=4.2)
     draw(info, ax)
-    widen(whole, ax)
+    make_room(whole, ax)
     return whole

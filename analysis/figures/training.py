@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import tables
-from analysis.style import panels, widen
+from analysis.style import make_room, panels
 from analysis.view import View
 
 
@@ -59,5 +59,5 @@ def figure(view: View) -> Figure | None:
         return None
     whole, axes = panels(columns=2, width=4.1, height=3.6)
     draw(shown, *axes)
-    widen(whole, axes[1])
+    make_room(whole, axes[1])
     return whole
