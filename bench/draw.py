@@ -5,6 +5,8 @@ a draw from all points would hardly have a large one. Points of one size are sor
 thirds of equally many, each of which gives as many networks.
 """
 
+import argparse
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,6 +48,7 @@ def _cells(space: Space) -> list[NDArray[np.intp]]:
 
 def main() -> None:
     """Print the list as the experiment has it."""
+    argparse.ArgumentParser(prog="python -m bench.draw", description=__doc__).parse_args()
     space = space_of("tabular")
     for point in draw(space):
         settings = (f"{key}: {value}" for key, value in space.overrides(point).items())

@@ -62,7 +62,8 @@ class Subject:
     def _content(self, settings: Settings) -> bytes:
         weights, blocks = self._weights(settings), None
         if settings.epochs:
-            # NNCodec trains before it codes biases and scales: one training does for all that only change how.
+            # NNCodec trains before it codes biases and scales: one training does for all that only change how. With
+            # lsa it rounds the biases first, here at its finest step, which is in its favour.
             training = replace(settings, nonweight_qp=Settings.nonweight_qp, row_skipping=False)
             if training not in self._trained:
                 self._trained[training] = self._train(training, weights)

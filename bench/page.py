@@ -4,6 +4,7 @@ It makes the records in a temporary folder, serves them to Debian's chromium (pa
 takes the time until the first picture, until all runs are drawn, and from the record of one more run to its point.
 """
 
+import argparse
 import os
 import tempfile
 import threading
@@ -31,6 +32,7 @@ REPEATS = 5
 
 def main() -> None:
     """Print the times."""
+    argparse.ArgumentParser(prog="python -m bench.page", description=__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
         last = _fill(store)

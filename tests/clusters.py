@@ -1,4 +1,4 @@
-"""What the tests of engines share: facts of a store that two engines must agree on, and ports that nobody uses."""
+"""What the tests of engines share: programs of workers, facts that two engines agree on, and ports that nobody uses."""
 
 import contextlib
 import dataclasses
@@ -9,6 +9,24 @@ from pathlib import Path
 
 from sweep.store import Store
 
+# What a worker's process does, in the tests of remote workers.
+PROGRAM = """
+import pickle, sys
+from sweep.engines.agent import serve
+serve(pickle.load(sys.stdin.buffer))
+"""
+# The same, for a worker for which no lock is held, as on mounts where flock stays on the host.
+BLIND = f"import fire.files; fire.files.holder = lambda path: None\n{PROGRAM}"
+# The same, but the time of a worker that has an hour is over once it has a run, however slow the machine is.
+EXPIRING = f"""
+from sweep.engines.agent import _Agent
+follow = _Agent._follow
+def shortened(self, *given):
+    self._leave_at -= 3600
+    return follow(self, *given)
+_Agent._follow = shortened
+{PROGRAM}"""
+HIDES = 'mount -t tmpfs none {folder} && exec "$@"'  # from the program, in a mount namespace of its own
 # What differs between two trainings of the same run: when and how fast it ran.
 OF_THE_TIME = {"start", "end", "train_seconds", "images_per_second", "latency_seconds", "git_commit", "git_dirty"}
 

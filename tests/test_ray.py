@@ -69,7 +69,8 @@ def there(cluster, here, tmp_path_factory):
         assert wait_until(lambda: max(epochs_done(results)) > 0, SLOW)
         os.kill(process.pid, signal.SIGKILL)
     finally:
-        finish(process)
+        code, out, _ = finish(process)
+    assert code == -signal.SIGKILL, out
     store = Store(results)
     assert wait_until(lambda: not any(map(store.holder, KEYS)), SLOW), "runs go on without their launcher"
     left = epochs_done(results)

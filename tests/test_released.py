@@ -106,6 +106,24 @@ def test_a_file_of_zeros_is_a_network_of_zeros():
     assert not any(to_float(tensor).any() for tensor in caffe.parse(bytes(empty_file())).tensors.values())
 
 
+def test_entries_by_hand():
+    """Three entries of conv1, (96, 3, 7, 7): at 2, at 2 + 0 + 1 = 3 and at 3 + 15 + 1 = 19 = 2 * 7 + 5, all of blue.
+
+    A byte has the gap of two entries, that of the first in its low half: 2 and 0, then 15 and nothing.
+    """
+    data = empty_file(3, codes=b"\x01\x02\x03", gaps=b"\x02\x0f")
+    data[104:120] = bytes.fromhex("00000000 0000003f 0000a0bf 00004040")  # float32: 0, 0.5, -1.25, 3
+    data[104 + 1024 + 4 * 95 : 104 + 1024 + 4 * 96] = bytes.fromhex("000080be")  # -0.25, the last filter's bias
+    tensors = {name: to_float(tensor) for name, tensor in caffe.parse(bytes(data)).tensors.items()}
+    weight, bias = np.zeros((96, 3, 7, 7), np.float32), np.zeros(96, np.float32)
+    weight[0, 2, 0, 2], weight[0, 2, 0, 3], weight[0, 2, 2, 5] = 0.5, -1.25, 3.0  # channel 2 of red, green, blue
+    bias[95] = -0.25
+    assert np.array_equal(tensors.pop("conv1.weight"), weight)
+    assert np.array_equal(tensors.pop("conv1.bias"), bias)
+    assert len(tensors) == 50, "of the other 25 layers"
+    assert not any(tensor.any() for tensor in tensors.values())
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

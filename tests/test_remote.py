@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 import shutil
 import socket
@@ -26,17 +27,11 @@ from sweep.points import Point
 from sweep.pool import Ended, Pool
 from sweep.run import run
 from sweep.store import Store
-from tests.clusters import facts
+from sweep.worker import PATIENCE
+from tests.clusters import BLIND, EXPIRING, HIDES, PROGRAM, facts
 from tests.records import record_of
 from tests.sweeping import ROOT, TINY, launch
-from tests.test_launcher import wait_until
-
-PROGRAM = """
-import pickle, sys
-from sweep.engines.agent import serve
-serve(pickle.load(sys.stdin.buffer))
-"""
-HIDES = 'mount -t tmpfs none {folder} && exec "$@"'  # from the program, in a mount namespace of its own
+from tests.test_launcher import opened, session, wait_until
 
 
 class ProcessEngine(RemoteEngine):
@@ -97,8 +92,9 @@ def test_a_run_elsewhere_has_the_bits_of_a_run_here(here, tmp_path, capsys):
     assert "sends its results" not in out
 
 
-def test_a_worker_whose_time_is_over_gives_its_run_to_the_next(here, tmp_path, capsys):
-    out, reasons = elsewhere(here, tmp_path, capsys, lives=(1.0, float("inf")))
+def test_a_worker_whose_time_is_over_gives_its_run_to_the_next(here, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tests.test_remote.PROGRAM", EXPIRING)
+    out, reasons = elsewhere(here, tmp_path, capsys, lives=(3600.0, float("inf")))
     assert (facts(tmp_path), reasons) == (facts(here.store.root), {})
     assert f"once more run 0: its worker on {socket.gethostname()} had to leave, as its time is over" in out
 
@@ -149,10 +145,6 @@ def test_results_are_sent_back_where_the_worker_does_not_see_the_folder(here, tm
     assert (results / here.config.key / "log").read_text().count(" epoch 1: ") == 1
 
 
-# A worker for which no lock is held, as on mounts where flock stays on the host.
-BLIND = f"import fire.files; fire.files.holder = lambda path: None\n{PROGRAM}"
-
-
 def test_where_locks_do_not_reach_the_driver_alone_writes(here, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("tests.test_remote.PROGRAM", BLIND)
     out, reasons = elsewhere(here, tmp_path, capsys)
@@ -181,14 +173,22 @@ def test_a_run_under_way_elsewhere_is_not_sent_out(here, tmp_path, capsys):
 
 def test_the_second_copy_of_a_run_waits_for_the_first(here, tmp_path, capsys):
     """The launcher has lost a worker that goes on for a while: its lock is held until it ends."""
-    copy = locked(tmp_path / here.config.key / ".lock")
+    lock = (tmp_path / here.config.key / ".lock").resolve()
+    copy = locked(lock)
     copy.__enter__()
+
+    def release() -> None:
+        waits = wait_until(lambda: any(lock in opened(pid) for pid in session(os.getsid(0)) - {os.getpid()}))
+        time.sleep(5 * PATIENCE)  # for longer than a first copy would wait
+        copy.__exit__(None, None, None)
+        assert waits
+
     options = here.having(results_dir=str(tmp_path)).options
     engine = ProcessEngine(options)
     try:
         engine.arithmetic()  # waits for the worker
         worker = engine.start(here.config, options, again=True)
-        threading.Timer(3, lambda: copy.__exit__(None, None, None)).start()
+        threading.Thread(target=release).start()
         while not isinstance(message := worker.receive(), Ended):
             assert not isinstance(message, str), message
     finally:

@@ -48,10 +48,11 @@ def searched(tmp_path_factory) -> tuple[Path, list[str]]:
     again = arguments(results, "search.budget_runs=8")
     process = start(*again)
     try:
-        assert wait_until(lambda: len(list(Store(results).keys())) > 2)
+        assert wait_until(lambda: len(list(Store(results).keys())) > 2, seconds=240)
         os.kill(process.pid, signal.SIGKILL)
     finally:
-        finish(process)
+        code, out, _ = finish(process)
+    assert code == -signal.SIGKILL, out
     assert wait_until(lambda: not session(process.pid), seconds=20), "orphans"
     outputs = []
     for relaunch in (command, answered):  # of the second, nothing is left to train
