@@ -20,8 +20,9 @@ class Row:
 
 
 def machine() -> str:
-    """This machine and the arithmetic that train.precision=auto and train.kernels=auto choose on it."""
-    return f"{origin.host()}, {hardware.fastest_precision('cpu')}, {native.fastest('cpu')} kernels"
+    """This machine, its widest instructions, and the arithmetic that train.precision and kernels=auto choose on it."""
+    arithmetic = hardware.fastest_precision("cpu"), f"{native.fastest('cpu')} kernels"
+    return ", ".join(filter(None, (origin.host(), hardware.instructions(), *arithmetic)))
 
 
 def interleaved(measurements: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

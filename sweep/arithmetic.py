@@ -67,8 +67,8 @@ def described(arithmetic: Arithmetic, options: Options) -> str:
     text = f"{arithmetic.precision}, kernels={arithmetic.kernels}, {_threads(arithmetic.threads)} a run"
     if arithmetic.threads > hardware.cores():
         text += f" (this machine has {hardware.cores()} cores, which are used)"
-    if arithmetic.precision == "bf16" and slots(options, runs=1) == [None] and not hardware.has_bf16("cpu"):
-        text += " (this processor emulates bf16, which is slow)"
+    if arithmetic.precision == "bf16" and slots(options, runs=1) == [None] and not hardware.has_fast_bf16("cpu"):
+        text += " (bf16 is slower than fp32 on this processor)"
     return text
 
 

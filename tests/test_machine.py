@@ -12,15 +12,17 @@ from fire.machine import hardware, native
 EPYC_ZEN3 = "fma avx avx2 sha_ni"
 EPYC_ZEN4 = "fma avx2 avx512f avx512_bf16 avx512_vnni"
 SAPPHIRE_RAPIDS = "avx512f avx512_bf16 amx_bf16 amx_tile amx_int8"
+WITHOUT_TILES = "avx2 avx512f avx512_bf16 avx512_fp16"  # the same processor in a virtual machine that hides AMX
 SKYLAKE = "avx2 avx512f avx512dq"
+INTEL, AMD = "GenuineIntel", "AuthenticAMD"
 
 
 @pytest.fixture(autouse=True)
 def nothing_remembered():
-    for remembering in (hardware.has_bf16, hardware.torch_has_cuda):
+    for remembering in (hardware.has_fast_bf16, hardware.torch_has_cuda):
         remembering.cache_clear()
     yield
-    for remembering in (hardware.has_bf16, hardware.torch_has_cuda):
+    for remembering in (hardware.has_fast_bf16, hardware.torch_has_cuda):
         remembering.cache_clear()
 
 
@@ -53,14 +55,21 @@ esac"""
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
-    [(EPYC_ZEN3, "fp32"), (SKYLAKE, "fp32"), (EPYC_ZEN4, "bf16"), (SAPPHIRE_RAPIDS, "bf16")],
+    ("vendor", "flags", "precision", "instructions"),
+    [
+        (AMD, EPYC_ZEN3, "fp32", "AVX2"),
+        (INTEL, SKYLAKE, "fp32", "AVX-512"),
+        (AMD, EPYC_ZEN4, "bf16", "AVX-512"),
+        (INTEL, SAPPHIRE_RAPIDS, "bf16", "AMX"),
+        (INTEL, WITHOUT_TILES, "fp32", "AVX-512"),
+        (INTEL, "sse2", "fp32", ""),
+    ],
 )
-def test_precision_of_processors(flags, expected, monkeypatch, tmp_path):
+def test_precision_and_instructions_of_processors(vendor, flags, precision, instructions, monkeypatch, tmp_path):
     cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text(f"processor\t: 0\nmodel name\t: Some\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\n")
+    cpuinfo.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\n")
     monkeypatch.setattr(hardware, "CPUINFO", cpuinfo)
-    assert hardware.fastest_precision("cpu") == expected
+    assert (hardware.fastest_precision("cpu"), hardware.instructions()) == (precision, instructions)
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_a_damaged_checkpoint_and_one_of_another_recipe_are_refused(run, tmp_pat
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_precision_chosen_by_the_hardware_is_recorded_and_gives_the_same_bits(precision, run, monkeypatch):
-    monkeypatch.setattr(hardware, "has_bf16", lambda device: precision == "bf16")
+    monkeypatch.setattr(hardware, "has_fast_bf16", lambda device: precision == "bf16")
     chosen = run(replace(QUICK, epochs=1, precision="auto"))
     assert chosen.precision == precision
     assert same_weights(chosen.network, run(replace(QUICK, epochs=1, precision=precision)).network)

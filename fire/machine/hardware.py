@@ -13,7 +13,8 @@ from pathlib import Path
 CPUINFO = Path("/proc/cpuinfo")  # of Linux
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # in microseconds; a container sees its own
 DEVICES = Path("/dev")
-BF16_FLAGS = {"avx512_bf16", "amx_bf16"}  # as Linux calls the instructions that oneDNN trains with
+AMD = "AuthenticAMD"
+INSTRUCTIONS = {"amx_bf16": "AMX", "avx512f": "AVX-512", "avx2": "AVX2"}  # Linux' flags of those that oneDNN uses
 KERNEL_FLAG = "avx512f"  # with narrower registers the compiled kernels are slower than those of torch: docs/log.md
 BF16_CAPABILITY = (8, 0)  # of NVIDIA's GPUs, from Ampere on
 
@@ -59,14 +60,16 @@ def torch_has_cuda() -> bool:
 
 
 @functools.cache
-def has_bf16(device: str) -> bool:
-    """Whether the processor ("cpu") or all GPUs ("cuda") have instructions that multiply bfloat16 numbers.
+def has_fast_bf16(device: str) -> bool:
+    """Whether the processor ("cpu") or all GPUs ("cuda") multiply bfloat16 numbers faster than float32.
 
-    Elsewhere bfloat16 is emulated, and slower than float32.
+    Processors with AVX512-BF16 alone do if they are AMD's; on Intel's, convolutions take twice as long: docs/log.md.
+    Without such instructions bfloat16 is emulated.
     """
     match device:
         case "cpu":
-            return bool(BF16_FLAGS & _processor_flags())
+            flags = _processor_flags()
+            return "amx_bf16" in flags or ("avx512_bf16" in flags and _cpuinfo("vendor_id") == AMD)
         case "cuda":
             lines = _nvidia_smi("--query-gpu=compute_cap", "--format=csv,noheader")
             found = [re.fullmatch(r"(\d+)\.(\d+)", line.strip()) for line in lines]  # or [N/A]
@@ -75,17 +78,22 @@ def has_bf16(device: str) -> bool:
 
 
 def fastest_precision(device: str) -> str:
-    """What train.precision=auto means on a device, "cpu" or "cuda": "bf16" where the hardware has it, else "fp32".
+    """What train.precision=auto means on a device, "cpu" or "cuda": "bf16" where that is faster, else "fp32".
 
     The same for every network: chosen by a stopwatch, the same command would train in one precision today and in the
     other tomorrow.
     """
-    return "bf16" if has_bf16(device) else "fp32"
+    return "bf16" if has_fast_bf16(device) else "fp32"
 
 
 def suits_kernels() -> bool:
     """Whether the processor runs the compiled kernels faster than those of torch."""
     return KERNEL_FLAG in _processor_flags()
+
+
+def instructions() -> str:
+    """The widest instructions of the processor, such as "AVX-512"; empty if it has none that we know."""
+    return next((name for flag, name in INSTRUCTIONS.items() if flag in _processor_flags()), "")
 
 
 def _processor_flags() -> set[str]:

@@ -52,7 +52,7 @@ class TrainSpec:
         doc="images of half the side until this part of the steps is done, each faster; 0: never",
     )
     mixup: float = number(0.0, interval="[0, inf)", doc="alpha of MixUp (Zhang et al. 2018), such as 0.2; 0: none")
-    precision: str = one_of("auto", "fp32", "bf16", doc="auto: bf16 where the hardware has it, else fp32")
+    precision: str = one_of("auto", "fp32", "bf16", doc="auto: bf16 where the hardware is faster with it, else fp32")
     kernels: str = one_of("auto", "compiled", "torch", doc="of norm and pools on a processor; auto: the faster")
     channels_last: bool = setting(True, doc="memory format of images and weights")
 
