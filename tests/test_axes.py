@@ -115,7 +115,7 @@ def test_the_figure_of_compressed_networks_takes_the_chosen_cost(compressed):
 def test_runs_that_lack_the_cost_are_left_out_and_counted(compressed):
     info = file_size.info(View(runs=runs_of(compressed), along=("sr", "compress"), cost=AXES["file_bytes"]))
     assert info.cost == ((12.0,),)
-    assert info.axis.label() == "size of the compressed file, kB of 1,000 bytes\nnot shown: 3 runs without one"
+    assert info.axis.label() == "size of the compressed file, kB of 1,000 bytes\nnot shown: 3 runs without this cost"
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_the_accuracy_of_an_int8_file_is_shown_over_its_size(store):
     info = curve.info(View(runs=runs_of(store), along=("sr",), cost=AXES["int8_bytes"]))
     assert (info.metric, info.cost) == ("int8 test top-1", (1.0, 2.0))
     assert info.accuracy == pytest.approx((50, 75)), "of the files, not of the networks: 70 and 80"
-    assert info.axis.note == "not shown: 1 run without one"
+    assert info.axis.note == "not shown: 1 run without this cost"
 
 
 @pytest.mark.parametrize("axis", AXES.values(), ids=AXES)

@@ -95,7 +95,7 @@ def test_many_mutations_are_read_and_many_are_not(accepted):
 def test_whatever_is_read_has_its_sections(seed, accepted, tmp_path, monkeypatch):
     mocks = {
         "panels": lambda columns, width, height: (mock.Mock(), [mock.MagicMock()] * columns),
-        "widen": mock.Mock(),
+        "make_room": mock.Mock(),
     }
     for module in FIGURES:  # all but matplotlib itself, which takes most of the time
         for name, mocked in mocks.items():
