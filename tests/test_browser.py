@@ -188,6 +188,8 @@ def test_axis_and_colour_are_the_readers_choice(page):
     page.until("return JSON.parse(drawn)[0].layer[2].encoding.x.title.startsWith('multiply-accumulates')")
     points = page.until("const points = view.data('points'); return points.every((each) => each.c >= 0.25) && points")
     assert {each["key"]: each["c"] for each in points} == {"a": 0.5, "b": 0.5, "c": 0.25}
+    choose(page, "colour", "bypass")
+    page.until("return view.data('points').every(({c}) => c === 'none')")
     choose(page, "colour", "macs")
     page.until("return JSON.parse(drawn)[0].layer[2].encoding.color.legend?.title.endsWith('millions')")
     assert page.run("return view.data('points').every(({key, c}) => Math.abs(c - runs.get(key).row.macs / 1e6) < 1e-9)")

@@ -64,7 +64,7 @@ function chartSpec({ points }) {
   const y = { type: "quantitative", title: axis.metric, scale: { padding: 10, zero: false }, axis: { format: ".1%" } };
   const values = new Set(points.map((point) => point.c));
   const numbers = values.size > 1 && points.every((point) => typeof point.c === "number");
-  const title = axisOf(colour)?.name ?? short(colour);
+  const title = heading(colour);
   const narrow = byId("chart").clientWidth < 600;
   const legend = { title, orient: narrow ? "bottom" : "right", columns: narrow && !numbers ? 2 : 1 };
   const color = numbers
@@ -127,7 +127,7 @@ function chartNote({ points, intervals, fronts: onFronts, place, elsewhere }) {
     place ? `Latencies of ${place}.` : "",
     elsewhere ? `Not shown: ${counted(elsewhere, "run")} timed elsewhere.` : "",
     intervals.length ? "Vertical lines are 95 % intervals of the mean over seeds (Student's t)." : "",
-    drawn ? `Dashed: the Pareto front of ${recipes === 1 ? "the recipe" : `${drawn} of ${recipes} recipes, each by itself`}.` : "",
+    drawn ? `Dashed: the Pareto front of ${recipes === 1 ? "the recipe" : drawn === recipes ? `each of ${recipes} recipes` : `${drawn} of ${recipes} recipes, each by itself`}.` : "",
   ].join(" ");
 }
 

@@ -151,7 +151,10 @@ const FRACTIONS = /(^|_)top[15]$/;
 const axisOf = (column) => facts.axes.find((axis) => axis.column === column);
 
 /** The value in the unit of its axis, if the column is one. */
-const scaled = (column, value) => (value === undefined ? undefined : value * (axisOf(column)?.scale ?? 1));
+function scaled(column, value) {
+  const axis = axisOf(column);
+  return axis && value !== undefined ? value * axis.scale : value;
+}
 
 function shown(column, value) {
   if (value === undefined) return "–";
