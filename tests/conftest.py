@@ -10,7 +10,7 @@ from fire.data import dataset
 from fire.data.dataset import DataSet, ImageSet
 from fire.data.spec import DataSpec
 from sweep.store import Store
-from tests.pages import Browser
+from tests.pages import Browser, served
 from tests.records import small_store
 
 
@@ -113,3 +113,14 @@ def browser() -> Iterator[Browser]:
     browser = Browser()
     yield browser
     browser.driver.quit()
+
+
+@pytest.fixture
+def page(browser, store) -> Iterator[Browser]:
+    """The live page of the small store."""
+    browser.resize(1280)
+    browser.scheme("light")
+    with served(store.root) as server:
+        browser.open(server.url)
+        yield browser
+        browser.driver.get("about:blank")  # it asks no more

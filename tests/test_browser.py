@@ -20,17 +20,6 @@ from tests.sweeping import write_curve
 pytestmark = needs_browser
 
 
-@pytest.fixture
-def page(browser, store):
-    """The live page of the small store."""
-    browser.resize(1280)
-    browser.scheme("light")
-    with served(store.root) as server:
-        browser.open(server.url)
-        yield browser
-        browser.driver.get("about:blank")  # it asks no more
-
-
 def point(page: Browser, key: str) -> tuple[int, int]:
     """Where the run's point is in the window."""
     page.run("document.getElementById('chart').scrollIntoView({block: 'center'})")

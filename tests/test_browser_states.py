@@ -1,7 +1,5 @@
 """The page in a real browser while runs begin, are interrupted and vanish, and when its server is gone."""
 
-import pytest
-
 from fire.files import locked
 from sweep.page import document
 from sweep.page.snapshot import Snapshot
@@ -10,17 +8,6 @@ from tests.pages import needs_browser, served
 from tests.sweeping import write_curve
 
 pytestmark = needs_browser
-
-
-@pytest.fixture
-def page(browser, store):
-    """The live page of the small store."""
-    browser.resize(1280)
-    browser.scheme("light")
-    with served(store.root) as server:
-        browser.open(server.url)
-        yield browser
-        browser.driver.get("about:blank")  # it asks no more
 
 
 def begin(store: Store, key: str, *top1: float):
