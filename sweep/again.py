@@ -59,12 +59,11 @@ def overrides_of(config: RunConfig, *, check: bool = True) -> list[str]:
 @functools.lru_cache(maxsize=256)  # runs share recipes
 def _nearest(part: str, spec: Any, data: tuple[str, ...], found: Files) -> list[str]:
     """The preset that differs least from the specification, and how; nothing if there is none of its class."""
-    options = [
-        [f"{part}={name}", *_differences(part, preset, spec)]
-        for name, preset in _presets(part, data, found).items()
-        if type(preset) is type(spec)
-    ]
-    return min(options, key=len, default=[])
+    alike = {name: preset for name, preset in _presets(part, data, found).items() if type(preset) is type(spec)}
+    if not alike:
+        return []
+    name, preset = min(alike.items(), key=lambda option: len(_differing(option[1], spec)))
+    return [f"{part}={name}", *_differences(part, preset, spec)]
 
 
 @functools.cache
@@ -85,14 +84,22 @@ def _composed(overrides: tuple[str, ...], found: Files) -> RunConfig:
     return load(cfg, lambda root, data_dir: (found.classes, found.images), lambda path: found.weights)
 
 
-def _differences(part: str, preset: Any, spec: Any) -> list[str]:
+def _differing(preset: Any, spec: Any) -> list[str]:
     """The settings that this choice of the others reads and that the preset has otherwise."""
-    settings = fields.settings_of(spec.__class__)
-    names = [name for name, setting in settings.items() if name not in FOUND and setting.when(spec)]
-    pairs = [(name, getattr(spec, name)) for name in names if getattr(spec, name) != getattr(preset, name)]
-    return [_override(f"{part}.{name}", value) for name, value in pairs]
+    settings = fields.settings_of(spec.__class__).items()
+    return [
+        name
+        for name, setting in settings
+        if name not in FOUND and getattr(spec, name) != getattr(preset, name) and setting.when(spec)
+    ]
 
 
+def _differences(part: str, preset: Any, spec: Any) -> list[str]:
+    """The overrides that make the preset the specification."""
+    return [_override(f"{part}.{name}", getattr(spec, name)) for name in _differing(preset, spec)]
+
+
+@functools.lru_cache(maxsize=4096, typed=True)  # Hydra takes a millisecond to read one; true is not 1
 def _override(key: str, value: object) -> str:
     """The override that sets the value, as Hydra's grammar reads it. Raises SpecError for what Hydra would replace."""
     require("${" not in str(value), key, "a text without ${", value)
