@@ -8,8 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from fire.machine import hardware
 from sweep.config import Options
 from sweep.engines.local import slots
 from sweep.store import Store
+from tests.processes import holder, session, wait_until
 from tests.sweeping import ROOT, TINY, command, finish, point, start
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
@@ -40,41 +39,9 @@ def launch(data_dir: Path, results: Path) -> subprocess.Popen[str]:
     return start("-m", *LONG, "seed=0,1", f"data_dir={data_dir}", f"results_dir={results}")
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    """Whether the condition came to hold in time."""
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
-
-
 def epochs_done(results: Path) -> list[int]:
     paths = [results / key / "curve.csv" for key in KEYS]
     return [len(path.read_text().splitlines()) - 1 if path.exists() else 0 for path in paths]
-
-
-def session(leader: int) -> set[int]:
-    """The living processes that the leader and its descendants are."""
-    living = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, its_session = stat.read_text().rpartition(")")[2].split()[:4]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(its_session) == leader and state != "Z":
-            living.add(int(stat.parent.name))
-    return living
-
-
-def opened(pid: int) -> set[Path]:
-    """The files that the process has open; it may close some while this looks."""
-    return {Path(os.path.realpath(link)) for link in Path(f"/proc/{pid}/fd").glob("*")}
-
-
-def holder(path: Path, among: set[int]) -> int:
-    """The process that has the file open."""
-    (found,) = (pid for pid in among if path.resolve() in opened(pid))
-    return found
 
 
 def trained_epochs(results: Path, key: str) -> list[int]:

@@ -10,8 +10,8 @@ import pytest
 
 from sweep.store import Store
 from tests.clusters import facts, free_ports
+from tests.processes import wait_until
 from tests.sweeping import TINY, answered, command, finish, point, start
-from tests.test_launcher import wait_until
 
 # Not imported here: it takes seconds, in every process of the suite.
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (the extra ray)")

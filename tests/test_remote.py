@@ -29,9 +29,9 @@ from sweep.run import run
 from sweep.store import Store
 from sweep.worker import PATIENCE
 from tests.clusters import BLIND, EXPIRING, HIDES, PROGRAM, facts
+from tests.processes import opened, session, wait_until
 from tests.records import record_of
 from tests.sweeping import ROOT, TINY, launch
-from tests.test_launcher import opened, session, wait_until
 
 
 class ProcessEngine(RemoteEngine):

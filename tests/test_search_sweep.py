@@ -19,9 +19,10 @@ from sweep.run import run
 from sweep.search import best
 from sweep.search.spec import AtMost
 from sweep.store import Store
+from tests.processes import session, wait_until
 from tests.records import record_of
 from tests.sweeping import ROOT, TINY, answered, command, config, finish, launch, point, start
-from tests.test_launcher import session, trained_epochs, wait_until
+from tests.test_launcher import trained_epochs
 
 NETWORK = (*TINY, "arch.fires=4", "data.limit=300")
 EARLIER = (*NETWORK, "arch.pct_3x3=0.25", "arch.sr=0.25")

@@ -18,8 +18,8 @@ from sweep.engines.slurm import SlurmEngine
 from sweep.engines.spec import SlurmSettings
 from sweep.store import Store
 from tests.clusters import facts
+from tests.processes import wait_until
 from tests.sweeping import ROOT, TINY, answered, finish, point, start
-from tests.test_launcher import wait_until
 
 pytest.importorskip("submitit", reason="submitit is not installed (the extra slurm)")
 
