@@ -94,8 +94,14 @@ def read(spec: Any) -> dict[str, Any]:
 
     Without where files lie, and without what this choice of the other values leaves unread.
     """
-    settings = settings_of(spec.__class__).items()
-    return {name: getattr(spec, name) for name, found in settings if not found.place and found.when(spec)}
+    values = vars(spec)
+    return {name: values[name] for name, when in _kept(spec.__class__) if when is always or when(spec)}
+
+
+@functools.cache
+def _kept(cls: Any) -> list[tuple[str, When]]:
+    """The fields that do not say where files lie, and when each is read."""
+    return [(name, found.when) for name, found in settings_of(cls).items() if not found.place]
 
 
 def check(spec: Any, prefix: str = "") -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.chaos import calls, damage
+from bench.chaos.__main__ import Row, markdown, merged
 from bench.chaos.commands import SOURCE, Ended
 from bench.chaos.results import differences, differences_of_search, left, trained_twice, untidy
 from bench.chaos.scene import Scene, Subject
@@ -119,6 +120,22 @@ def test_a_fault_that_struck_nothing_is_no_trial(faults, tmp_path, monkeypatch):
     monkeypatch.setattr(Subject, "again", lambda *_: [])
     assert len(list(faults(Scene(tmp_path, random.Random(0)), 2))) == 2
     assert ended == []
+
+
+def row(name: str, tried: int) -> Row:
+    return Row(name=name, what=name, holds="-", tried=tried, survived=tried, seed=0, host="a host", commit="0" * 40)
+
+
+def test_the_table_is_made_in_parts(tmp_path):
+    names = ("kills", "calls", "disks")
+    merged([row("disks", 5), row("calls", 4)], names, tmp_path)
+    merged([row("kills", 3)], names, tmp_path)
+    rows = merged([row("calls", 6)], names, tmp_path)
+    assert rows == [row("kills", 3), row("calls", 6), row("disks", 5)]
+    written = (tmp_path / "table.md").read_text()
+    assert written == markdown(rows)
+    assert written.count("| calls |") == 1
+    assert "| calls | - | 6 | 6 |" in written
 
 
 def make(results: Path) -> Path:

@@ -2,6 +2,8 @@
 
 By default a sample that takes about ten minutes; --full makes the table of docs/reliability.md, in some hours. Trials
 are drawn at random; the seed, which is printed, draws the same ones again. Exit code 1 if anything did not hold.
+
+The table can be made in parts: a call with --only replaces the rows of its faults in the folder of --out.
 """
 
 import argparse
@@ -11,12 +13,13 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.chaos import commands
 from bench.chaos.scene import Scene, Trials
+from sweep import origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,8 @@ class Row:
     tried: int
     survived: int
     seed: int
+    host: str
+    commit: str
 
 
 SAME = "the next launch leaves the bits of an undisturbed one, trains nothing twice, leaves no file over"
@@ -111,7 +116,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
     parser.add_argument("--most", type=int, help="trials of a fault at most")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="faults by name (default: all)")
-    parser.add_argument("--out", type=Path, help="a folder for faults.json and table.md")
+    parser.add_argument("--out", type=Path, help="a folder for faults.json and table.md; rows of other faults stay")
     chosen = parser.parse_args()
     commands.preload()
     try:
@@ -122,12 +127,23 @@ def main() -> None:
         rows = [_tried(fault, chosen) for fault in every if fault.name in (chosen.only or names)]
     finally:
         commands.remove_library()
-    if chosen.out is not None:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-        (chosen.out / "faults.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-        (chosen.out / "table.md").write_text(markdown(rows))
-    print(markdown(rows))
+    print(markdown(merged(rows, names, chosen.out)) if chosen.out else markdown(rows))
     sys.exit(any(row.survived < row.tried for row in rows))
+
+
+def merged(rows: Sequence[Row], names: Sequence[str], out: Path) -> list[Row]:
+    """Write the rows into a folder's faults.json and table.md, where they replace those of the same faults.
+
+    Returns all rows that are there then, in the order of `names`.
+    """
+    path = out / "faults.json"
+    before = [Row(**row) for row in json.loads(path.read_text())] if path.exists() else []
+    by_name = {row.name: row for row in (*before, *rows)}
+    every = [by_name[name] for name in names if name in by_name]
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(row) for row in every], indent=1) + "\n")
+    (out / "table.md").write_text(markdown(every))
+    return every
 
 
 def _tried(fault: Fault, chosen: argparse.Namespace) -> Row:
@@ -149,12 +165,22 @@ def _tried(fault: Fault, chosen: argparse.Namespace) -> Row:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"  {survived} of {tried} held, {time.monotonic() - begun:.0f} s", flush=True)
-    return Row(name=fault.name, what=fault.what, holds=fault.holds, tried=tried, survived=survived, seed=chosen.seed)
+    return Row(
+        name=fault.name,
+        what=fault.what,
+        holds=fault.holds,
+        tried=tried,
+        survived=survived,
+        seed=chosen.seed,
+        host=origin.host(),
+        commit=origin.git_state()[0],
+    )
 
 
-def markdown(rows: list[Row]) -> str:
-    """The table."""
-    lines = ["| fault | must hold | tried | survived |", "|---|---|---|---|"]
+def markdown(rows: Sequence[Row]) -> str:
+    """The table, below the machines and commits that it was made with."""
+    made = dict.fromkeys(f"- {row.host}, commit {row.commit}" for row in rows)
+    lines = [*made, "", "| fault | must hold | tried | survived |", "|---|---|---|---|"]
     lines += [f"| {row.what} | {row.holds} | {row.tried:,} | {row.survived:,} |" for row in rows]
     return "\n".join(lines) + "\n"
 

@@ -1,6 +1,5 @@
 """What a search is: budget, objectives, bounds, sampler, early stopping. Standard library only."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +31,7 @@ class AtMost:
     @property
     def bounds(self) -> dict[str, float]:
         """The bounds that are set, by the names of the costs."""
-        return {name: bound for name, bound in dataclasses.asdict(self).items() if bound is not None}
+        return {name: bound for name, bound in vars(self).items() if bound is not None}
 
     @property
     def texts(self) -> list[str]:
