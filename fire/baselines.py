@@ -44,7 +44,7 @@ class AlexNetSpec:
     version: str = one_of(*ALEXNETS)
     fc: int = whole(4096, least=1, most=LARGEST, doc="outputs of fc6 and of fc7")
     classes: int = whole(1000, least=2, most=LARGEST)
-    norm: str = one_of("response", "batch", "none", doc="Krizhevsky's, without parameters; or folded at export")
+    norm: str = one_of("response", "batch", "none", doc="Caffe's, without parameters; or folded at export")
     dropout: float = number(0.5, interval="[0, 1)")
 
     def __post_init__(self) -> None:

@@ -72,7 +72,7 @@ class MaxPool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocalResponseNorm:
-    """Across 5 channels, alpha 1e-4, beta 0.75: Krizhevsky et al. 2012, section 3.3."""
+    """Across 5 channels as in Caffe: k = 1, alpha 1e-4 / 5, beta 0.75; Krizhevsky et al. 2012: k = 2, alpha 1e-4."""
 
     name: str
 

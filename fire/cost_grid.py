@@ -64,8 +64,8 @@ def count_grid(
 ) -> Costs:
     """Costs of many SqueezeNets at once; the arguments are SqueezeNetSpec's, arrays broadcast against each other.
 
-    Values are not checked: an invalid point has a meaningless cost (SqueezeNetSpec refuses it);
-    only an unknown bypass raises SpecError.
+    Values are not checked: an invalid point, which SqueezeNetSpec refuses, has a meaningless cost, and so has a network
+    of 2^63 MACs or more. Raises SpecError for an unknown bypass.
     """
     names = np.asarray(bypass)
     convolved = names == "complex"  # where a module has not as many inputs as outputs

@@ -86,7 +86,9 @@ def append(path: Path, text: str) -> None:
     with _naming(path), open(path, "a+b", buffering=0) as file:  # a buffer would be written again when it is closed
         if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
             text = "\n" + text
-        file.write(text.encode(errors="backslashreplace"))
+        content = text.encode(errors="backslashreplace")
+        while content:  # a disk that gets full takes a part, and refuses the rest
+            content = content[file.write(content) :]
 
 
 @contextmanager

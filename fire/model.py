@@ -99,7 +99,7 @@ def build(spec: ArchSpec, channels: int = 3, init: str = "he", seed: int = 0) ->
     (N, channels, H, W) -> (N, classes), the logits.
 
     init: "he", normal with variance 2 / fan_in (He et al. 2015), or "xavier", Caffe's filler: uniform with variance
-    1 / fan_in. The last convolution is Gaussian with std 0.01, as in the Caffe release; biases are 0.
+    1 / fan_in. The last layer is Gaussian with std 0.01, as in the Caffe release; biases are 0.
     """
     with torch.device("meta"):  # torch's own initialisation would draw from the global generator
         network = assemble(spec.plan(channels))
@@ -168,7 +168,7 @@ def _modules(block: blocks.Block) -> Iterator[tuple[str, nn.Module]]:
         case blocks.Dropout():
             yield block.name, nn.Dropout(block.probability)
         case _:
-            raise SpecError(f"the plan must be of the blocks in fire.arch, got {block!r}")
+            raise SpecError(f"the plan must be of the blocks in fire.blocks, got {block!r}")
 
 
 def _convolution(

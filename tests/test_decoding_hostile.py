@@ -1,5 +1,6 @@
 """Image files that are small and would cost much, or that decoders fail on."""
 
+import errno
 import struct
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def test_absurd_sizes_are_an_error_of_one_line(size, on_corrupt, tmp_path):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OverflowError("no\nsuch size"), AssertionError(), KeyError(3)])
+@pytest.mark.parametrize("error", [OverflowError("no\nsuch size"), AssertionError(), KeyError(3)])
 def test_whatever_a_decoder_raises_is_an_error_of_one_line(error, tmp_path, monkeypatch):
     def fail(*arguments, **options):
         raise error
@@ -88,3 +89,18 @@ def test_formats_that_other_programs_would_decode_are_not(tmp_path):
         assert opened.format == "EPS"
     with pytest.raises(DataError, match="cannot identify image file"):
         decoding.decode([listed(path)], tmp_path / "out.npy", spec(tmp_path))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EMFILE, "Too many open files")])
+def test_an_image_that_there_is_no_memory_for_is_not_skipped(error, tmp_path, monkeypatch):
+    paths = [add(tmp_path, name, grey(7)) for name in ("a.png", "b.png")]
+
+    def fail(path, **options):
+        if path == str(paths[0]):
+            raise error
+        return opened(path, **options)
+
+    opened = Image.open
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(DataError, match=rf"memory and open files to be decoded, got {paths[0]} \([^\n]*\)$"):
+        decoding.decode(list(map(listed, paths)), tmp_path / "out.npy", spec(tmp_path, on_corrupt="skip"))

@@ -19,8 +19,9 @@ ROOT = Path(fire.__file__).parents[1]
 def python(code: str, *arguments: object) -> subprocess.Popen:
     """Another process that runs the code."""
     return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
 def test_write_makes_or_replaces_the_whole_file(tmp_path):
@@ -77,6 +78,18 @@ def test_lines_are_added_behind_one_that_was_cut_short(tmp_path):
     path.write_text("first\nsec")
     append(path, "third\n")
     assert path.read_text() == "first\nsec\nthird\n"
+
+
+def test_lines_that_a_full_disk_takes_in_part_are_an_error(tmp_path):
+    writer = python(
+        "import resource, signal, sys; from pathlib import Path; from fire.files import append\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))\n"
+        "append(Path(sys.argv[1]), 'a line of more than twenty bytes\\n')",
+        tmp_path / "log",
+    )
+    _, error = writer.communicate(timeout=60)
+    assert "WriteError: [Errno 27] File too large" in error
+    assert (tmp_path / "log").read_text() == "a line of more than "
 
 
 def test_lock_is_held_once_at_a_time(tmp_path):

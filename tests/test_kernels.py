@@ -86,7 +86,8 @@ def test_variance_of_values_far_from_zero():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize(
-    ("size", "kernel", "stride"), [((28, 28), 3, 2), ((7, 5), 3, 2), ((3, 4), 2, 3), ((3, 3), 3, 2)]
+    ("size", "kernel", "stride"),
+    [((28, 28), 3, 2), ((7, 5), 3, 2), ((3, 4), 2, 3), ((4, 3), 2, 3), ((6, 6), 2, 4), ((3, 3), 3, 2)],
 )
 @pytest.mark.parametrize("channels", [1, 16, 20])
 def test_pool_is_that_of_torch(size, kernel, stride, channels, relu, dtype):
@@ -240,6 +241,12 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
+def copier(path: Path) -> Path:
+    """A compiler that copies the library instead; its last argument is the file to make."""
+    made = native.library()._name
+    return script(path, f'test "$1" = --version || for to; do :; done; cp {made} "$to" 2> /dev/null; :')
+
+
 @needs_compiler
 def test_other_flags_of_the_compiler_make_another_library():
     compiler = native._compiler()
@@ -248,15 +255,20 @@ def test_other_flags_of_the_compiler_make_another_library():
 
 
 @needs_compiler
+def test_a_damaged_library_is_made_anew(compile_anew, tmp_path):
+    kept = Path(compile_anew(str(copier(tmp_path / "c++")))._name)
+    kept.rename(tmp_path / "mapped")
+    kept.write_bytes(b"")
+    assert native.library()._name == str(kept)
+
+
+@needs_compiler
 def test_a_compiler_may_be_a_command_of_several_words(compile_anew, tmp_path):
-    made = native.library()._name
     cache = script(tmp_path / "ccache", f'echo "$@" >> {tmp_path}/calls; exec "$@"')
-    # In place of compiling: the last argument is the file to make.
-    compiler = script(tmp_path / "g++", f'test "$1" = --version || for to; do :; done; cp {made} "$to" 2> /dev/null; :')
-    compile_anew(f"{cache} {compiler} -pipe")
-    version, compilation = (tmp_path / "calls").read_text().splitlines()
-    assert version == f"{compiler} -pipe --version"
-    assert compilation.startswith(f"{compiler} -pipe -std=c++17 ")
+    compile_anew(f"{cache} {copier(tmp_path / 'g++')} -pipe")
+    version, compilation = (tmp_path / "calls").read_text().replace(f"{tmp_path}/g++", "g++").splitlines()
+    assert version == "g++ -pipe --version"
+    assert compilation.startswith("g++ -pipe -std=c++17 ")
 
 
 def test_kernels_that_are_asked_for_and_cannot_be_had(monkeypatch, narrow, digits, cpu):

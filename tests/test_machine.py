@@ -123,10 +123,20 @@ def test_another_kind_of_device_is_an_error():
 def test_gpus_are_counted_without_torch(nvidia_smi, monkeypatch):
     nvidia_smi(TWO_GPUS)
     assert hardware.gpus() == ["0", "1"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert hardware.gpus() == ["1"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert hardware.gpus() == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [
+        ("1", ["1"]), ("1, 0", ["1", "0"]), ("", []), ("-1", []), ("GPU-8c9e,1", ["GPU-8c9e", "1"]),
+        # CUDA's rule: of the devices before the first number that is none.
+        ("0,-1,1", ["0"]), ("-1,0", []), ("7", []), ("1,2,0", ["1"]),
+    ],
+)  # fmt: skip
+def test_gpus_are_those_that_cuda_shows(variable, expected, nvidia_smi, monkeypatch):
+    nvidia_smi(TWO_GPUS)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    assert hardware.gpus() == expected
 
 
 def test_the_parts_of_a_gpu_are_no_gpus(nvidia_smi):

@@ -1,5 +1,6 @@
 """Image files become uint8 arrays of one size. Pillow reads them."""
 
+import errno
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ AT_ONCE = 4096  # files that are handed to the threads together: a million at on
 BILINEAR = Image.Resampling.BILINEAR
 RESIZED_PIXELS = 2**23  # the most that a long image is resized to before its central square is cut out
 LARGE_PIXELS = 2**24  # larger images are decoded one at a time
+SCARCE = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 UPRIGHT = {  # from EXIF's orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -40,7 +42,7 @@ def decode(files: Sequence[ImageFile], path: Path, spec: DataSpec) -> list[int]:
     """Decode the images into the .npy file `path`, (N, C, S, S) uint8. Returns which of `files` these are.
 
     Raises DataError if images cannot be read, unless spec.on_corrupt is "skip"; if no image of a class can be read; or
-    if images with 32-bit numbers differ in their range. Raises OSError if the disk is full.
+    if images with 32-bit numbers differ in their range, or memory is scarce. Raises OSError if the disk is full.
     """
     images = allocate(path, (len(files), spec.channels, spec.stored_size, spec.stored_size), np.uint8)
     kept = _each(files, spec, images.__setitem__)
@@ -97,7 +99,10 @@ def _each(files: Sequence[ImageFile], spec: DataSpec, use: Callable[[int, Pixels
         try:
             white, pixels = read(file, spec, large)
         except Exception as error:  # whatever a decoder raises on a damaged file
-            return complaint(file, error)
+            found = complaint(file, error)
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) in SCARCE:  # the file may be fine
+                raise DataError(f"images must have memory and open files to be decoded, got {found}") from error
+            return found
         use(position, pixels)
         if white:
             ranges[white] = file.path

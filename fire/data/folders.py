@@ -53,7 +53,7 @@ class Listing(NamedTuple):
 
     @property
     def state(self) -> str:
-        """A hash that differs after any change below this root: files written, replaced, renamed or touched."""
+        """A hash that differs after any change of the image files: written, replaced, renamed or touched."""
         return self._hash(os.fsencode(self.root.resolve()), slice(None))
 
     @property

@@ -1,6 +1,7 @@
 """What this machine has to compute with: cores, GPUs, bfloat16. Standard library only."""
 
 import functools
+import itertools
 import math
 import os
 import platform
@@ -37,7 +38,8 @@ def processor() -> str:
 def gpus() -> list[str]:
     """The GPUs this process may use, named as in CUDA_VISIBLE_DEVICES; found without importing torch.
 
-    None if torch is built without CUDA: runs that were given a GPU would train on the processor.
+    None of them if torch is built without CUDA: runs that were given a GPU would train on the processor. CUDA ignores
+    the variable from the first number on that is no GPU's, and so does this.
     """
     listed = [line for line in _nvidia_smi("--list-gpus") if line.startswith("GPU ")]  # its MIG parts lie below it
     count = len(listed) or len(list(DEVICES.glob("nvidia[0-9]*")))
@@ -45,9 +47,11 @@ def gpus() -> list[str]:
     if count == 0 or not torch_has_cuda():
         return []
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    numbers = [str(number) for number in range(count)]
     if allowed is None:
-        return [str(number) for number in range(count)]
-    return [name.strip() for name in allowed.split(",") if name.strip() not in ("", "-1")]
+        return numbers
+    names = map(str.strip, allowed.split(","))
+    return list(itertools.takewhile(lambda name: name in numbers or name.startswith(("GPU-", "MIG-")), names))
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fire.errors import InputError
-from fire.files import cache_folder
+from fire.files import cache_folder, write
 from fire.machine import hardware
 
 SOURCE = Path(__file__).parent / "csrc" / "kernels.cpp"
@@ -56,13 +56,15 @@ def library() -> ctypes.CDLL:
     compiler = _compiler()
     try:
         path = cache_folder() / f"{_identity(compiler)}.so"
-        if not path.exists():
+        try:
+            loaded = ctypes.CDLL(str(path))
+        except OSError:  # it is not there, or damaged
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # replaced at once: others may do the same
+            with tempfile.TemporaryDirectory() as folder:
                 made = Path(folder) / path.name
                 _run([*compiler, *FLAGS, str(SOURCE), "-o", str(made)])
-                made.replace(path)
-        loaded = ctypes.CDLL(str(path))
+                write(path, made.read_bytes())  # at once: others may do the same
+            loaded = ctypes.CDLL(str(path))
     except subprocess.CalledProcessError as error:
         reason = next(iter(error.stderr.strip().splitlines()), f"it ends with exit code {error.returncode}")
         raise NoCompilerError(f"{shlex.join(compiler)} cannot be used on {SOURCE}: {reason}") from error

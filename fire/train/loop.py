@@ -152,7 +152,7 @@ class Loop:
             self._finish_epoch(stage, lr, train_loss, train_seconds)
             self._report_progress(0.0, losses, time.perf_counter() - began)
         self._earlier_epochs += stage.epochs
-        if len(self.curve) < self._epochs:
+        if self._earlier_epochs < self._epochs:  # not len(self.curve): a checkpoint may be of the last epoch
             state = self.network.state_dict()
             self._earlier_stages.append({name: tensor.clone() for name, tensor in state.items()})
 

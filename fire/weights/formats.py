@@ -104,7 +104,7 @@ def require_fit(about: WeightsFile, spec: ArchSpec, channels: int, inputs: str) 
     require(spec.norm != "batch", "arch.norm", f"none for {about.path}, where normalisation is folded", spec.norm)
     own = tensor_shapes(spec, channels)
     last = list(own)[-2:]
-    held = {name: own[name] if name in last and name in own else shape for name, shape in about.shapes.items()}
+    held = {name: own[name] if name in last else shape for name, shape in about.shapes.items()}
     if wrong := difference(held, own):
         raise InputError(f"train.weights must be of the network that arch describes, got {str(about.path)!r}: {wrong}")
 

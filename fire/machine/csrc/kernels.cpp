@@ -5,7 +5,7 @@
 // part of a concatenated map is one whose rows lie `stride` elements apart. Sums are made over pieces of a fixed
 // number of rows and added up in order, so results do not depend on the number of threads.
 //
-// Compiled by kernels.py; called from there, with sizes that it has checked.
+// Compiled by native.py; called from kernels.py, for the layers that accelerate.py takes.
 
 #include <cstdint>
 #include <limits>

@@ -46,14 +46,14 @@ void pool_windows(const T* x, const Pool& p, float lowest, int threads, At at, D
 }
 
 // For each line of the map before the pool, the gradients that go to its pixels, summed in fp32 since windows overlap;
-// done(line, sums) takes them. The last window may reach over the border.
+// done(line, sums) takes them. The last window may reach over the border, or, with a large step, end before it.
 template <typename T, typename Done>
 void unpool_lines(const T* gy, const uint8_t* place, const Pool& p, int threads, Done done) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t line = 0; line < p.images * p.height; ++line) {
         const int64_t y = line % p.height, image = line / p.height * p.out_height;
         const int64_t first = y < p.kernel ? 0 : (y - p.kernel) / p.step + 1, last = std::min(y / p.step, p.out_height - 1);
-        std::vector<float> sums(((p.out_width - 1) * p.step + p.kernel) * p.channels);
+        std::vector<float> sums(std::max((p.out_width - 1) * p.step + p.kernel, p.width) * p.channels);
         for (int64_t row = first; row <= last; ++row)
             for (int64_t column = 0; column < p.out_width; ++column) {
                 const int64_t at = ((image + row) * p.out_width + column) * p.channels;
