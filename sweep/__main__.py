@@ -100,11 +100,13 @@ def _print_part(cfg: DictConfig, given: Arguments) -> None:
     with input_errors(), open_dict(cfg):
         if given.shown == "job":
             del cfg["hydra"]
+        if given.resolve:  # before a part is taken, as it may name values of the others
+            OmegaConf.resolve(cfg)
         part: Any = OmegaConf.masked_copy(cfg, ["hydra"]) if given.shown == "hydra" else cfg
         if given.package not in (None, "_global_"):
             part = OmegaConf.select(part, str(given.package))
             require(part is not None, "--package", "a key of the configuration", given.package)
-        print(OmegaConf.to_yaml(part, resolve=given.resolve) if OmegaConf.is_config(part) else part)
+        print(OmegaConf.to_yaml(part) if OmegaConf.is_config(part) else part)
 
 
 def _task(cfg: DictConfig) -> None:

@@ -41,8 +41,9 @@ def deliver(candidate: Candidate, options: Options, folder: Path, at_most: AtMos
     check_export(EXPORTED)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)
-    for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
-        leftover.unlink()
+    for name in (ONNX, INT8_ONNX, COMPRESSED, CARD):
+        for leftover in folder.glob(f".{name}.*.tmp"):  # of a process that was killed while it wrote
+            leftover.unlink()
     with runs_begun():
         compressed = _finished(_compressed(record.config), options)
         record = _finished(record.config, replace(options, export=EXPORTED))

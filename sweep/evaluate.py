@@ -45,6 +45,7 @@ from fire.weights.safetensors import Deployed
 from sweep.commands import command
 from sweep.commands.command import compose, first
 from sweep.compose import options_of
+from sweep.overrides import as_typed
 
 PARTS = ("data", "arch")
 OPTIONS = ("data_dir", "device", "threads")
@@ -93,6 +94,7 @@ def prepare(path: Path, overrides: Sequence[str], load: Callable[[DataSpec, Path
 
     Raises InputError if weights and images cannot be used, or not with each other.
     """
+    overrides = [as_typed(override) for override in overrides]
     cfg = compose(overrides, PARTS, OPTIONS)
     typed = {override.partition("=")[0] for override in overrides}
     for key in OF_TRAINING:

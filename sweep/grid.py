@@ -43,6 +43,7 @@ from sweep.points import (
 from sweep.preparation import check, make_ready, print_dry_run, starts, unfinished
 from sweep.store import Damage, Store
 
+OF_HYDRAS_JOBS = ("chdir", "env_copy", "env_set")  # our workers run the points without them
 MOST_POINTS = 100_000  # of a grid: planning them takes a minute
 
 
@@ -65,14 +66,18 @@ class StoreSweeper(Sweeper):
         self.params = params or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what Hydra hands over, and make the launcher."""
+        """Keep what Hydra hands over, and make the launcher. Raises InputError for settings that it would not read."""
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+        for name in OF_HYDRAS_JOBS if isinstance(launcher, PoolLauncher) else ():
+            value = config.hydra.job[name]
+            require(not value, f"hydra.job.{name}", "left out, unless hydra/launcher is one of Hydra's own", value)
         self.hydra = Setup(
             config=config,
             planner=Planner(hydra_context.config_loader, config),
             parser=OverridesParser.create(config_loader=hydra_context.config_loader),
-            launcher=Plugins.instance().instantiate_launcher(
-                hydra_context=hydra_context, task_function=task_function, config=config
-            ),
+            launcher=launcher,
         )
 
     def sweep(self, arguments: list[str]) -> None:
@@ -100,6 +105,8 @@ class StoreSweeper(Sweeper):
         if isinstance(launcher, PoolLauncher):
             reasons = _run(launcher, todo, options, sweep, head)
         else:  # one of Hydra's composes each run again, perhaps on another machine
+            former = store.read_sweep(sweep.name)
+            sweep = replace(sweep, arithmetic=None if former is None else former.arithmetic)
             console().print(head + str(store.write_sweep(sweep)))
             reasons = {}
             with runs_begun():
@@ -183,8 +190,11 @@ def _batches(todo: list[Point], store: Store) -> Iterator[list[Point]]:
 
 
 def _distinct(points: list[Point]) -> list[Point]:
-    """Points that are the same run, once."""
-    return list({point.key: point for point in reversed(points)}.values())[::-1]
+    """Points that are the same run once, where the first of them is."""
+    found: dict[str, Point] = {}
+    for point in points:
+        found.setdefault(point.key, point)
+    return list(found.values())
 
 
 def _manifest(config: DictConfig, overrides: list[Override], points: list[Point]) -> Sweep:

@@ -5,11 +5,12 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from fire.errors import InputError
 from sweep.arithmetic import arithmetic_of
 from sweep.commands.display import Display
 from sweep.config import Options
@@ -17,7 +18,7 @@ from sweep.engines.local import LocalEngine, slots
 from sweep.engines.remote import RemoteEngine
 from sweep.engines.spec import RaySettings, SlurmSettings
 from sweep.manifests import Arithmetic, Sweep
-from sweep.points import Planner, Point
+from sweep.points import Point
 from sweep.pool import Engine, Job, Pool, Source
 
 
@@ -27,18 +28,11 @@ class PoolLauncher(Launcher):
     is_here = True  # whether runs are on this machine
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what it takes to compose the runs; the task is always sweep.run.run."""
-        self._planner = Planner(hydra_context.config_loader, config)
+        """Nothing is kept: the sweeper plans the runs, and the task is always sweep.run.run."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the points of another sweeper's overrides; results are in the store, not in what is returned."""
-        jobs = [list(overrides) for overrides in job_overrides]
-        options = self._planner.options(jobs[0])
-        with self.opened(options, len(jobs)) as engine:
-            self.run_all(engine, [self._planner.point(overrides) for overrides in jobs], options)
-        returned = JobReturn()
-        returned.status = JobStatus.COMPLETED
-        return [returned] * len(jobs)
+        """Hydra's own sweepers call this. Raises InputError: they check nothing first, and know no store."""
+        raise InputError("hydra/sweeper must be store or search, unless hydra/launcher is one of Hydra's own")
 
     @contextmanager
     def opened(self, options: Options, runs: int) -> Iterator[Engine]:

@@ -2,8 +2,8 @@
 
 Runs are those that finished, and those that a search stopped early. Weights, ONNX files, links and files of 1 MiB and
 more are left out. No run of PUBLISHED is lost: of a run or a sweep that is in both folders, the one that ended or was
-launched later stays; if both say the same time, that of RESULTS. A finished run is not replaced by a stopped one. Where
-a run is replaced by another of its key, the former one's files go.
+launched later stays; if both say the same time, that of RESULTS. A finished run is not replaced by a stopped one, and
+one that is under way in PUBLISHED stays. Where a run is replaced by another of its key, the former one's files go.
 """
 
 import sys
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fire.files import read, write
 from sweep.commands import exits
-from sweep.manifests import Sweep, dump
+from sweep.manifests import Sweep
 from sweep.record import Record
 from sweep.store import COMPRESSED, Damage, Store
 
@@ -52,6 +52,8 @@ def publish(source: Store, target: Store) -> tuple[int, int, list[Damage]]:
 
 
 def _add_run(record: Record, source: Store, target: Store) -> bool:
+    if target.holder(record.key):  # under way there: the run that ends is to stay
+        return False
     former = target.read(record.key)
     if former is not None:
         is_less = former.status == "finished" != record.status
@@ -68,7 +70,7 @@ def _add_run(record: Record, source: Store, target: Store) -> bool:
     # The record comes last: if this process is killed before, the former one stays, and the next call starts over.
     if former is None or replace(former, data_title=record.data_title) != record:
         for path in folder.iterdir():
-            if path.name not in added and not path.is_dir():
+            if path.name not in (*added, ".lock") and not path.is_dir():
                 path.unlink()
     write(folder / "record.json", read(source.folder(record.key) / "record.json"))
     return True
@@ -78,9 +80,7 @@ def _add_sweep(sweep: Sweep, target: Store) -> bool:
     former = target.read_sweep(sweep.name)
     if former == sweep or (former is not None and (former.launched or "") > (sweep.launched or "")):
         return False
-    path = target.root / "sweeps" / f"{sweep.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, dump(sweep))
+    target.write_sweep(sweep)
     return True
 
 

@@ -12,6 +12,7 @@ record.json is written last and at once: a run is done if and only if it is ther
 """
 
 import os
+import tempfile
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,16 +64,12 @@ class Store:
 
     def check_writable(self) -> None:
         """Raise StoreError unless files can be written, of LEAST_SPACE bytes."""
-        probe = self.root / ".writable"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            try:
-                with open(probe, "wb") as file:
-                    file.write(bytes(LEAST_SPACE))
-                    file.flush()
-                    os.fsync(file.fileno())
-            finally:
-                probe.unlink(missing_ok=True)
+            with tempfile.TemporaryFile(dir=self.root) as probe:
+                probe.write(bytes(LEAST_SPACE))
+                probe.flush()
+                os.fsync(probe.fileno())
         except OSError as error:
             found = f"{str(self.root)!r} ({error.strerror})"
             raise StoreError(f"results_dir must be a writable directory, got {found}") from error

@@ -3,6 +3,7 @@
 import pytest
 
 from fire.train.progress import Epoch, Note, Progress
+from sweep.commands import display
 from sweep.commands.display import Display, duration, percent
 from sweep.config import Options
 from tests.records import record_of
@@ -74,6 +75,26 @@ def test_no_terminal_gets_a_line_an_epoch(points, capsys):
     assert not any("\x1b" in line for line in lines), "no colours in a file"
 
 
+def test_runs_may_end_while_the_live_table_is_drawn(points, monkeypatch):
+    """A thread of rich's draws it, and reads what the launcher changes meanwhile."""
+    with Display(points, Options()) as shown:
+        for each in points:
+            shown.started(each.key)
+            shown.progress(each.key, progress_after(1.5))
+
+        def meanwhile(label: str, run: display._Running) -> dict:
+            for each in points:
+                if each.key in shown._running:
+                    shown.ended(each.key, None, "killed")
+            return cells(label, run)
+
+        cells = display._cells
+        monkeypatch.setattr(display, "_cells", meanwhile)
+        head, table = shown._render().renderables
+    assert str(head).startswith("0 done, 2 running, ")
+    assert table.row_count == 2
+
+
 def test_a_note_is_a_line_and_changes_nothing(points, capsys):
     with Display(points, Options()) as display:
         display.started(points[0].key)
@@ -106,4 +127,4 @@ def test_the_time_left_of_a_second_attempt_is_by_its_own_epochs(points, monkeypa
         shown.started(point.key)
         clock[0] = 60.0
         shown.progress(point.key, progress_after(1.5))  # its checkpoint is of epoch 1
-        assert shown._seconds_left(point.key) == pytest.approx(60.0), "half an epoch took a minute"
+        assert shown._running[point.key].seconds_left == pytest.approx(60.0), "half an epoch took a minute"

@@ -157,6 +157,7 @@ def test_a_size_that_is_typed_leaves_the_other_to_the_file(own, images):
     both = evaluate(own, [*images, "data.image_size=28", "data.stored_size=32"])
     assert evaluate(own, [*images, "data.image_size=28"]) == both
     assert evaluate(own, [*images, "data.stored_size=40"])[1] == "data.stored_size=40, where the weights expect 32"
+    assert evaluate(own, [*images, "+data.stored_size=40"]) == evaluate(own, [*images, "data.stored_size=40"])
     assert evaluate(own, [*images, "data.resize=squash"])[1] == "data.resize=squash, where the weights expect crop"
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from fire.files import locked
 from sweep.publish import TOO_LARGE, publish
 from sweep.store import Store
 from tests.crashing import Died, operations
@@ -47,6 +48,18 @@ def test_a_stopped_run_replaces_no_finished_one(stores):
     assert publish(target, source) == (0, 0, []), "of a later time"
     source.write(record("a", status="stopped", end=OLD))
     assert publish(target, source) == (1, 0, [])
+
+
+def test_a_run_that_is_under_way_stays(stores):
+    source, target = stores
+    source.write(record("a"))
+    target.folder("a").mkdir(parents=True)
+    (target.folder("a") / "checkpoint.pt").write_bytes(b"half")
+    with locked(target.folder("a") / ".lock"):
+        assert publish(*stores) == (0, 0, [])
+        assert names(target, "a") == {"checkpoint.pt", ".lock"}
+    assert publish(*stores) == (1, 0, [])
+    assert names(target, "a") == {"record.json", ".lock"}
 
 
 def test_without_results_nothing_changes(stores):

@@ -22,7 +22,8 @@ from sweep.commands.exits import ELSEWHERE
 from sweep.config import Options
 from sweep.engines import agent, sharing, wire
 from sweep.engines.agent import Call
-from sweep.engines.remote import Door, RemoteEngine
+from sweep.engines.door import Door
+from sweep.engines.remote import RemoteEngine
 from sweep.points import Point
 from sweep.pool import Ended, Pool
 from sweep.run import run
@@ -288,6 +289,7 @@ def test_a_record_that_appears_late_is_waited_for(tmp_path, here):
 
 def test_tokens_of_killed_launchers_are_removed(tmp_path):
     (tmp_path / f"{sharing.TOKEN}0").touch()
+    os.utime(tmp_path / f"{sharing.TOKEN}0", (0, 0))
     with sharing.token(tmp_path) as first, sharing.token(tmp_path) as second:
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted([first, second])
         assert sharing.seen(tmp_path, first) == (True, True)

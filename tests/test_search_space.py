@@ -106,6 +106,7 @@ def test_a_recipe_may_not_bring_its_own_number_of_epochs():
     ):
         Space(planner(), ["data=digits"], {"train": ["quick", "full"]})
     assert Space(planner(), TINY, {"train": ["quick", "full"]}).size == 2, "here it is set beside them"
+    assert Space(planner(), TINY, {"train": ["quick", "paper"]}).size == 2, "no images of digits are resized"
 
 
 def test_a_value_that_follows_an_axis_is_refused_where_arrays_do_not_count_it():

@@ -109,6 +109,8 @@ def test_folders_of_launches_that_have_ended_are_removed(tmp_path, monkeypatch):
     results = tmp_path / "results"
     for name in ("ended", "under way"):
         (results / ".slurm" / name).mkdir(parents=True)
+        (results / ".slurm" / name / ".lock").touch()
+        os.utime(results / ".slurm" / name / ".lock", (0, 0))
     with locked(results / ".slurm" / "under way" / ".lock"):
         script(tmp_path, monkeypatch, SlurmSettings(), workers=1)  # no worker connects, so its output stays
     ours, kept = sorted(folder.name for folder in (results / ".slurm").iterdir())

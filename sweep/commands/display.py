@@ -1,8 +1,9 @@
 """What a person sees while runs train: a live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
+from typing import NamedTuple
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -28,8 +29,29 @@ def console() -> Console:
     return terminal if terminal.is_terminal else Console(highlight=False, markup=False, width=200, soft_wrap=True)
 
 
+class _Running(NamedTuple):
+    """A run under way. began: on the monotonic clock; before: epochs done when it went on from its checkpoint."""
+
+    began: float
+    last_epoch: int  # where it stops; 0: at its recipe's end
+    progress: Progress | None = None
+    before: float = 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the speed it has had; None while that is not known."""
+        gained = self.progress.epochs_done - self.before if self.progress else 0.0
+        if self.progress is None or gained <= 0:
+            return None
+        until = self.last_epoch or self.progress.epochs
+        return (time.monotonic() - self.began) * max(0.0, until - self.progress.epochs_done) / gained
+
+
 class Display:
-    """The progress of some runs, as a context. Call `started`, `progress` and `ended` when that happens."""
+    """The progress of some runs, as a context. Call `started`, `progress` and `ended` when that happens.
+
+    A thread of rich's draws the live table meanwhile: it takes copies of what changes.
+    """
 
     def __init__(self, points: Sequence[Point], options: Options, open_ended: bool = False) -> None:
         self._open_ended = open_ended  # more points will be added
@@ -37,11 +59,9 @@ class Display:
         self._points = {point.key: point for point in points}
         self._labels = labels(points)
         self._store = Store(options.results_dir)
-        self._running: dict[str, tuple[float, Progress | None]] = {}
-        self._last_epochs: dict[str, int] = {}  # of runs that stop before their recipe's end
+        self._running: dict[str, _Running] = {}
         self._ended: set[str] = set()
         self._began = time.monotonic()
-        self._done_before: dict[str, float] = {}  # epochs done when a run went on from its checkpoint
         self.reasons: dict[str, str] = {}  # why runs left no record, by their keys
         self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True)
 
@@ -63,8 +83,7 @@ class Display:
 
     def started(self, key: str, stop_epoch: int = 0) -> None:
         """A run has been started. stop_epoch: where it stops; 0: at its end."""
-        self._last_epochs[key] = stop_epoch
-        self._running[key] = (time.monotonic(), None)
+        self._running[key] = _Running(time.monotonic(), stop_epoch)
         self._ended.discard(key)  # a search goes on with runs that it had stopped
         if not self._console.is_terminal:
             self._console.print(f"{self._labels[key]}: started")
@@ -74,16 +93,16 @@ class Display:
         if isinstance(progress, Note):
             self._console.print(Text.assemble(("note ", "yellow"), f"{self._labels[key]}: {progress.text}"))
             return
-        started, _ = self._running[key]
+        running = self._running[key]
         whole = progress.epochs_done == len(progress.curve)
-        self._done_before.setdefault(key, len(progress.curve) - (1 if whole else 0))
-        self._running[key] = (started, progress)
+        before = running.before if running.progress else len(progress.curve) - (1 if whole else 0)
+        self._running[key] = running = running._replace(progress=progress, before=before)
         if whole and not self._console.is_terminal:
             top1 = progress.curve[-1].validation_top1
             self._console.print(
                 f"{self._labels[key]}: epoch {int(progress.epochs_done)}/{progress.epochs}, "
                 f"loss {progress.loss:.4f}, validation top-1 {100 * top1:.2f} %, "
-                f"{progress.images_per_second:,.0f} images/s, {duration(self._seconds_left(key))} left"
+                f"{progress.images_per_second:,.0f} images/s, {duration(running.seconds_left)} left"
             )
 
     def remark(self, line: str) -> None:
@@ -93,7 +112,6 @@ class Display:
     def retried(self, key: str, reason: str) -> None:
         """A run has ended early, for this reason, and will be started once more."""
         self._running.pop(key)
-        self._done_before.pop(key, None)
         self._console.print(Text.assemble(("once more ", "yellow"), f"{self._labels[key]}: {reason}"))
 
     def elsewhere(self, key: str) -> None:
@@ -105,10 +123,9 @@ class Display:
 
     def ended(self, key: str, record: Record | None, message: str = "") -> None:
         """A run has ended, with this record or, if it left none, for this reason."""
-        started, _ = self._running.pop(key)
+        began = self._running.pop(key).began
         self._ended.add(key)
-        self._done_before.pop(key, None)
-        label, took = self._labels[key], duration(time.monotonic() - started)
+        label, took = self._labels[key], duration(time.monotonic() - began)
         if record is not None and record.status == "finished":
             scores = f"test top-1 {percent(record.top1)}, validation {percent(record.validation_top1)}"
             self._console.print(Text.assemble(("finished ", "green"), f"{label}: {scores}, {took}"))
@@ -121,35 +138,25 @@ class Display:
                 self.reasons[key] = message
             self._console.print(Text.assemble(("failed ", "red"), f"{label}: {reason}, after {took}"))
 
-    def _seconds_left(self, key: str) -> float | None:
-        """Of one run, at the speed it has had."""
-        started, progress = self._running[key]
-        if progress is None:
-            return None
-        gained = progress.epochs_done - self._done_before[key]
-        if gained <= 0:
-            return None
-        until = self._last_epochs[key] or progress.epochs
-        return (time.monotonic() - started) * max(0.0, until - progress.epochs_done) / gained
-
-    def _sweep_seconds_left(self) -> float | None:
+    def _sweep_seconds_left(self, running: Mapping[str, _Running], ended: Collection[str]) -> float | None:
         """Of all runs, at the rate of multiply-accumulates since the start."""
-        total = sum(point.work for point in self._points.values())
-        gained = sum(self._points[key].work for key in self._ended)
+        total = sum(point.work for point in list(self._points.values()))
+        gained = sum(self._points[key].work for key in ended)
         at_hand = gained
-        for key, (_, progress) in self._running.items():
-            if progress is not None:
-                share = self._points[key].work / progress.epochs
-                gained += int(share * (progress.epochs_done - self._done_before[key]))
-                at_hand += int(share * progress.epochs_done)
+        for key, run in running.items():
+            if run.progress is not None:
+                share = self._points[key].work / run.progress.epochs
+                gained += int(share * (run.progress.epochs_done - run.before))
+                at_hand += int(share * run.progress.epochs_done)
         return (time.monotonic() - self._began) * (total - at_hand) / gained if gained else None
 
     def _render(self) -> Group:
-        waiting = len(self._points) - len(self._ended) - len(self._running)
+        running, ended = self._running.copy(), self._ended.copy()
+        waiting = len(self._points) - len(ended | running.keys())
         to_come = "" if self._open_ended else f"{waiting} to come, "
-        left = "" if self._open_ended else f", {duration(self._sweep_seconds_left())} left"
+        left = "" if self._open_ended else f", {duration(self._sweep_seconds_left(running, ended))} left"
         head = (
-            f"{len(self._ended)} done, {len(self._running)} running, {to_come}"
+            f"{len(ended)} done, {len(running)} running, {to_come}"
             f"{duration(time.monotonic() - self._began)} so far{left}"
         )
         names = ["run", "", "epoch", "loss", "validation", "images/s", "left"]
@@ -158,8 +165,8 @@ class Display:
         for name in shown:
             text = name in ("run", "")
             table.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
-        for key, (_, progress) in self._running.items():
-            cells = _cells(self._labels[key], progress, self._seconds_left(key))
+        for key, run in running.items():
+            cells = _cells(self._labels[key], run)
             table.add_row(*(cells[name] for name in shown))
         return Group(Text(head, style="bold"), table)
 
@@ -171,8 +178,9 @@ def damage_lines(damaged: Sequence[Damage]) -> list[str]:
     return [*lines, f"damaged: {more:,} more files cannot be read"] if more > 0 else lines
 
 
-def _cells(label: str, progress: Progress | None, seconds_left: float | None) -> dict[str, RenderableType]:
+def _cells(label: str, run: _Running) -> dict[str, RenderableType]:
     """A row of the live table, by the columns' names."""
+    progress = run.progress
     if progress is None:
         bar = ProgressBar(total=1, completed=0, width=20)
         return {"run": label, "": bar, "epoch": "starting", "loss": "", "validation": "", "images/s": "", "left": ""}
@@ -183,7 +191,7 @@ def _cells(label: str, progress: Progress | None, seconds_left: float | None) ->
         "loss": f"{progress.loss:.4f}",
         "validation": percent(progress.curve[-1].validation_top1 if progress.curve else None),
         "images/s": f"{progress.images_per_second:,.0f}",
-        "left": duration(seconds_left),
+        "left": duration(run.seconds_left),
     }
 
 

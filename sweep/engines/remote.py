@@ -1,14 +1,10 @@
 """Engines whose workers are on other machines: they connect to the launcher, which listens for them."""
 
 import contextlib
-import queue
-import secrets
 import socket
-import threading
 import time
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
@@ -18,6 +14,7 @@ from sweep.commands.display import console
 from sweep.config import Options, RunConfig
 from sweep.engines import sharing, wire
 from sweep.engines.agent import Call
+from sweep.engines.door import Door
 from sweep.manifests import Arithmetic
 from sweep.pool import Ended, Engine, Message, Worker
 from sweep.store import Store
@@ -25,50 +22,6 @@ from sweep.typed import build
 from sweep.worker import PATIENCE
 
 TEND = 1.0  # seconds between two looks at the cluster
-
-
-class Door:
-    """Listens for workers; those that have the key are let in, each by a thread of its own."""
-
-    def __init__(self, welcome: wire.Said) -> None:
-        """welcome: what workers get to know first.
-
-        It listens on all addresses: that by which workers find this machine may not be its own, as behind a NAT.
-        """
-        self.key = secrets.token_bytes(wire.KEY_BYTES)
-        self.arrived: queue.SimpleQueue[tuple[Connection, wire.Said]] = queue.SimpleQueue()
-        self.bell, self._ring = Pipe(duplex=False)  # can be read when somebody has arrived
-        self._welcome = welcome
-        self._socket = socket.create_server(("", 0), backlog=1024)
-        self.port: int = self._socket.getsockname()[1]
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def close(self) -> None:
-        """Let nobody in any more."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # ends `accept`
-        self._socket.close()
-        while not self.arrived.empty():
-            self.arrived.get()[0].close()
-
-    def _watch(self) -> None:
-        while True:
-            try:
-                link, _ = self._socket.accept()
-            except OSError:
-                return
-            # A port scanner that says nothing must not keep workers out.
-            threading.Thread(target=self._greet, args=(link,), daemon=True).start()
-
-    def _greet(self, link: socket.socket) -> None:
-        connection = wire.over(link)
-        with contextlib.suppress(OSError):
-            if wire.accepted(connection, self.key):
-                wire.say(connection, "welcome", **self._welcome)
-                self.arrived.put((connection, wire.hear(connection, "hello")))
-                self._ring.send_bytes(b"!")
-                return
-        connection.close()
 
 
 class RemoteEngine(Engine):
@@ -155,6 +108,10 @@ class RemoteEngine(Engine):
         """What a person should know about hosts that have joined since the last call."""
         new, self._remarks = self._remarks, []
         return new
+
+    def remark(self, line: str) -> None:
+        """Say it with the next remarks."""
+        self._remarks.append(line)
 
     def free(self) -> bool:
         """Whether a worker has no run."""
@@ -256,10 +213,21 @@ class RemoteWorker(Worker):
             wire.say(self.connection, "run", **wire.of_run(config, options), again=again)
             if self.hello.sends:
                 for key in dict.fromkeys((config.key, config.uncompressed.key)):
-                    for name in sharing.names(self._results / key):
-                        sharing.send(self.connection, self._results / key, name)
+                    self._send_files(self._results / key)
                 wire.say(self.connection, "files sent")
         return True
+
+    def _send_files(self, folder: Path) -> None:
+        """Send what can be read of a run's folder. Raises OSError if the worker is gone."""
+        for name in sharing.names(folder):
+            try:
+                content = sharing.content(folder, name)
+            except FileNotFoundError:  # another launch needs the checkpoint no longer
+                continue
+            except OSError as error:
+                self._engine.remark(f"{folder / name} is not sent to host {self.hello.host}: {error.strerror}")
+                continue
+            sharing.send(self.connection, folder.name, name, content)
 
     def receive(self) -> Message | None:
         """The next message of its run; None for files, which are written."""

@@ -15,6 +15,7 @@ from sweep.engines import wire
 RECORD = "record.json"
 TOKEN = ".shared-"
 LONGEST_FILE = 2**31  # bytes
+JUST = 60.0  # seconds
 SEEN_WITHIN = 90.0  # seconds: NFS may remember for a minute that a file was not there, or what it was
 
 
@@ -22,7 +23,7 @@ SEEN_WITHIN = 90.0  # seconds: NFS may remember for a minute that a file was not
 def token(results_dir: Path) -> Iterator[str]:
     """The name of a new file in the folder whose lock this process holds meanwhile. Raises OSError."""
     for former in results_dir.glob(f"{TOKEN}*"):
-        if files.holder(former) is None:  # its launcher was killed
+        if is_left(former):
             former.unlink(missing_ok=True)
     name = f"{TOKEN}{secrets.token_hex(8)}"
     try:
@@ -30,6 +31,14 @@ def token(results_dir: Path) -> Iterator[str]:
             yield name
     finally:
         (results_dir / name).unlink(missing_ok=True)
+
+
+def is_left(lock: Path) -> bool:
+    """Whether the launcher that made this lock has ended. One that has just been made may not be held yet."""
+    try:
+        return files.holder(lock) is None and lock.stat().st_mtime < time.time() - JUST
+    except FileNotFoundError:
+        return False
 
 
 def seen(results_dir: Path, name: str) -> tuple[bool, bool]:
@@ -67,7 +76,7 @@ class Sender:
         changed = [name for name, stamp in stamps.items() if self._sent.get(name) != stamp and name != RECORD]
         for name in [*changed, *([RECORD] if record and RECORD in stamps else [])]:
             with contextlib.suppress(FileNotFoundError):  # a checkpoint that was no longer needed
-                send(self._connection, self._folder, name)
+                send(self._connection, self._folder.name, name, content(self._folder, name))
                 self._sent[name] = stamps[name]
 
     def _stamps(self) -> dict[str, tuple[int, int, int]]:
@@ -86,10 +95,14 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if _is_of_a_run(path.name) and path.is_file())
 
 
-def send(connection: Connection, folder: Path, name: str) -> None:
-    """Send a file of the folder. Raises OSError."""
-    content = files.read(folder / name, LONGEST_FILE)
-    wire.say(connection, "file", key=folder.name, name=name)
+def content(folder: Path, name: str) -> bytes:
+    """What is in a file of the folder. Raises OSError if it cannot be read, or is longer than can be sent."""
+    return files.read(folder / name, LONGEST_FILE)
+
+
+def send(connection: Connection, key: str, name: str, content: bytes) -> None:
+    """Send a file of a run. Raises OSError if the other side is gone."""
+    wire.say(connection, "file", key=key, name=name)
     connection.send_bytes(content)
 
 
@@ -103,7 +116,7 @@ def receive(connection: Connection, said: wire.Said, root: Path, keys: set[str])
         raise wire.WireError(f"a file must be of a run under way, got {str(said)[:100]!r}")
     try:
         content = connection.recv_bytes(LONGEST_FILE)
-    except EOFError as error:
+    except (EOFError, OSError) as error:  # OSError: it ends within the file
         raise wire.WireError("the connection is closed") from error
     folder = root / str(key)
     folder.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from fire import files
 from fire.errors import InputError, require, unknown
 from sweep import forkserver
 from sweep.config import Options
+from sweep.engines import sharing
 from sweep.engines.agent import Call, serve
 from sweep.engines.remote import RemoteEngine
 from sweep.engines.spec import SlurmSettings
@@ -35,7 +36,7 @@ MOST_FAILURES = 3  # arrays in a row of which no worker connects
 
 
 class SlurmEngine(RemoteEngine):
-    """Jobs that end when this process does, with as many workers in all as the option `workers` says."""
+    """Jobs that end when this process does, with as many workers in all as the option `workers` says, in whole jobs."""
 
     def __init__(self, options: Options, runs: int, settings: SlurmSettings) -> None:
         """Raises InputError if jobs cannot be submitted here."""
@@ -51,7 +52,7 @@ class SlurmEngine(RemoteEngine):
         self._name = f"sweep-{secrets.token_hex(4)}"
         folders = Path(self.options.results_dir) / FOLDER
         for former in folders.glob("*"):
-            if files.holder(former / LOCK) is None:  # its launcher has ended
+            if sharing.is_left(former / LOCK):
                 shutil.rmtree(former, ignore_errors=True)
         self._folder = folders / self._name
         self._folder.mkdir(parents=True, mode=0o700)  # the workers' key lies in it

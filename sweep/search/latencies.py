@@ -3,11 +3,14 @@
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from fire.errors import InputError
 from sweep import origin
+from sweep.commands.exits import RunsError
 from sweep.config import Options, RunConfig
+from sweep.forkserver import interrupts_wait
 from sweep.record import Record
 from sweep.store import WEIGHTS, Store
 
@@ -29,10 +32,18 @@ class Latencies:
 
 
 def take(config: RunConfig, options: Options, records: Sequence[Record]) -> Latencies:
-    """The latencies of a launch: measures the finished networks whose records are from elsewhere."""
+    """The latencies of a launch: measures the finished networks whose records are from elsewhere.
+
+    Raises RunsError if the process that does so is killed.
+    """
     # A process of its own: the launcher does without torch, and its workers' server is not to be started yet.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(take_here, config, options, records).result()
+        with interrupts_wait():  # else Ctrl-C would end its import of torch in a traceback
+            taken = pool.submit(take_here, config, options, records)
+        try:
+            return taken.result()
+        except BrokenProcessPool as error:
+            raise RunsError("the process that measures latencies was killed; the same command goes on") from error
 
 
 def take_here(config: RunConfig, options: Options, records: Sequence[Record]) -> Latencies:

@@ -5,7 +5,6 @@ A sampler keeps nothing between calls: the same observations and the same genera
 
 import functools
 import itertools
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -68,10 +67,8 @@ def random(question: Question) -> Iterator[int]:
 def tpe(question: Question) -> Iterator[int]:
     """Optuna's tree-structured Parzen estimator."""
     seed = int(question.generator.integers(2**31))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        # constant_liar: running points count as bad ones, so two workers are not sent to one place.
-        sampler = TPESampler(seed=seed, constant_liar=True, multivariate=True, n_startup_trials=STARTUP)
+    # constant_liar: running points count as bad ones, so two workers are not sent to one place.
+    sampler = TPESampler(seed=seed, constant_liar=True, multivariate=True, n_startup_trials=STARTUP)
     study = _study(sampler, question)
     study.add_trials(_trial(question.space.axes, codes, losses) for codes, losses in question.observations)
     yield from nearest_untried(question, _asked(study, question.space.axes))

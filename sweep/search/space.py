@@ -6,8 +6,7 @@ A point is a number, its place in the grid. So costs and bounds of a million poi
 import functools
 import itertools
 import math
-import operator
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +28,12 @@ MOST_POINTS = 2**20
 NO_BOUNDS = AtMost()
 MOST_TRIES = 200  # for a neighbour that makes a choice valid
 # What all points share: runs of one length are compared, on one data set, by what the network itself can do.
-SHARED = ("data", "train.epochs", "seed", "compress")
+SHARED: dict[str, Callable[[RunConfig], Any]] = {
+    "data": lambda config: config.identity["data"],
+    "train.epochs": lambda config: config.train.epochs,
+    "seed": lambda config: config.seed,
+    "compress": lambda config: config.compress,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +173,7 @@ class Space:
     def _axis(self, key: str, grid: dict[str, list[str]]) -> Axis:
         """The axis, each of its choices tried out. Raises InputError if one is not valid with any neighbour's."""
         planned = [(choice, self._valid({key: choice}, grid).config) for choice in grid[key]]
-        for name in SHARED:
-            of = operator.attrgetter(name)
+        for name, of in SHARED.items():
             shared = all(of(config) == of(self.any_point.config) for _, config in planned)
             own = key == name or key.startswith(f"{name}.")
             rule = "one value in a search" if own else f"one value unless {name} is set, in which these differ"

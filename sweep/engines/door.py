@@ -1,0 +1,55 @@
+"""Where workers of other machines connect to the launcher."""
+
+import contextlib
+import queue
+import secrets
+import socket
+import threading
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+from sweep.engines import wire
+
+
+class Door:
+    """Listens for workers; those that have the key are let in, each by a thread of its own."""
+
+    def __init__(self, welcome: wire.Said) -> None:
+        """welcome: what workers get to know first.
+
+        It listens on all addresses: that by which workers find this machine may not be its own, as behind a NAT.
+        """
+        self.key = secrets.token_bytes(wire.KEY_BYTES)
+        self.arrived: queue.SimpleQueue[tuple[Connection, wire.Said]] = queue.SimpleQueue()
+        self.bell, self._ring = Pipe(duplex=False)  # can be read when somebody has arrived
+        self._welcome = welcome
+        self._socket = socket.create_server(("", 0), backlog=1024)
+        self.port: int = self._socket.getsockname()[1]
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # ends `accept`
+        self._socket.close()
+        while not self.arrived.empty():
+            self.arrived.get()[0].close()
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                link, _ = self._socket.accept()
+            except OSError:
+                return
+            # A port scanner that says nothing must not keep workers out.
+            threading.Thread(target=self._greet, args=(link,), daemon=True).start()
+
+    def _greet(self, link: socket.socket) -> None:
+        connection = wire.over(link)
+        with contextlib.suppress(OSError):
+            if wire.accepted(connection, self.key):
+                wire.say(connection, "welcome", **self._welcome)
+                self.arrived.put((connection, wire.hear(connection, "hello")))
+                self._ring.send_bytes(b"!")
+                return
+        connection.close()
