@@ -287,15 +287,5 @@ def test_a_record_that_appears_late_is_waited_for(tmp_path, here):
     assert time.monotonic() - began >= 0.2
 
 
-def test_tokens_of_killed_launchers_are_removed(tmp_path):
-    (tmp_path / f"{sharing.TOKEN}0").touch()
-    os.utime(tmp_path / f"{sharing.TOKEN}0", (0, 0))
-    with sharing.token(tmp_path) as first, sharing.token(tmp_path) as second:
-        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([first, second])
-        assert sharing.seen(tmp_path, first) == (True, True)
-        assert sharing.seen(tmp_path / "other", first) == (False, False)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_call_hides_its_key():
     assert "secret" not in repr(Call(addresses=[], key=b"secret"))
