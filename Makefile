@@ -19,7 +19,7 @@ setup: $(SETUP)
 
 # constraints.txt holds the versions that the results were made with.
 $(SETUP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[notebooks,dev]' --constraint constraints.txt
 	touch $@
 
@@ -80,7 +80,7 @@ test-next: $(NEXT)/.complete
 	$(NEXT)/bin/python -m pytest $(PARALLEL)
 
 $(NEXT)/.complete: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(NEXT)
+	$(PYTHON) -m venv --clear $(NEXT)
 	grep -v '^hydra-core\|^omegaconf' constraints.txt > $(NEXT)/constraints.txt
 	$(NEXT)/bin/python -m pip install --quiet --editable '.[notebooks,dev]' 'hydra-core==1.4.0rc3' --constraint $(NEXT)/constraints.txt
 	touch $@
@@ -95,4 +95,4 @@ format: $(SETUP)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(NEXT) *.egg-info
+	rm -rf $(VENV) $(NEXT) .venv-gpu .venv-nncodec *.egg-info

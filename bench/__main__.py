@@ -20,9 +20,15 @@ from fire.data import dataset
 from fire.data.spec import DataSpec
 from fire.files import write
 from sweep import origin
+from sweep.commands import exits
 
 
 def main() -> None:
+    """Run the command."""
+    exits.main("bench", _main)
+
+
+def _main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Speed against peers, as ratios.")
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all but accuracy unless said")
@@ -34,11 +40,13 @@ def main() -> None:
     unknown = [part for part in chosen.parts if part not in PARTS]
     if unknown:
         parser.error(f"part must be one of {', '.join(PARTS)}, got {unknown[0]!r}")
-    dataset.prepare(DataSpec(), Path(chosen.data_dir))
+    parts = chosen.parts or [part for part in PARTS if part != "accuracy"]
+    if parts != ["cost"]:  # which trains nothing
+        dataset.prepare(DataSpec(), Path(chosen.data_dir))
     folder: Path = chosen.out
     folder.mkdir(parents=True, exist_ok=True)
     form = "full" if chosen.full else "quick"
-    for part in chosen.parts or [part for part in PARTS if part != "accuracy"]:
+    for part in parts:
         print(part, flush=True)
         rows = [asdict(row) for row in PARTS[part](chosen)]
         head = f"{form} form: {machine()}, torch {torch.__version__}, commit {origin.git_state()[0]}"

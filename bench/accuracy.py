@@ -85,7 +85,7 @@ def rows(pairs: Sequence[Pair]) -> list[Row]:
 
     memory = [[pair.peak_bytes[name] / 2**20 for pair in pairs] for name in (EQUAL, PEER)]
     return [
-        row(FAST, "SR sweep, 5 points, all images, launch to curve, to the peer's accuracy", "8x"),
+        row(FAST, "SR sweep, 5 points, all images, launch to last accuracy, to the peer's accuracy", "8x"),
         row(EQUAL, "the same, SGD and as many epochs as the peer", "4x with AMX, 3.6x without"),
         Row(
             what="peak memory of that sweep, all processes (PSS)",

@@ -10,6 +10,7 @@ import functools
 import io
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -87,7 +88,9 @@ def rows(folder: Path, pictures: int, rounds: int) -> list[Row]:
         return interleaved({who: functools.partial(one, who, what, figure) for who in WHO}, rounds)
 
     def cpu(who: str, what: str) -> str:
-        return median([each["cpu_ms"] for each in kept[who, what]], "ms")
+        """Of an image after the first batch; what comes before it is in `start`, too."""
+        whole, start = (statistics.median(each["cpu_s"] for each in kept[who, one]) for one in (what, "start"))
+        return f"{1e3 * (whole - start) / kept[who, what][0]['images']:.3g} ms"
 
     first = run("ours", "start", root, data_dir)  # reads all files, looks through all images
     starts = compared("start", "seconds")
@@ -95,7 +98,9 @@ def rows(folder: Path, pictures: int, rounds: int) -> list[Row]:
     largest = [{who: max(each["peak_bytes"] for each in kept[who, "loader"]) / 2**20 for who in WHO}]
     make(root, pictures, 2 * pictures)
     run("ours", "start", root, data_dir)
-    largest.append({who: run(who, "loader", root, data_dir)["peak_bytes"] / 2**20 for who in WHO})
+    largest.append(
+        {who: max(run(who, "loader", root, data_dir)["peak_bytes"] for _ in range(rounds)) / 2**20 for who in WHO}
+    )
     names = {"loader": "images/s of the loader alone", "step": f"images/s of training {NETWORK}, one thread"}
     found = []
     for what, values in speeds.items():
@@ -148,9 +153,9 @@ def run(who: str, what: str, root: Path, data_dir: Path) -> dict[str, float]:
 
 
 def measured(who: str, what: str, root: str, data_dir: str) -> dict[str, float]:
-    """In a process of its own: the time of the first batch, images a second after it, and CPU seconds an image.
+    """In a process of its own: the time of the first batch, images a second and images after it, CPU seconds in all.
 
-    The seconds are of all processes; a machine that does other work leaves them as they are.
+    These are of all processes; a machine that does other work leaves them as they are.
     """
     import torch
 
@@ -161,19 +166,14 @@ def measured(who: str, what: str, root: str, data_dir: str) -> dict[str, float]:
     batch = next(batches)
     learn(*batch)
     first = time.time()
-    if what == "start":
-        return {"first_batch": first}
     started, images = time.perf_counter(), 0
-    for batch in islice(batches, 6 if what == "step" else 40):
+    for batch in islice(batches, {"start": 0, "step": 6, "loader": 40}[what]):
         learn(*batch)
         images += len(batch[1])
     speed = images / (time.perf_counter() - started)
     del batches  # the processes that decode end, and their seconds count
-    return {
-        "first_batch": first,
-        "images_per_second": speed,
-        "cpu_ms": 1e3 * (sum(os.times()[:4]) - before) / (images + BATCH),
-    }
+    seconds = sum(os.times()[:4]) - before
+    return {"first_batch": first, "images_per_second": speed, "images": images, "cpu_s": seconds}
 
 
 def ours(root: Path, data_dir: Path) -> Iterator:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from fire.data.batches import Batches
 from fire.data.dataset import DataSet
 from fire.data.streaming import Streamed
-from fire.errors import require
+from fire.errors import require, unknown
 from fire.machine.accelerate import accelerate
 from fire.train.evaluation import autocast
 from fire.train.optimizers import learning_rate, orthogonal
@@ -26,7 +26,7 @@ from fire.train.spec import TrainSpec
 
 REPORT_SECONDS = 1.0
 WARM = 3  # steps before the capture: libraries choose their algorithms in the first ones
-NOT_HERE = ("shift", "erase", "mixup", "half_size_until", "ema")  # settings of a recipe that the step does not know
+NOT_HERE = ("shift", "erase", "mixup", "half_size_until", "ema", "weights")  # settings that the step does not know
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -201,7 +201,13 @@ def _grouped(network: nn.Module, spec: TrainSpec) -> tuple[list[Tensor], list[Te
     """What Muon moves, and what SGD moves with and without weight decay, as fire.train.optimizers.build_optimizers."""
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     convolutions = [layer.weight for layer in layers[:-1] if isinstance(layer, nn.Conv2d)]
-    muon: list[Tensor] = list(convolutions) if spec.optimizer == "muon" else []
+    match spec.optimizer:
+        case "muon":
+            muon: list[Tensor] = list(convolutions)
+        case "sgd":
+            muon = []
+        case other:
+            raise unknown("train.optimizer", other)
     chosen = {id(weight) for weight in muon}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in chosen]
     return muon, [each for each in rest if each.ndim > 1], [each for each in rest if each.ndim <= 1]

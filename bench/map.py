@@ -1,8 +1,9 @@
 """python -m bench.map --table FILE.parquet [--out FILE]: how well maps of networks order those that they have not seen.
 
 FILE is the tabular benchmark: python -m analysis.tabular. Each predictor is fitted to FITTED networks in DRAWS draws
-and tested on the others. The tau between two seeds, where FILE has them, is the most that a predictor can reach. Then:
-what a search costs that begins with a map's best networks, and the time of a map of a million points.
+and tested on the others. The tau between two seeds, where FILE has them, is what they are compared with: both seeds
+are noisy, so that a perfect predictor would reach more against one. Then: what a search costs that begins with a map's
+best networks, and the time of a map of a million points.
 """
 
 import argparse
@@ -213,7 +214,7 @@ def million() -> Row:
     begun, processor = time.monotonic(), time.process_time()
     made = make(records)
     wall, processor = time.monotonic() - begun, time.process_time() - processor
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10 / 1e9  # Linux counts KiB
     return Row(
         what=f"a map of {made.points:,} points", peer=f"{len(made.keys)} networks", goal="60 s, 2 GB",
         measured=f"{wall:.1f} s, {most:.1f} GB", detail=f"{processor:.1f} s of processor time",

@@ -1,8 +1,8 @@
 """NNCodec, the reference coder of ISO/IEC 15938-17, on trained networks, beside our own files of the same networks.
 
-    python -m venv nncodec
-    nncodec/bin/pip install nncodec==2.1.3 safetensors constriction
-    nncodec/bin/python -m bench.nncodec_peer --results results [--keys KEY ...] [--tune] [--data-dir data] [--out FILE]
+    python -m venv .venv-nncodec
+    .venv-nncodec/bin/pip install nncodec==2.1.3 safetensors constriction
+    .venv-nncodec/bin/python -m bench.nncodec_peer --results results [--keys KEY ...] [--tune] [--data-dir data]
 
 It has an environment of its own, as NNCodec wants another NumPy. The smallest file counts whose validation accuracy is
 at most MOST_LOST below the network's; it is reported with its accuracy on the test images. A ratio is our bytes over

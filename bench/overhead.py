@@ -107,6 +107,7 @@ def run_seconds(data_dir: str) -> float:
             started = time.perf_counter()
             process = context.Process(target=timed_work, args=(config, options, theirs, seconds))
             process.start()
+            theirs.close(), seconds.close()  # else a worker that dies would not be noticed
             process.join()
             beside.append(time.perf_counter() - started - ours.recv())
             progress.close()

@@ -19,6 +19,7 @@ from bench import plain
 from bench.step import NETWORKS
 from fire.data import dataset
 from fire.data.spec import DataSpec
+from fire.machine.hardware import cores
 from fire.train.spec import TrainSpec
 from sweep.config import Options, RunConfig
 from sweep.run import run
@@ -63,7 +64,7 @@ def train_ours(config: dict[str, Any]) -> None:
 
 def main(kind: str, epochs: int, images: int, seed: int, data_dir: str, out: str, ratios: list[float]) -> None:
     """All trials, and their accuracies."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(num_cpus=cores(), include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         tuner = tune.Tuner(
             tune.with_resources({"plain": train_plain, "ours": train_ours}[kind], {"cpu": 1}),

@@ -123,14 +123,14 @@ def commands(epochs: int, images: int, data_dir: str) -> list[Command]:
 
 GOALS = {
     "Lightning": ("Hydra multirun of Lightning", "5x"),
-    "Ray Tune": ("Ray Tune, the plain loop, 2 trials at a time", "3x"),
-    "ours under Ray Tune": ("our own runs under Ray Tune, 2 at a time", "not slower"),
+    "Ray Tune": ("Ray Tune, the plain loop, a trial a core", "3x"),
+    "ours under Ray Tune": ("our own runs under Ray Tune, one a core", "not slower"),
 }
 
 
 def rows(rounds: int, epochs: int, images: int, data_dir: str) -> list[Row]:
     """A row a peer, and one for memory; a peer that is not installed is not measured."""
-    what = f"SR sweep, {len(RATIOS)} points, {epochs} epochs of {images or 55_000:,} images, launch to curve"
+    what = f"SR sweep, {len(RATIOS)} points, {epochs} epochs of {images or 55_000:,} images, launch to last accuracy"
     own, *peers = commands(epochs, images, data_dir)
     able = [peer for peer in peers if _works(peer)]
     seconds = interleaved({each.name: each.seconds for each in [own, *able]}, rounds)

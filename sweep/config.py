@@ -147,7 +147,7 @@ class RunConfig:
             seed=seed,
         )
 
-    @property
+    @functools.cached_property
     def identity(self) -> dict[str, Any]:
         """Family, metaparameters, data, recipe, compression, seed: what of them is read, not where files lie.
 
