@@ -24,11 +24,6 @@ from sweep.commands import exits
 
 
 def main() -> None:
-    """Run the command."""
-    exits.main("bench", _main)
-
-
-def _main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Speed against peers, as ratios.")
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all but accuracy unless said")
@@ -42,7 +37,7 @@ def _main() -> None:
         parser.error(f"part must be one of {', '.join(PARTS)}, got {unknown[0]!r}")
     parts = chosen.parts or [part for part in PARTS if part != "accuracy"]
     if parts != ["cost"]:  # which trains nothing
-        dataset.prepare(DataSpec(), Path(chosen.data_dir))
+        exits.guarded("bench", lambda: dataset.prepare(DataSpec(), Path(chosen.data_dir)))
     folder: Path = chosen.out
     folder.mkdir(parents=True, exist_ok=True)
     form = "full" if chosen.full else "quick"

@@ -130,5 +130,5 @@ def test_names_without_a_meaning_are_refused():
     plan = NORMED.plan(1)
     with pytest.raises(SpecError, match="bypass must be none, identity or conv in a Fire module, got 'scaled'"):
         Fire(replace(plan[2], bypass="scaled"))
-    with pytest.raises(SpecError, match=r"the plan must be of the blocks in fire.arch, got 'conv1'"):
+    with pytest.raises(SpecError, match=r"the plan must be of the blocks in fire.blocks, got 'conv1'"):
         assemble(("conv1",))

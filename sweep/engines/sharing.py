@@ -23,7 +23,7 @@ SEEN_WITHIN = 90.0  # seconds: NFS may remember for a minute that a file was not
 def token(results_dir: Path) -> Iterator[str]:
     """The name of a new file in the folder whose lock this process holds meanwhile. Raises OSError."""
     for former in results_dir.glob(f"{TOKEN}*"):
-        if is_left(former):
+        if files.holder(former) is None:  # its launcher was killed
             former.unlink(missing_ok=True)
     name = f"{TOKEN}{secrets.token_hex(8)}"
     try:
