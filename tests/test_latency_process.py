@@ -23,10 +23,23 @@ def interrupted(*given: object) -> str:
 
 def test_a_process_that_is_killed_is_one_line(monkeypatch):
     monkeypatch.setattr(latencies, "take_here", killed)
-    with pytest.raises(RunsError, match=r"^the process that measures latencies was killed; the same command goes on$"):
+    with pytest.raises(RunsError, match=r"^the process that measures latencies has died; the same command goes on$"):
         latencies.take(None, None, [])
 
 
 def test_ctrl_c_is_the_launchers_alone(monkeypatch):
     monkeypatch.setattr(latencies, "take_here", interrupted)
     assert latencies.take(None, None, []) == "went on"
+
+
+def asleep(*given: object) -> None:
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(60)
+
+
+def test_ctrl_c_does_not_wait_for_the_measurements(monkeypatch):
+    monkeypatch.setattr(latencies, "take_here", asleep)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        latencies.take(None, None, [])
+    assert time.monotonic() - began < 50

@@ -15,7 +15,7 @@ from sweep.engines import wire
 RECORD = "record.json"
 TOKEN = ".shared-"
 LONGEST_FILE = 2**31  # bytes
-JUST = 60.0  # seconds
+JUST = 60.0  # seconds: a lock that is younger may be about to be taken
 SEEN_WITHIN = 90.0  # seconds: NFS may remember for a minute that a file was not there, or what it was
 
 

@@ -1,10 +1,10 @@
 """Latencies that may be compared: of one machine and device, with one number of threads."""
 
 import multiprocessing
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
 
 from fire.errors import InputError
 from sweep import origin
@@ -34,16 +34,27 @@ class Latencies:
 def take(config: RunConfig, options: Options, records: Sequence[Record]) -> Latencies:
     """The latencies of a launch: measures the finished networks whose records are from elsewhere.
 
-    Raises RunsError if the process that does so is killed.
+    Raises RunsError if the process that does so dies.
     """
     # A process of its own: the launcher does without torch, and its workers' server is not to be started yet.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        with interrupts_wait():  # else Ctrl-C would end its import of torch in a traceback
-            taken = pool.submit(take_here, config, options, records)
-        try:
-            return taken.result()
-        except BrokenProcessPool as error:
-            raise RunsError("the process that measures latencies was killed; the same command goes on") from error
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(theirs, take_here, config, options, records))
+    with interrupts_wait():  # else Ctrl-C would end its import of torch in a traceback
+        process.start()
+    theirs.close()
+    try:
+        taken: Latencies = ours.recv()
+        return taken
+    except EOFError as error:
+        raise RunsError("the process that measures latencies has died; the same command goes on") from error
+    finally:
+        process.kill()
+        process.join()
+
+
+def _send(connection: Connection, take: Callable[..., Latencies], *given: Any) -> None:
+    connection.send(take(*given))
 
 
 def take_here(config: RunConfig, options: Options, records: Sequence[Record]) -> Latencies:
