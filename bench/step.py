@@ -135,8 +135,8 @@ STEPS = 24
 def time_over_floor(name: str, data: DataSpec) -> float:
     """The best step's time over the sum of the best times of its convolutions: other work only adds to times.
 
-    Of two processes: while oneDNN tells of each of its calls, steps take longer. In that one, 1x1 convolutions are such
-    and not products of matrices, of which oneDNN has not all.
+    Of two processes: while oneDNN tells of each of its calls, steps take longer. That one has the network as it is
+    built, since our faster form computes some 1x1 convolutions as products of matrices, which oneDNN does not list.
     """
     ours, output = _output_of_steps(name, data, verbose=False), _output_of_steps(name, data, verbose=True)
     best: dict[str, float] = {}

@@ -151,8 +151,8 @@ class RunConfig:
     def identity(self) -> dict[str, Any]:
         """Family, metaparameters, data, recipe, compression, seed: what of them is read, not where files lie.
 
-        Values equal to their defaults are left out, so that a field that is added later, with what was done before
-        as its default, leaves the keys of finished runs as they are.
+        It is kept, so it must not be changed. Values equal to their defaults are left out, so that a field that is
+        added later, with what was done before as its default, leaves the keys of finished runs as they are.
         """
         return {
             "family": self.family,

@@ -12,6 +12,7 @@ from fire.files import locked
 from sweep.config import Options
 from sweep.engines import sharing, wire
 from sweep.engines.remote import Hello, RemoteWorker
+from sweep.engines.slurm import is_left
 from sweep.pool import Ended
 from tests.sweeping import TINY, point
 
@@ -85,7 +86,7 @@ def test_a_lock_is_left_once_its_launcher_has_ended_but_not_while_it_is_new(tmp_
     os.utime(old, (0, 0))
     with locked(held):
         os.utime(held, (0, 0))
-        found = [sharing.is_left(path) for path in (old, new, held, tmp_path / "none")]
+        found = [is_left(path) for path in (old, new, held, tmp_path / "none")]
     assert found == [True, False, False, False]
 
 

@@ -15,7 +15,6 @@ from sweep.engines import wire
 RECORD = "record.json"
 TOKEN = ".shared-"
 LONGEST_FILE = 2**31  # bytes
-JUST = 60.0  # seconds: a lock that is younger may be about to be taken
 SEEN_WITHIN = 90.0  # seconds: NFS may remember for a minute that a file was not there, or what it was
 
 
@@ -31,14 +30,6 @@ def token(results_dir: Path) -> Iterator[str]:
             yield name
     finally:
         (results_dir / name).unlink(missing_ok=True)
-
-
-def is_left(lock: Path) -> bool:
-    """Whether the launcher that made this lock has ended. One that has just been made may not be held yet."""
-    try:
-        return files.holder(lock) is None and lock.stat().st_mtime < time.time() - JUST
-    except FileNotFoundError:
-        return False
 
 
 def seen(results_dir: Path, name: str) -> tuple[bool, bool]:
