@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import hydra
 from hydra.core.override_parser.types import Quote, QuotedString
+from omegaconf import DictConfig, OmegaConf
 
 from fire import fields
 from fire.errors import InputError, require
@@ -68,19 +69,36 @@ def _nearest(part: str, spec: Any, data: tuple[str, ...], found: Files) -> list[
 
 @functools.cache
 def _presets(part: str, data: tuple[str, ...], found: Files) -> dict[str, Any]:
-    """The presets of a part of conf/ on this data, by name, without those that do not go with it."""
+    """The presets of a part of conf/ on this data, by name, without those that do not go with it.
+
+    Hydra composes them side by side, below +presets, which takes a fifth of the time of one after the other.
+    """
+    names = sorted(path.stem for path in (CONF / part).glob("*.yaml"))
+    cfg = _compose((*data, *(f"+{part}@presets.{name}={name}" for name in names)))
+    preset_of = cfg.pop("presets")
     known = {}
-    for path in sorted((CONF / part).glob("*.yaml")):
+    for name in names:
+        preset = preset_of[name]
+        cfg[part] = preset.get(part, preset)  # one that also sets another part has this one below its name
         with contextlib.suppress(InputError):
-            known[path.stem] = getattr(_composed((*data, f"{part}={path.stem}"), found), part)
+            known[name] = getattr(_loaded(cfg, found), part)
     return known
 
 
 @functools.lru_cache(maxsize=256)
 def _composed(overrides: tuple[str, ...], found: Files) -> RunConfig:
     """The run of a command line. Raises InputError where there is none."""
+    return _loaded(_compose(overrides), found)
+
+
+def _compose(overrides: tuple[str, ...]) -> DictConfig:
     with input_errors(), presets():
         cfg = hydra.compose("config", overrides=list(overrides))
+    OmegaConf.set_struct(cfg, False)  # so that parts of it can be exchanged
+    return cfg
+
+
+def _loaded(cfg: DictConfig, found: Files) -> RunConfig:
     return load(cfg, lambda root, data_dir: (found.classes, found.images), lambda path: found.weights)
 
 
