@@ -57,7 +57,7 @@ def searched(tmp_path_factory) -> tuple[Path, list[str]]:
     assert wait_until(lambda: not session(process.pid), seconds=20), "orphans"
     outputs = []
     for relaunch in (command, answered):  # of the second, nothing is left to train
-        code, out, err = relaunch(*again)
+        code, out, err = relaunch(*again, *(["data_title=Digits", "export=onnx"] if relaunch is answered else []))
         assert (code, err) == (0, ""), out
         outputs.append(out)
     return results, outputs
@@ -83,6 +83,16 @@ def test_no_epoch_is_trained_twice(searched):
     for record in records(results):
         trained = trained_epochs(results, record.key)
         assert trained == sorted(set(trained)), record.key
+
+
+def test_a_search_that_is_over_gives_its_title_to_finished_runs_and_says_what_they_lack(searched):
+    results, outputs = searched
+    titles = {record.status: record.data_title for record in records(results)}
+    assert titles == {"finished": "Digits", "stopped": None}
+    finished = [record.key for record in records(results) if record.status == "finished"]
+    line = re.search(r"(\d+) trained before lack the files of export=onnx: python -m sweep.export ([^ ,]+)", outputs[1])
+    assert int(line[1]) == len(finished)
+    assert Path(line[2]).name in finished
 
 
 def test_earlier_results_are_trials(searched):

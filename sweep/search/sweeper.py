@@ -143,9 +143,15 @@ def _campaign(
             "(no weights), ignored in comparisons"
         )
     if not options.dry_run:
-        for record in records.values():
-            if record.status == "finished":
-                store.tidy(record.key)
+        finished = [record for record in records.values() if record.status == "finished"]
+        for record in finished:
+            store.tidy(record.key)
+            if options.data_title:
+                store.set_title(record.key, options.data_title)
+        if lacking := [record.key for record in finished if not store.is_exported(record, options.export)]:
+            int8 = " --int8" if options.export == "int8" else ""
+            written_by = f"python -m sweep.export {store.folder(lacking[0])}{int8}, and so on"
+            lines.append(f"{len(lacking)} trained before lack the files of export={options.export}: {written_by}")
         lines.append(f"computed in {described(arithmetic, options)}")
     for line in lines:
         console().print(line)
