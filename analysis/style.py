@@ -31,6 +31,7 @@ STYLE: Any = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "svg.hashsalt": "analysis",  # the same figure gives the same file
+    "svg.fonttype": "none",  # letters stay text: half the size, and a reader can search them
     "text.parse_math": False,  # texts come from results: a dollar sign is no formula
     "figure.dpi": 110,
     "savefig.dpi": 160,
