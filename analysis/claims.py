@@ -6,12 +6,14 @@ A test is a contrast: a weighted sum of the test accuracies of networks that dif
 for each seed. Its mean has a 95 % interval, and p is that of the paired t-test, two-sided, that it is 0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from analysis import tables
+from analysis.results import Results
+from analysis.section import Section
 from fire.stats import p_of_zero
 
 
@@ -35,6 +37,7 @@ CLAIMS = (
     Claim("simple bypass is best", "simple less none", "bypass", {"simple": 1.0, "none": -1.0}),
     Claim("simple bypass is best", "simple less complex", "bypass", {"simple": 1.0, "complex": -1.0}),
 )
+DIGITS = 12  # of a contrast: what is left of one that is 0, some 1e-16, would have a small p
 NOTE = (
     "Contrasts of test top-1, chosen on 2026-11-28 and paired by seed, of networks that differ in one "
     "metaparameter. 95 % intervals are Student's t, p is of the two-sided paired t-test, not corrected for the number "
@@ -43,30 +46,56 @@ NOTE = (
 )
 
 
-def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each claim and each set of finished runs that can test it: alike in data, recipe and other settings.
+def of(results: Results) -> Iterator[Section]:
+    """The section of the report, if runs can test a claim."""
+    found = tested(results.runs)
+    if found:
+        differences = tables.differences(pd.concat([test.runs for test in found]))
+        yield Section(
+            title="The paper's claims, tested",
+            tables=(("claims", table(found)),),
+            notes=(NOTE, *([differences] if differences else [])),
+        )
+
+
+class Test(NamedTuple):
+    """A claim, the runs that test it, alike in data, recipe and other settings, and the contrast for each seed."""
+
+    claim: Claim
+    runs: pd.DataFrame
+    values: "pd.Series[float]"
+
+
+def tested(runs: pd.DataFrame) -> list[Test]:
+    """The tests of all claims on all sets of finished runs that can test them."""
+    finished = runs[(runs["status"] == "finished") & (runs["compress"] == "none")]
+    return [
+        test
+        for claim in CLAIMS
+        for test in sorted(_tests(claim, finished), key=lambda test: tables.setting_of(test.runs))
+    ]
+
+
+def table(tested: Sequence[Test]) -> pd.DataFrame:
+    """A row for each test.
 
     Columns: data, claim, contrast, network (where sets differ in it), n (seeds), difference (a fraction of 1) with the
     ends of its interval, p.
     """
-    rows, firsts = [], []
-    for claim in CLAIMS:
-        finished = runs[(runs["status"] == "finished") & (runs["compress"] == "none")]
-        for part, values in sorted(_tested(claim, finished), key=lambda tested: tables.setting_of(tested[0])):
-            rows.append(
-                {
-                    "data": tables.setting_of(part),
-                    "claim": claim.text,
-                    "contrast": claim.contrast,
-                    "n": len(values),
-                    **tables.interval("difference", values),
-                    "p": p_of_zero(values),
-                }
-            )
-            firsts.append(part.iloc[0].drop(claim.metaparameter))
+    rows = [
+        {
+            "data": tables.setting_of(test.runs),
+            "claim": test.claim.text,
+            "contrast": test.claim.contrast,
+            "n": len(test.values),
+            **tables.interval("difference", test.values),
+            "p": p_of_zero(test.values),
+        }
+        for test in tested
+    ]
     found = pd.DataFrame(rows)
     if rows:
-        networks = pd.DataFrame(firsts)
+        networks = pd.DataFrame([test.runs.iloc[0].drop(test.claim.metaparameter) for test in tested])
         columns = [
             name for name in tables.network_columns(networks) if tables.differ_within(networks[name], found["data"])
         ]
@@ -76,7 +105,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def _tested(claim: Claim, finished: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, "pd.Series[float]"]]:
+def _tests(claim: Claim, finished: pd.DataFrame) -> Iterator[Test]:
     """The sets of runs that differ in the claim's metaparameter and seed alone, each with its contrast by seed."""
     if claim.metaparameter not in finished:
         return
@@ -92,4 +121,4 @@ def _tested(claim: Claim, finished: pd.DataFrame) -> Iterator[tuple[pd.DataFrame
         if set(claim.weights) <= set(by_seed):
             values = by_seed[list(claim.weights)].mul(list(claim.weights.values())).sum(axis=1, skipna=False).dropna()
             if len(values):
-                yield part, values
+                yield Test(claim, part, values.round(DIGITS))

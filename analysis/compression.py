@@ -67,7 +67,7 @@ def paper_parts(runs: pd.DataFrame, sweeps: Iterable[Sweep]) -> list[tuple[str, 
     return [
         (", ".join(filter(None, (tables.setting_of(part), setting))), part)
         for _, data in chosen.groupby("data", sort=False)
-        for setting, part in tables.apart(data, ("data.", "train."))
+        for setting, part in tables.apart(data, ("data", "train"))
     ]
 
 

@@ -62,7 +62,8 @@ def with_comparable_latencies(runs: pd.DataFrame, axis: CostAxis = LATENCY) -> t
     """
     if axis.column not in PLACES:
         return runs, 0
-    place = runs.groupby(list(PLACES[axis.column]), dropna=False, sort=False).ngroup()
+    # Sorted by their names, so that of two with as many runs the same one is kept, whichever runs are asked about.
+    place = runs.groupby(list(PLACES[axis.column]), dropna=False).ngroup()
     timed = has(runs, axis)
     here = place.isin(place[timed].mode().head(1))
     return runs.assign(**{axis.column: runs[axis.column].where(here)}), int((timed & ~here).sum())

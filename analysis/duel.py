@@ -16,13 +16,13 @@ NOTE = (
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each network of the finished runs that have an int8 file, ResNet8 first.
+    """A row for each network of the finished runs without compression that have an int8 file, ResNet8 first.
 
     The runs share their data and their training. Columns: network (with the settings in which it differs from others of
     its family), those of COSTS, n, top1 and int8_top1 with the ends of their intervals, difference (a fraction of 1)
     with the ends of its interval, p. The last ones are missing for ResNet8, and where a network has one seed.
     """
-    finished = runs[(runs["status"] == "finished") & runs["int8_top1"].notna()]
+    finished = runs[(runs["status"] == "finished") & runs["int8_top1"].notna() & (runs["compress"] == "none")]
     settings = [name for name in tables.network_columns(finished) if name in tables.METAPARAMETERS]
     groups = finished.groupby([finished[name].map(repr) for name in settings], sort=False)
     parts = sorted((part for _, part in groups), key=lambda part: part["family"].iloc[0] != REFERENCE)

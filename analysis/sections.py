@@ -78,7 +78,7 @@ def of(results: Results, x: CostAxis | None = None) -> Iterator[Section]:
     yield from of_sweeps(results, x)
     yield from of_paper_tables(results)
     yield from smallest.of(results)
-    yield from of_claims(results)
+    yield from claims.of(results)
     yield from of_duels(results)
     yield from of_networks(results, x)
     yield from maps.of(results)
@@ -127,7 +127,8 @@ def view_of(results: Results, sweep: Sweep, x: CostAxis | None = None) -> View:
     """The runs of a sweep, compared along the columns that it varies. x: a cost, unless none of them has it."""
     runs = results.of(sweep)
     along = tables.along(runs, sweep)
-    group = next((column for column in along if not column.startswith("data")), along[0] if along else None)
+    few = [column for column in along if runs[column].nunique() <= pareto.MOST_LOOKS]
+    group = next((column for column in few if not tables.is_of(column, ("data",))), few[0] if few else None)
     cost = costs.unless_unknown(x, runs)
     return View(runs=runs, along=along, group=group, cost=cost, curves=results.curves)
 
@@ -193,11 +194,12 @@ def _search(runs: pd.DataFrame, sweep: Sweep, x: CostAxis | None) -> Section:
     timed = ["latency_seconds"] if "latency" in objectives else []
     shown_costs = dict.fromkeys(("parameters", "size_mib", "macs", *timed, cost.column))
     shown_top1 = dict.fromkeys((judged_by, "validation_top1", cost.top1, "top1"))
-    stopped = int((runs["status"] == "stopped").sum())
+    stopped, failed = (int((runs["status"] == status).sum()) for status in ("stopped", "failed"))
     note = (
         f"Search {sweep.name}: {len(runs)} networks tried, {len(finished)} trained to the end, {stopped} stopped early "
-        f"(these count as cost alone). Objectives: {', '.join(objectives)}; constraints: "
-        f"{', '.join(settings.get('constraints', ())) or 'none'}. Networks were chosen on the validation set. Those "
+        f"(these count as cost alone){f', {failed} failed' if failed else ''}. Objectives: {', '.join(objectives)}; "
+        f"constraints: {', '.join(settings.get('constraints', ())) or 'none'}. "
+        "Networks were chosen on the validation set. Those "
         f"marked and in the table are the ones that no other beats in {view.metric} and {cost.name}, whatever the "
         "other objectives are. A search samples good networks more often: distributions over its networks are those of "
         "the space only with search.sampler=random and search.reduction=1."
@@ -230,17 +232,10 @@ def of_paper_tables(results: Results) -> Iterator[Section]:
         )
 
 
-def of_claims(results: Results) -> Iterator[Section]:
-    """The paper's claims, tested on all data sets and recipes that have the runs."""
-    found = claims.table(results.runs)
-    if len(found):
-        yield Section(title="The paper's claims, tested", tables=(("claims", found),), notes=(claims.NOTE,))
-
-
 def of_duels(results: Results) -> Iterator[Section]:
     """The networks of the experiment beside ResNet8: a section for each data set and recipe."""
     keys = {key for sweep in results.sweeps if sweep.experiment == duel.EXPERIMENT for key in sweep.keys}
-    parts = tables.apart(results.runs[results.runs["key"].isin(keys)], ("data", "train."))
+    parts = tables.apart(results.runs[results.runs["key"].isin(keys)], ("data", "train"))
     for number, (setting, runs) in enumerate(parts, 1):
         if len(found := duel.table(runs)):
             yield Section(
@@ -254,7 +249,7 @@ def of_networks(results: Results, x: CostAxis | None = None) -> Iterator[Section
     """For each data set all networks without compression, their Pareto fronts, and the table of their runs."""
     runs = results.runs[(results.runs["compress"] == "none") & (results.runs["status"] == "finished")]
     for data, of_name in runs.groupby("data"):
-        parts = tables.apart(of_name, ("data.",))
+        parts = tables.apart(of_name, ("data",))
         for number, (setting, part) in enumerate(parts, 1):
             name = ", ".join(filter(None, (tables.data_of(part), setting)))
             group = "bypass" if "bypass" in part and part["bypass"].notna().all() else "family"

@@ -27,6 +27,7 @@ METAPARAMETERS = {
 # Spellings that do not follow from the name; other data sets are shown by their names, with spaces.
 DATA_NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 METHOD_NAMES = {"none": "fp32", "deep_compression": "Deep Compression", "entropy": "entropy"}
+CONTENTS = {"data.root": "data.fingerprint"}  # where pictures lie is no column: what they are is one
 # Columns that change a result's last bits, and at times more, although configuration and seed are the same.
 COMPUTED_WITH = ("precision", "kernels", "threads", "device", "torch")
 
@@ -39,6 +40,7 @@ def columns_of(runs: pd.DataFrame, sweep: Sweep) -> list[str]:
     found: list[str] = []
     for override in sweep.varied:
         name = override.removeprefix("arch.").removesuffix(".name").removesuffix(".method")
+        name = CONTENTS.get(name, name)
         for column in (*network_columns(runs), "seed"):
             inside = (
                 column in METAPARAMETERS if name == "arch" else column.startswith((f"{name}.", f"{name}_fingerprint"))
@@ -80,7 +82,17 @@ def labels(runs: pd.DataFrame, columns: Iterable[str]) -> dict[str, str]:
 def network_columns(runs: pd.DataFrame) -> tuple[str, ...]:
     """The settings of networks, training and data: runs that agree in these columns differ by their seeds alone."""
     columns = map(str, runs.columns)
-    return tuple(each for each in columns if each in METAPARAMETERS or each.startswith(("data", "train.", "compress")))
+    return tuple(each for each in columns if each in METAPARAMETERS or is_of(each, ("data", "train", "compress")))
+
+
+def is_of(column: str, parts: Iterable[str]) -> bool:
+    """Whether the column has a setting of one of these parts of a run, or its name: of data not data_title."""
+    return column.partition(".")[0] in parts
+
+
+def is_number(column: "pd.Series[Any]") -> bool:
+    """Whether the column's values are numbers, which yes and no are not: a curve can lead from one to the next."""
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
 def differing(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:
@@ -100,8 +112,8 @@ def telling(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:
 
 
 def apart(runs: pd.DataFrame, groups: tuple[str, ...]) -> list[tuple[str, pd.DataFrame]]:
-    """The runs in parts that agree in all columns that begin with one of `groups`, each with its name."""
-    columns = [name for name in map(str, runs.columns) if name.startswith(groups)]
+    """The runs in parts that agree in all settings of these parts of a run, such as data; each with its name."""
+    columns = [name for name in map(str, runs.columns) if is_of(name, groups)]
     shown = runs[columns].map(repr)
     parts = [part for _, part in runs.groupby([shown[name] for name in columns], sort=False)]
     firsts = pd.concat([part.head(1) for part in parts]) if parts else runs
@@ -115,7 +127,7 @@ def recipes(runs: pd.DataFrame) -> "pd.Series[str]":
     Empty if all runs were trained alike.
     """
     found = pd.Series("", index=runs.index)
-    if len(apart(runs, ("train.",))) > 1:
+    if len(apart(runs, ("train",))) > 1:
         for epochs, alike in runs.groupby("train.epochs"):
             columns = telling(alike, [name for name in map(str, alike.columns) if name.startswith("train.")])
             shown = [

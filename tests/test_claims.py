@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis import claims, sections
+from analysis import claims
 from analysis.results import read
 from fire.arch import SqueezeNetSpec
 from fire.stats import p_of_zero
@@ -34,13 +34,13 @@ def test_the_knee_by_hand(tmp_path):
     add(store, "a", [0.50, 0.50, 0.50, 0.9], sr=0.125)
     add(store, "b", [0.60, 0.61, 0.62, 0.9], sr=0.25)
     add(store, "c", [0.65, 0.65, 0.65], sr=0.5)
-    (row,) = claims.table(read(tmp_path).runs).to_dict("records")
+    (row,) = claims.table(claims.tested(read(tmp_path).runs)).to_dict("records")
     assert (row["claim"], row["data"], row["n"]) == ("a knee at SR 0.25", "digits, 3 epochs", 3), "seed 3 has no SR 0.5"
     # By seed 0.10 - 0.05, 0.11 - 0.04, 0.12 - 0.03; the standard deviation is 0.02, Student's t with 2 degrees 4.30265
     assert row["difference"] == pytest.approx(0.07)
     assert row["difference_high"] - 0.07 == pytest.approx(4.30265 * 0.02 / np.sqrt(3), rel=1e-5)
     assert row["p"] == pytest.approx(p_of_zero([0.05, 0.07, 0.09]))
-    (section,) = sections.of_claims(read(tmp_path))
+    (section,) = claims.of(read(tmp_path))
     assert section.tables[0][0] == "claims"
 
 
@@ -48,10 +48,28 @@ def test_simple_bypass_against_both_others_with_one_seed(tmp_path):
     store = Store(tmp_path)
     for bypass, top1 in (("none", 0.5), ("simple", 0.6), ("complex", 0.7)):
         add(store, bypass, [top1], bypass=bypass)
-    found = claims.table(read(tmp_path).runs).set_index("contrast")
+    found = claims.table(claims.tested(read(tmp_path).runs)).set_index("contrast")
     assert found["difference"].round(9).to_dict() == {"simple less none": 0.1, "simple less complex": -0.1}
     assert found["p"].isna().all()
     assert found["difference_low"].isna().all()
+
+
+def test_a_contrast_that_is_zero_but_for_rounding_is_zero(tmp_path):
+    store = Store(tmp_path)
+    for sr, top1 in ((0.125, 0.7), (0.25, 0.8), (0.5, 0.9)):
+        add(store, f"s{sr}-", [top1, top1 + 0.01], sr=sr)
+    (row,) = claims.table(claims.tested(read(tmp_path).runs)).to_dict("records")
+    assert 2 * 0.8 - 0.7 - 0.9 != 0, "in floating point"
+    assert (row["difference"], row["p"]) == (0, 1)
+
+
+def test_the_section_says_that_runs_were_computed_otherwise(tmp_path):
+    store = Store(tmp_path)
+    for bypass, precision in (("none", "fp32"), ("simple", "bf16")):
+        store.write(record(bypass, arch=SqueezeNetSpec(classes=10, bypass=bypass), precision=precision))
+    store.write(record("other", arch=SqueezeNetSpec(classes=10, bypass="none", sr=0.5), precision="tf32"))
+    ((_, note),) = [section.notes for section in claims.of(read(tmp_path))]
+    assert "precision bf16 (1), fp32 (1)" in note
 
 
 def test_runs_of_other_recipes_and_networks_are_never_paired(tmp_path):
@@ -59,11 +77,11 @@ def test_runs_of_other_recipes_and_networks_are_never_paired(tmp_path):
     add(store, "a", [0.5, 0.6], pct_3x3=0.5)
     add(store, "b", [0.5, 0.5], pct_3x3=0.99, train=dataclasses.replace(TRAIN, epochs=24))
     add(store, "c", [0.5, 0.5], pct_3x3=0.99, sr=0.5)
-    assert claims.table(read(tmp_path).runs).empty
-    assert not list(sections.of_claims(read(tmp_path)))
+    assert claims.table(claims.tested(read(tmp_path).runs)).empty
+    assert not list(claims.of(read(tmp_path)))
     add(store, "d", [0.4, 0.3], pct_3x3=0.5, sr=0.5)
     add(store, "e", [0.4, 0.5], pct_3x3=0.99)
-    found = claims.table(read(tmp_path).runs).set_index("network")["difference"]
+    found = claims.table(claims.tested(read(tmp_path).runs)).set_index("network")["difference"]
     assert found.round(9).to_dict() == {"sr 0.125": 0.1, "sr 0.5": -0.15}
 
 
@@ -80,4 +98,4 @@ def test_what_sets_rows_of_the_same_data_and_epochs_apart_is_named(tmp_path):
         for bypass in ("none", "simple"):
             spec, data = SqueezeNetSpec(classes=10, bypass=bypass), dataclasses.replace(DATA, limit=limit)
             store.write(record(f"{bypass}{limit}", arch=spec, data=data, top1=top1 + 0.1 * (bypass == "simple")))
-    assert claims.table(read(tmp_path).runs)["network"].tolist() == ["limit 0", "limit 100"]
+    assert claims.table(claims.tested(read(tmp_path).runs))["network"].tolist() == ["limit 0", "limit 100"]

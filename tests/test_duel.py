@@ -8,6 +8,7 @@ import pytest
 from analysis import duel, export, report, sections
 from analysis.results import read
 from fire.arch import ResNet8Spec, SqueezeNetSpec
+from fire.compress.spec import CompressSpec
 from sweep.store import Store
 from tests.records import TRAIN, record, sweep
 from tests.sweeping import point
@@ -40,6 +41,19 @@ def test_the_table_by_hand(store):
     assert ours["difference"] == pytest.approx(0.875 - 0.861)
     # t = 0.014 / sqrt(0.005^2 + 0.001^2) = 2.746 with 1.08 degrees of freedom; from 1 they would give p = 0.111.
     assert 0.09 < ours["p"] < 0.111
+
+
+def test_compressed_networks_are_no_seeds(store):
+    compress = CompressSpec(method="entropy")
+    store.write(record("coded", arch=NETWORKS["squeezenet"], seed=5, compress=compress, int8_top1=0.5, int8_bytes=1))
+    assert [row["n"] for row in duel.table(read(store.root).runs).to_dict("records")] == [2, 2]
+
+
+def test_a_title_names_the_data_once(store):
+    for found in list(store.records()):
+        store.write(dataclasses.replace(found, data_title="Eights!"))
+    (section,) = sections.of_duels(read(store.root))
+    assert section.title == "In int8 against ResNet8: Eights!, 3 epochs"
 
 
 def test_a_single_seed_or_no_reference_has_no_p(store):

@@ -1,9 +1,10 @@
 """Accuracy over latency: only networks that were timed on one machine."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from analysis import sections
+from analysis import costs, sections
 from analysis.figures import latency
 from analysis.results import read
 from analysis.view import View
@@ -41,6 +42,14 @@ def test_latency_and_accuracy_are_means_over_seeds(timed):
     assert np.isnan(info.low[0])
     assert info.axis.note == "a machine, cpu, 1 thread; without 1 run timed elsewhere and 1 run not timed"
     assert info.title.endswith(", 1 to 2 seeds")
+
+
+def test_of_two_machines_with_as_many_runs_always_the_same_one_is_kept():
+    columns = {"status": "finished", "top1": 0.9, "device": "cpu", "threads": 1}
+    runs = pd.DataFrame({"host": ["b", "a", "b"], "latency_seconds": [np.nan, 1.0, 2.0], **columns})
+    for shown in (runs, runs[1:], runs[::-1]):
+        kept, left_out = costs.with_comparable_latencies(shown)
+        assert (kept.set_index("host")["latency_seconds"]["a"], left_out) == (1.0, 1)
 
 
 def test_without_two_latencies_there_is_no_figure(store):

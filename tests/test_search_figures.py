@@ -146,7 +146,7 @@ def test_stopped_runs_are_in_no_figure_and_no_table(results, tmp_path, monkeypat
 
     monkeypatch.setattr(style, "save", save)
     page = report.write(read(results.root), tmp_path / "report").read_text()
-    assert "11 trained to the end, 1 stopped early" in page
+    assert "12 networks tried, 11 trained to the end, 1 stopped early (these count as cost alone). Objectives" in page
     assert not [text for text in texts if "0.59" in text], "the stopped run's sr, wherever a label would show it"
     for table in (tmp_path / "report" / "tables").iterdir():
         assert "0.9987" not in table.read_text()

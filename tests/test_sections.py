@@ -1,6 +1,7 @@
 """What the report says of sweeps: titles, notes, and which figures suit what was varied."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import pandas as pd
 import pytest
@@ -111,9 +112,11 @@ def test_runs_that_may_mislead_are_listed(store):
 def test_a_table_of_a_search_says_so_too(store):
     store.write(dataclasses.replace(store.read("a"), **COMPUTED | {"threads": 3}))
     store.write(dataclasses.replace(store.read("c"), **COMPUTED))
-    store.write_sweep(sweep("search", search={"objectives": ["top1"]}))
+    points = tuple(({}, key) for key in "acd")
+    store.write_sweep(dataclasses.replace(sweep("search", search={"objectives": ["top1"]}), points=points))
     (notes,) = [part.notes for part in sections.of(read(store.root)) if part.title == "Search"]
     assert "threads 1 (1), 3 (1)" in notes[-1]
+    assert "3 networks tried, 2 trained to the end, 0 stopped early (these count as cost alone), 1 failed." in notes[0]
 
 
 def test_what_is_varied_decides_the_figure(store):
@@ -128,6 +131,21 @@ def test_what_is_varied_decides_the_figure(store):
     assert texts("bypass") == ["Accuracy of the kinds of bypass"]
     assert texts("sr", "bypass") == ["Accuracy over cost"]
     assert texts() == texts("fires") == [], "a single network"
+
+
+def test_colours_are_of_a_setting_with_few_values(store):
+    for number in range(43):
+        network = SqueezeNetSpec(sr=0.5 + number / 100, bypass=("none", "simple")[number % 2], classes=10)
+        store.write(record(f"n{number}", arch=network))
+    everything = [found.key for found in store.records()]
+
+    def group(varied: tuple[str, ...], keys: Iterable[str]) -> str | None:
+        points = tuple(({}, key) for key in keys)
+        return sections.view_of(read(store.root), Sweep(name="a", varied=varied, points=points)).group
+
+    assert group(("arch.sr", "arch.bypass"), everything) == "bypass"
+    assert group(("arch.sr",), everything) is None
+    assert group(("arch.sr", "arch.bypass"), "abc") == "sr"
 
 
 def test_gains_by_hand(store):

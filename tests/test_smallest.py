@@ -48,7 +48,7 @@ def store(tmp_path) -> Store:
 
 
 def test_the_table_by_hand(store):
-    deep, entropy = smallest.table(read(store.root).runs).to_dict("records")
+    deep, entropy = smallest.table(smallest.compressed(read(store.root).runs)).to_dict("records")
     assert (deep["compression"], deep["tried"], deep["n"], deep["seeds"]) == ("Deep Compression", 2, 2, 2)
     assert deep["bytes"] == pytest.approx((8000 * 4000) ** 0.5)
     half = 12.7062 * np.log(2) / 2  # Student's t of 1 degree of freedom; log 8000 and log 4000 differ by log 2
@@ -58,13 +58,14 @@ def test_the_table_by_hand(store):
     assert (entropy["bytes"], entropy["settings"]) == (pytest.approx(2e6**0.5), "rate 0.03 (1); rate 0.1 (1)")
     assert (entropy["top1"], entropy["drop"]) == (pytest.approx(0.87), pytest.approx(0.01)), "on the test images"
     assert entropy["ratio"] == pytest.approx(0.25), "2000 / 8000 and 1000 / 4000"
+    assert entropy["pairs"] == 2
     assert entropy["ratio_low"] == pytest.approx(0.25)
     assert entropy["p"] == 0
 
 
 def test_files_of_a_network_that_was_trained_again_since_do_not_count(store):
     store.write(record("float1", seed=1, top1=0.89, validation_top1=0.9))
-    rows = smallest.table(read(store.root).runs).to_dict("records")
+    rows = smallest.table(smallest.compressed(read(store.root).runs)).to_dict("records")
     assert [(row["compression"], row["n"]) for row in rows] == [("Deep Compression", 1), ("entropy", 1)]
     assert np.isnan(rows[1]["p"])
 
@@ -75,7 +76,7 @@ def test_a_network_without_a_file_that_counts_has_a_row_of_dashes(tmp_path):
     for number, compress in enumerate(ENTROPY.values()):
         fields = {"float_key": "float", "float_top1": 0.9, "file_bytes": 10}
         store.write(record(f"file{number}", compress=compress, top1=0.5, **fields))
-    (row,) = export.readable(smallest.table(read(store.root).runs)).to_dict("records")
+    (row,) = export.readable(smallest.table(smallest.compressed(read(store.root).runs))).to_dict("records")
     assert (row["n"], row["bytes"], row["reduction"], row["drop, points"]) == ("0", "-", "-", "-")
 
 
@@ -87,13 +88,28 @@ def test_rows_name_the_settings_in_which_recipes_of_one_length_differ(tmp_path):
         for number, compress in enumerate(ENTROPY.values()):
             fields = {"float_key": f"float{lr}", "float_top1": 0.9, "file_bytes": 10}
             store.write(record(f"file{lr}{number}", train=train, compress=compress, top1=0.9, **fields))
-    names = {row["network"] for row in smallest.table(read(store.root).runs).to_dict("records")}
+    names = {row["network"] for row in smallest.table(smallest.compressed(read(store.root).runs)).to_dict("records")}
     assert names == {"SqueezeNet, lr 0.1", "SqueezeNet, lr 0.2"}
+
+
+def test_a_ratio_says_of_how_many_networks_it_is(store):
+    for number in (0, 1):  # Deep Compression's files of seed 0
+        store.folder(f"file{number}").joinpath("record.json").unlink()
+    _, entropy = smallest.table(smallest.compressed(read(store.root).runs)).to_dict("records")
+    assert (entropy["n"], entropy["pairs"], entropy["ratio"]) == (2, 1, pytest.approx(0.25))
+    assert np.isnan(entropy["ratio_low"])
+
+
+def test_the_section_says_that_files_were_computed_otherwise(store):
+    fields = {"seed": 2, "top1": 0.87, "float_key": "float2", "float_top1": 0.88, "file_bytes": 9, "precision": "bf16"}
+    store.write(record("another", compress=ENTROPY[0.1], **fields))
+    (section,) = smallest.of(read(store.root))
+    assert "precision bf16 (1), not recorded (9)" in section.notes[1]
 
 
 def test_one_setting_is_no_choice(store, tmp_path, unrendered):
     assert "The smallest files" in report.write(read(store.root), tmp_path / "report").read_text()
     for number in (1, 2, 3, 5, 6, 7, 8):
         store.folder(f"file{number}").joinpath("record.json").unlink()
-    assert smallest.table(read(store.root).runs).empty
+    assert smallest.compressed(read(store.root).runs) == []
     assert "The smallest files" not in report.write(read(store.root), tmp_path / "other").read_text()

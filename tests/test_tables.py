@@ -28,6 +28,20 @@ def test_presets_of_one_name_and_initial_weights_are_no_seeds(store):
     assert found == ["data", "data.limit", "train.weights_fingerprint"]
 
 
+def test_folders_of_pictures_are_no_seeds(store):
+    for key, fingerprint in (("e", "1" * 16), ("f", "2" * 16)):
+        data = dataclasses.replace(DATA, name="image_folder", root=f"/{key}", fingerprint=fingerprint)
+        store.write(record(key, data=data))
+    sweep = Sweep(name="odd", varied=("data.root",), points=())
+    assert tables.along(read(store.root).runs, sweep) == ("data.fingerprint",)
+
+
+def test_yes_and_no_are_no_numbers():
+    assert tables.is_number(pd.Series([0.5, np.nan]))
+    assert not tables.is_number(pd.Series([True, False]))
+    assert not tables.is_number(pd.Series(["none", "simple"]))
+
+
 def test_labels_are_of_finished_runs(store):
     store.write(record("e", sr=0.75, status="stopped"))
     assert tables.labels(read(store.root).runs, ["sr"]) == {"a": "sr 0.5", "b": "sr 0.5", "c": "sr 0.25"}

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -31,7 +30,7 @@ class Info(NamedTuple):
 
 def info(view: View) -> Info | None:
     """Mean test accuracy over seeds, with its 95 % interval, over a cost; None unless one number is varied."""
-    if view.is_compressed or len(view.along) != 1 or not pd.api.types.is_numeric_dtype(view.finished[view.along[0]]):
+    if view.is_compressed or len(view.along) != 1 or not tables.is_number(view.finished[view.along[0]]):
         return None
     (metaparameter,) = view.along
     runs, axis = costs.known(view.runs, view.cost, SIZE)

@@ -4,7 +4,6 @@ import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -55,7 +54,7 @@ def info(view: View) -> Info | None:
         accuracy=of("top1", 100),
         low=of("top1_low", 100),
         high=of("top1_high", 100),
-        in_order=bool(pd.api.types.is_numeric_dtype(groups[last])),
+        in_order=tables.is_number(groups[last]),
     )
 
 

@@ -13,6 +13,8 @@ from analysis.axes import SIZE, CostAxis
 from analysis.style import CYCLE, GREY, log_axis, make_room, panels, set_accuracy_limits
 from analysis.view import View
 
+MARKERS = "osD^vPX"
+MOST_LOOKS = len(CYCLE) * len(MARKERS)  # groups before two look alike: the numbers have no common factor
 MOST_LABELS = 24  # of networks on fronts, beside a figure of this height
 # Of the fronts, in turn: their dashes, and where their numbers lie beside the networks, in points.
 LOOKS = (("-", (-11, 3)), ("--", (6, -9)), (":", (-11, -9)), ("-.", (6, 3)))
@@ -107,8 +109,7 @@ def draw(info: Info, ax: Axes) -> None:
     label = "on the front" if info.judged_by == "top1" else "on the front of validation accuracy"
     ax.scatter([], [], color=GREY, marker="o", s=42, label=f"filled: {label}")
     spread = np.array([accuracy - info.low, info.high - accuracy])
-    # Seven markers to six colours: 42 groups before two look alike.
-    looks = zip(itertools.cycle(CYCLE), itertools.cycle("osD^vPX"), dict.fromkeys(info.group), strict=False)
+    looks = zip(itertools.cycle(CYCLE), itertools.cycle(MARKERS), dict.fromkeys(info.group), strict=False)
     for color, marker, group in looks:
         chosen = np.array(info.group) == group
         ax.scatter(
