@@ -17,7 +17,7 @@ from sweep.compose import load, presets
 from tests.pictures import two_classes
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("curves", "compression", "search", "bench", "export", "device", "scale", "map", "reliability")
+NAMES = ("curves", "compression", "search", "bench", "export", "device", "scale", "map", "reliability", "setup")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
 README, CURVES, COMPRESSION, SEARCH, BENCH, *_ = (path.read_text() for path in PAGES)
 CODE = [code for path in PAGES for code in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)]
