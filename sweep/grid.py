@@ -173,13 +173,15 @@ def _run(launcher: PoolLauncher, todo: list[Point], options: Options, sweep: Swe
         console().print(head + str(store.write_sweep(sweep)))
         if engine is not None:
             with runs_begun():
-                for batch in _batches(todo, store):
-                    reasons |= launcher.run_all(engine, batch, options)
+                reasons = launcher.run_all(engine, [*todo, *starts(todo, store)], options)
     return reasons
 
 
 def _batches(todo: list[Point], store: Store) -> Iterator[list[Point]]:
-    """First what others start from, then the networks to compress, of those that have been trained."""
+    """First what others start from, then the networks to compress, of those that have been trained.
+
+    For Hydra's own launchers, which take all runs at once; sweep.launcher.in_order does not wait for the first batch.
+    """
     compressed = [point for point in todo if point.config.is_compressed]
     first = [point for point in todo if not point.config.is_compressed] + starts(todo, store)
     if first:

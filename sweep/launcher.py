@@ -1,6 +1,7 @@
 """Launchers: what Hydra calls to run the points of a sweep. The local one is the default."""
 
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from sweep.engines.spec import RaySettings, SlurmSettings
 from sweep.manifests import Arithmetic, Sweep
 from sweep.points import Point
 from sweep.pool import Engine, Job, Pool, Source
+from sweep.store import Store
 
 
 class PoolLauncher(Launcher):
@@ -52,20 +54,39 @@ class PoolLauncher(Launcher):
         return arithmetic_of(options, former)
 
     def run_all(self, engine: Engine, points: Sequence[Point], options: Options) -> dict[str, str]:
-        """Run the points, the longest first. Returns why runs left no record, by their keys."""
-        waiting = iter(sorted(points, key=lambda point: point.work, reverse=True))
-
-        def following(under_way: Collection[str]) -> Job | None:
-            point = next(waiting, None)
-            return None if point is None else (point.config, options)
-
+        """Run the points. Returns why runs left no record, by their keys."""
         with Display(points, options) as display:
-            self.run(engine, following, display)
+            self.run(engine, in_order(points, options), display)
         return display.reasons
 
     def run(self, engine: Engine, source: Source, display: Display) -> None:
         """Run what the source gives, at most as many at a time as the engine has places."""
         Pool(engine, source, display).run()
+
+
+def in_order(points: Sequence[Point], options: Options) -> Source:
+    """What to run next: the longest training, or without one a network to compress, once it has been trained.
+
+    A network that could not be trained is not compressed.
+    """
+    store = Store(options.results_dir)
+    longest_first = sorted(points, key=lambda point: point.work, reverse=True)
+    to_train = deque(point for point in longest_first if not point.config.is_compressed)
+    to_compress: dict[str, list[Point]] = {}  # by the key of the run that trains the network
+    for point in longest_first:
+        if point.config.is_compressed:
+            to_compress.setdefault(point.uncompressed.key, []).append(point)
+    trained: deque[Point] = deque()
+
+    def following(under_way: Collection[str]) -> Job | None:
+        if to_train:
+            return to_train.popleft().config, options
+        for key in [key for key in to_compress if key not in under_way]:
+            found = to_compress.pop(key)
+            trained.extend(found if store.is_done(key) else ())
+        return (trained.popleft().config, options) if trained else None
+
+    return following
 
 
 class LocalLauncher(PoolLauncher):

@@ -9,6 +9,7 @@ from fire.train.progress import Epoch, Progress
 from sweep.commands.display import Display
 from sweep.commands.exits import ELSEWHERE, FAILED
 from sweep.config import Options
+from sweep.launcher import in_order
 from sweep.pool import LOSSES, Ended, Engine, Pool, Worker
 from sweep.store import Store
 from tests.records import record_of
@@ -141,3 +142,25 @@ def test_a_run_that_is_elsewhere_is_named_and_the_others_go_on(play):
 def test_a_run_that_says_why_it_failed_is_not_tried_again(play):
     _, reasons, _ = play({FIRST: [["no data", Ended(code=FAILED)]], SECOND: [[None, FINISHES]]})
     assert reasons == {FIRST: "no data"}
+
+
+def test_a_network_is_compressed_while_others_are_still_trained(tmp_path):
+    store, options = Store(tmp_path), Options(results_dir=str(tmp_path))
+    coded = "compress=entropy"
+    points = [point(*TINY, coded), point(*TINY), point(*TINY, "seed=1"), point(*TINY, "seed=1", coded)]
+    short, long = points[1].key, points[2].key
+    following = in_order(points, options)
+    trained = [following(set())[0].key, following({short})[0].key]
+    assert sorted(trained) == sorted([short, long])
+    assert following({short, long}) is None, "neither is trained yet"
+    store.write(record_of(points[1].config))
+    assert following({long})[0].key == points[0].key
+    assert following({long}) is None
+    store.write(record_of(points[2].config, None, status="failed", error="diverged"))
+    assert following(set()) is None, "its network could not be trained"
+
+
+def test_the_longest_trainings_come_first(tmp_path):
+    points = [point(*TINY, f"train.epochs={epochs}") for epochs in (2, 4, 3)]
+    following = in_order(points, Options(results_dir=str(tmp_path)))
+    assert [following(set())[0].train.epochs for _ in points] == [4, 3, 2]
