@@ -45,6 +45,16 @@ def test_a_map_is_read_as_it_was_written(made, tmp_path):
     assert path.stat().st_size < 100_000
 
 
+def test_a_map_says_how_many_runs_it_was_fitted_to(made):
+    assert "fitted to 25 runs." in maps.notes(made)[0]
+    assert "fitted to 25 of 40 runs." in maps.notes(dataclasses.replace(made, finished=40))[0]
+    earlier = json.loads(stored.dump(made))
+    del earlier["finished"]
+    read_again = stored.parse(json.dumps(earlier).encode(), "fashion_mnist")
+    assert read_again == dataclasses.replace(made, finished=None)
+    assert "fitted to 25 runs." in maps.notes(read_again)[0]
+
+
 def damage_of(root: Path, content: bytes) -> str:
     (root / "maps").mkdir(exist_ok=True)
     path = root / "maps" / "fashion_mnist.json"
@@ -66,7 +76,7 @@ def test_files_that_are_no_whole_map_are_said(made, tmp_path):
 
     plane = whole["planes"][0]
     assert "name and format must be fashion_mnist and 1, got x and 1" in damage_of(tmp_path, changed(name="x"))
-    assert "Expecting" in damage_of(tmp_path, stored.dump(made).encode()[:-20])
+    assert "Expecting" in damage_of(tmp_path, stored.dump(made).encode()[:-3])
     assert "content must be an object" in damage_of(tmp_path, b"[]")
     assert "planes must be a list" in damage_of(tmp_path, changed(planes=3))
     assert "numbers must be finite" in damage_of(tmp_path, changed(width=float("nan")))

@@ -40,12 +40,12 @@ class Fitted:
     """The trained networks, the grid that they span, and the surrogate that expects its accuracies.
 
     costs: of all points, by their names in COSTS. possible: shape (points,), where they are those of a network.
-    plans: of the trained networks, since several settings can mean one network.
+    plans: of all trained networks, fitted or not, since several settings can mean one network.
     """
 
     def __init__(self, trained: Trained) -> None:
         self.trained, self.grid = trained, Grid(trained)
-        self.plans = {_plan(config) for config in trained.configs}
+        self.plans = {_plan(config) for config in (*trained.configs, *trained.others)}
         self.costs = self.grid.costs(self.grid.settings, COSTS)
         self.possible: NDArray[np.bool_] = np.all([column > 0 for column in self.costs.values()], axis=0)
         self._encoder = Encoder(self.columns(np.flatnonzero(self.possible)))
@@ -86,6 +86,7 @@ def make(records: Iterable[Record], words: Sequence[str] = (), at_most: AtMost =
         name=_name(grid.base.data.name, words),
         data=grid.base.identity["data"],
         train=grid.base.identity["train"],
+        finished=len(fitted.trained.keys) + fitted.trained.left_out,
         keys=list(fitted.trained.keys),
         axes=grid.axes,
         fixed=fitted.trained.fixed,
@@ -140,8 +141,8 @@ def _next(fitted: Fitted, points: NDArray[np.intp]) -> list[Network]:
     new: dict[object, tuple[int, RunConfig]] = {}
     for point in sample.tolist():
         config = fitted.grid.config(fitted.grid.at(point))
-        if config is not None and _plan(config) not in fitted.plans:
-            new.setdefault(_plan(config), (point, config))
+        if config is not None and (plan := _plan(config)) not in fitted.plans:
+            new.setdefault(plan, (point, config))
     if not new:
         return []
     configs = dict(new.values())

@@ -270,8 +270,8 @@ def _mapped(made: Map) -> Mapped:
     return Mapped(
         name=_cut(made.name),
         note=f"The networks of the highest expected validation accuracy, of {made.points:,} within the bounds, by a "
-        f"map of {len(made.keys)} runs.",
-        columns=[*made.axes, "expected top-1 %", "90 % band", "MMACs", "peak RAM, KiB", "in the map's runs"],
+        f"map fitted to {made.fitted}.",
+        columns=[*made.axes, "expected top-1 %", "90 % band", "MMACs", "peak RAM, KiB", "trained before"],
         rows=[
             [
                 *(
