@@ -234,6 +234,23 @@ def test_networks_that_are_too_many_to_be_fitted_are_trained_too(monkeypatch):
     assert (made.finished, made.fitted) == (28, f"{len(made.keys)} of 28 runs")
 
 
+def test_maps_of_other_words_or_bounds_have_files_of_their_own():
+    records = mapping.trained()
+    assert make(records).name == "fashion_mnist"
+    bound = config(sr=0.5, pct_3x3=0.5).cost
+    names = [
+        make(records, at_most=AtMost(**bounds)).name
+        for bounds in ({"macs": bound.macs}, {"macs": 2 * bound.macs}, {"flash_bytes": bound.flash_bytes})
+    ]
+    assert names[0] == f"fashion_mnist_macs={bound.macs}"
+    assert len(set(names)) == 3
+    recipe = ["train.epochs=3", "train.batch_size=128", "train.lr=0.2", "arch.version=small", "arch.norm=batch"]
+    long = [make(records, [*recipe, word]).name for word in ("arch.fires=8", "arch.classes=10")]
+    assert len("_".join(["fashion_mnist", *recipe])) > 80, "what tells them apart is cut off"
+    assert long[0] != long[1]
+    assert all(len(name) <= 80 for name in long)
+
+
 def test_a_map_checks_itself_on_held_out_networks(made):
     assert made.held_out == 25
     assert made.tau > 0.9, "the rule has no noise"

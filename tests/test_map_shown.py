@@ -164,14 +164,14 @@ def test_the_command_writes_the_map_and_the_report_has_it(results, tmp_path, cap
     assert "Their runs would narrow the band most:" in printed
     assert "Never varied, so the map says nothing about other values: " in printed
     assert "fires=8" in printed
-    path = results.root / "maps" / "fashion_mnist.json"
-    assert printed.endswith(f"map: {path}; figure: {out / 'figures' / 'map-fashion_mnist'}.png\n")
+    path = results.root / "maps" / "fashion_mnist_macs=2000000.json"
+    assert printed.endswith(f"map: {path}; figure: {out / 'figures' / 'map-fashion_mnist_macs=2000000'}.png\n")
     assert {path: path.read_bytes() for path in before} == before
     page = report.write(read(results.root), out).read_text()
-    assert "Map of the space: fashion_mnist" in page
+    assert "Map of the space: fashion_mnist_macs=2000000" in page
     titles = "Expected best with macs&lt;=2000000; Their runs would narrow the band most"
     assert f"Tables, in order: {titles}." in page
-    assert len((out / "tables" / "map-fashion_mnist.csv").read_text().splitlines()) == 11
+    assert len((out / "tables" / "map-fashion_mnist_macs=2000000.csv").read_text().splitlines()) == 11
     path.write_text("{}")
     assert [str(each.path) for each in read(results.root).unreadable] == [str(path)]
 

@@ -1,7 +1,6 @@
 """Makes a map: fits the finished runs, expects the accuracy of every point, and checks itself on held-out networks."""
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from fire.cost import COSTS
 from fire.errors import require
 from sweep.config import RunConfig
+from sweep.labels import file_name
 from sweep.map import trained as runs
 from sweep.map.grid import Grid
 from sweep.map.stored import Map, Network, Plane
@@ -24,7 +24,6 @@ SAMPLE = 1024  # points among which the runs that narrow the band are chosen
 MOST_TRIES = 20_000  # points that are looked at for BEST that are networks
 FOLDS = 5  # of the networks, each held out once, to check the map
 DIGITS = 6  # of accuracies in the file
-LONGEST_NAME = 80
 NO_BOUNDS = AtMost()
 
 
@@ -83,11 +82,11 @@ def make(records: Iterable[Record], words: Sequence[str] = (), at_most: AtMost =
     expected = fitted.expect(fitted.columns(points))
     checked = check(fitted.features, fitted.trained.top1)
     return Map(
-        name=_name(grid.base.data.name, words),
+        name=_name(grid.base.data.name, words, at_most),
         data=grid.base.identity["data"],
         train=grid.base.identity["train"],
-        finished=len(fitted.trained.keys) + fitted.trained.left_out,
         keys=list(fitted.trained.keys),
+        finished=len(fitted.trained.keys) + fitted.trained.left_out,
         axes=grid.axes,
         fixed=fitted.trained.fixed,
         typical={name: vars(grid.base.arch)[name] for name in grid.axes},
@@ -200,10 +199,10 @@ def _pairs(axes: Iterable[str]) -> Iterator[tuple[str, str]]:
     yield from itertools.combinations([*first, *(name for name in axes if name not in first)], 2)
 
 
-def _name(data: str, words: Iterable[str]) -> str:
-    """The name of the map's file: the data set and the other words that chose its runs."""
-    name = "_".join([data, *(word for word in words if not word.startswith("data="))])
-    return re.sub(r"[^\w.,=+-]", "_", name)[:LONGEST_NAME]
+def _name(data: str, words: Iterable[str], at_most: AtMost) -> str:
+    """The name of the map's file: the data set, the other words that chose its runs, and the bounds."""
+    bounds = (text.replace("<", "") for text in at_most.texts)
+    return file_name([data, *(word for word in words if not word.startswith("data=")), *bounds])
 
 
 def _rounded(value: Any) -> float:
