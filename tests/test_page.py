@@ -121,12 +121,13 @@ def test_runs_that_a_search_stopped_are_not_missing(tmp_path):
 def test_maps_are_told_and_damaged_ones_listed(tmp_path):
     store = Store(tmp_path)
     made = make(mapping.trained())
-    stored.write(tmp_path, made)
+    turned = [dataclasses.replace(each, settings=dict(reversed(each.settings.items()))) for each in made.best]
+    stored.write(tmp_path, dataclasses.replace(made, best=turned))
     snapshot = refreshed(store.root)
     (shown,) = snapshot.news().maps
     assert (shown.name, len(shown.rows)) == ("fashion_mnist", 10)
     best = dict(zip(shown.columns, shown.rows[0], strict=True))
-    assert best["sr"] == f"{made.best[0].settings['sr']:g}"
+    assert (best["sr"], best["pct_3x3"]) == tuple(f"{made.best[0].settings[name]:g}" for name in ("sr", "pct_3x3"))
     assert best["expected top-1 %"] == f"{100 * made.best[0].top1:.2f}"
     (tmp_path / "maps" / "fashion_mnist.json").write_text("{")
     snapshot.refresh()

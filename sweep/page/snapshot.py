@@ -276,7 +276,7 @@ def _mapped(made: Map) -> Mapped:
             [
                 *(
                     _cut(f"{value:g}" if isinstance(value, float) else str(value))
-                    for value in network.settings.values()
+                    for value in (network.settings[name] for name in made.axes)
                 ),
                 f"{100 * network.top1:.2f}",
                 f"{100 * network.low:.2f} to {100 * network.high:.2f}",
