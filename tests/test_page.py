@@ -1,6 +1,7 @@
 """What the page gets of a store."""
 
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from fire.stats import mean_interval
 from sweep.map import stored
 from sweep.map.making import make
 from sweep.page import document
+from sweep.page import snapshot as snapshots
 from sweep.page.snapshot import Snapshot
 from sweep.store import Store
 from tests import mapping
@@ -217,6 +219,30 @@ def test_pipes_do_not_block(store):
     snapshot = refreshed(store.root)
     assert [each.key for each in snapshot.news().running] == ["e"]
     assert snapshot.detail("e").log == ""
+
+
+def test_files_that_cannot_be_opened_or_vanish_cost_only_themselves(store, monkeypatch):
+    folder, curve = begin(store, "e", 0.5), Store.curve
+    (folder / "log").touch()
+    store.folder("a").joinpath("log").touch()
+
+    def refuse(path, mode):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))  # root, as which tests may run, may all
+
+    def read_and_remove(self, key, *rest):
+        found = curve(self, key, *rest)
+        (self.folder(key) / "curve.csv").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(snapshots, "open", refuse, raising=False)
+    monkeypatch.setattr(Store, "curve", read_and_remove)
+    with locked(folder / ".lock"):
+        snapshot = refreshed(store.root)
+    (running,) = snapshot.news().running
+    assert (running.key, running.epoch, running.seconds_left) == ("e", 1, None)
+    assert snapshot.detail("a").log == "it cannot be read: Permission denied"
+    page = document.frozen(snapshot, title="", summary="", sections="")
+    assert page.count("it cannot be read: Permission denied") == 2, "those of a and e"
 
 
 @pytest.mark.parametrize(
