@@ -43,7 +43,7 @@ def _write(folder: Path, row: dict[Any, Any], curve: tuple[Epoch, ...]) -> None:
     from tensorboard.plugins.hparams import summary_v2
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    start = datetime.fromisoformat(row["start"]).timestamp() if isinstance(row["start"], str) else 0.0
+    start = _seconds(row["start"])
     writer = EventFileWriter(str(folder))
     settings = {name: row[name] for names in SETTINGS.values() for name in names if name in row}
     known = {name: _plain(value) for name, value in settings.items() if not pd.isna(value)}
@@ -58,6 +58,14 @@ def _write(folder: Path, row: dict[Any, Any], curve: tuple[Epoch, ...]) -> None:
     end = start + (curve[-1].seconds if curve else 0.0)
     writer.add_event(Event(wall_time=end, step=len(curve), summary=Summary(value=values)))
     writer.close()
+
+
+def _seconds(start: Any) -> float:
+    """The time in seconds since 1970; 0 for what is none: records may be edited, and old ones lack it."""
+    try:
+        return datetime.fromisoformat(start).timestamp()
+    except (TypeError, ValueError, OverflowError, OSError):  # the last two: of years that clocks do not reach
+        return 0.0
 
 
 def _plain(value: Any) -> Any:

@@ -115,6 +115,6 @@ def notes(made: Map) -> list[str]:
         checked = f"Of {made.held_out} networks held out in turn, {made.coverage:.0%} lay within the band.{tau}"
     return [
         f"Expected validation accuracies with a 90 % band, which is {100 * made.width:.2f} points wide on average over "
-        f"{made.points:,} points; fitted to {tables.counted(len(made.keys), 'run')}. {checked}",
+        f"{made.points:,} points; fitted to {made.fitted}. {checked}",
         *([f"Never varied, so the map says nothing about other values: {fixed}."] if fixed else []),
     ]

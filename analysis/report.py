@@ -4,9 +4,12 @@ With the extra [page] it is the page of sweep/page, frozen: one file with the ru
 it, it is plain HTML that shows the figures' files.
 """
 
-import hashlib
 import html
+import itertools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,6 +20,7 @@ from analysis.axes import CostAxis
 from analysis.results import Results
 from analysis.section import Section
 from fire.errors import InputError
+from sweep.labels import cut
 from sweep.page import document
 from sweep.page.snapshot import Snapshot
 
@@ -55,38 +59,57 @@ def write(results: Results, out: Path, x: CostAxis | None = None) -> Path:
     if not (results.runs["status"] == "finished").any():
         raise InputError(f"the results must hold a finished run, got none in {str(results.folder)!r}")
     parts: list[tuple[str, str]] = []
+    figures, tables = set[str](), set[str]()  # the names of the files
     pictures = out / "figures" if document.is_available() else None
-    try:
+    with _writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        with style.style():
-            for section in sections.of(results, x):
-                _write_files(section, out)
-                parts.append((section.title, _section_html(section, f"{len(parts)}", pictures)))
-        page = out / "index.html"
-        page.write_text(_page(results, parts, x), "utf-8", "backslashreplace")
+    with style.style():
+        for section in sections.of(results, x):
+            named = replace(
+                section,
+                figures=tuple(replace(shown, name=_unused(shown.name, figures)) for shown in section.figures),
+                tables=tuple((_unused(name, tables), frame) for name, frame in section.tables),
+            )
+            with _writing(out):
+                _write_files(named, out)
+                parts.append((named.title, _section_html(named, f"{len(parts)}", pictures)))
+    content, page = _page(results, parts, x), out / "index.html"
+    with _writing(out):
+        page.write_text(content, "utf-8", "backslashreplace")
+    return page
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Say in an InputError that the report cannot be written; errors of reading the results are no such ones."""
+    try:
+        yield
     except OSError as error:
         raise InputError(f"the report must go to a writable directory, got {str(out)!r} ({error.strerror})") from error
-    return page
 
 
 def _write_files(section: Section, out: Path) -> None:
     for shown in section.figures:
-        style.save(shown.figure, out / "figures", _file_name(shown.name))
+        style.save(shown.figure, out / "figures", shown.name)
     for name, frame in section.tables:
-        export.write(frame, out / "tables", _file_name(name))
+        export.write(frame, out / "tables", name)
 
 
-def _file_name(name: str) -> str:
-    """The name, cut with a digest behind it if it is too long for a file."""
-    content = os.fsencode(name)
-    if len(content) <= LONGEST_NAME:
-        return name
-    return f"{content[: LONGEST_NAME - 9].decode(errors='ignore')}-{hashlib.sha256(content).hexdigest()[:8]}"
+def _unused(name: str, used: set[str]) -> str:
+    """A file's name that is not in use, which it then is: this one, cut if it is too long, with a number if need be.
+
+    A user's sweep may have the name of one of the report's own tables.
+    """
+    short = cut(name, LONGEST_NAME)
+    names = itertools.chain([short], (f"{short}-{number}" for number in itertools.count(2)))
+    found = next(each for each in names if each not in used)
+    used.add(found)
+    return found
 
 
 def _link(folder: str, name: str) -> str:
     """The address of a file of the report, without its ending."""
-    return f"{folder}/{quote(os.fsencode(_file_name(name)), safe='=,+')}"
+    return f"{folder}/{quote(os.fsencode(name), safe='=,+')}"
 
 
 def _page(results: Results, parts: list[tuple[str, str]], x: CostAxis | None) -> str:
@@ -126,7 +149,7 @@ def _section_html(section: Section, anchor: str, pictures: Path | None = None) -
     parts = [f'<h2 id="{anchor}">{html.escape(section.title)}</h2>']
     for shown in section.figures:
         source = _link("figures", shown.name)
-        address = _embedded(pictures / f"{_file_name(shown.name)}.svg") if pictures else f"{source}.svg"
+        address = _embedded(pictures / f"{shown.name}.svg") if pictures else f"{source}.svg"
         image = f"<img src='{address}' alt=\"{html.escape(f'{section.title}: {shown.text}')}\">"
         parts.append(f'<p><a href="{source}.png">{image}</a></p>')
     for name, frame in section.tables:

@@ -4,6 +4,7 @@ bench/tabular.py reads the file; `table` explains its columns. The runs of compr
 """
 
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pandas as pd
@@ -50,10 +51,13 @@ def table(found: Results) -> pd.DataFrame:
     top1, of the test images, at the end; train_seconds; images_per_second; train.*, the recipe; what it ran on.
     """
     runs = found.runs[(found.runs["status"] == "finished") & (found.runs["compress"] == "none")].sort_values("key")
-    store = Store(found.folder)
+    store, experiments = Store(found.folder), _experiments(found)
+    data_set = pd.Series("", index=runs.index)
+    for _, alike in runs.groupby(["data", "data_title"], dropna=False):
+        data_set[alike.index] = tables.data_of(alike)
     runs = runs.assign(
-        experiments=runs["key"].map(lambda key: _experiments(found, key)),
-        data_set=[tables.data_of(runs.iloc[[row]]) for row in range(len(runs))],
+        experiments=runs["key"].map(lambda key: sorted(experiments[key])),
+        data_set=data_set,
         curve=runs["key"].map(lambda key: list(store.validation_curve(key))),
     )
     recipe = [name for name in map(str, runs.columns) if name.startswith("train.")]
@@ -62,9 +66,13 @@ def table(found: Results) -> pd.DataFrame:
     return runs.loc[runs["curve"].map(len) > 0, columns].reset_index(drop=True)
 
 
-def _experiments(found: Results, key: str) -> list[str]:
-    """The experiments that a run belongs to, sorted."""
-    return sorted({sweep.experiment for sweep in found.sweeps if sweep.experiment and key in sweep.keys})
+def _experiments(found: Results) -> defaultdict[str, set[str]]:
+    """The experiments that each run belongs to, by its key."""
+    experiments: defaultdict[str, set[str]] = defaultdict(set)
+    for sweep in found.sweeps:
+        for key in sweep.keys if sweep.experiment else ():
+            experiments[key].add(str(sweep.experiment))
+    return experiments
 
 
 if __name__ == "__main__":

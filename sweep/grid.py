@@ -3,10 +3,8 @@
 Unlike Hydra's basic sweeper it knows the store, so a sweep that is launched again goes on where it ended.
 """
 
-import hashlib
 import itertools
 import math
-import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -28,6 +26,7 @@ from sweep.commands.exits import runs_begun
 from sweep.commands.hydra_errors import input_errors, shortened
 from sweep.commands.summary import print_summary
 from sweep.config import Options
+from sweep.labels import file_name
 from sweep.launcher import PoolLauncher
 from sweep.manifests import Sweep
 from sweep.overrides import canonical
@@ -228,18 +227,10 @@ def manifest(
     overrides = tuple(line for line in task if line.partition("=")[0] not in (*left_out, "experiment"))
     names = dict.fromkeys(name for name in (kind, experiment) if name)
     return Sweep(
-        name=_file_name([*names, *overrides, *(fingerprint[:8] for fingerprint in folders)]),
+        name=file_name([*names, *overrides, *(fingerprint[:8] for fingerprint in folders)]) or "runs",
         varied=tuple(varied),
         points=(),
         experiment=experiment,
         overrides=overrides,
         launched=origin.now(),
     )
-
-
-def _file_name(parts: list[str]) -> str:
-    name = re.sub(r"[^\w.,=+-]", "_", " ".join(parts)).replace(" ", "_") or "runs"
-    content = name.encode()  # a file's name has at most 255 bytes, endings included
-    if len(content) <= 80:
-        return name
-    return f"{content[:70].decode(errors='ignore')}-{hashlib.sha256(content).hexdigest()[:8]}"

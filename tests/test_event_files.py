@@ -1,5 +1,7 @@
 """TensorBoard's own reader finds the runs, their curves and their hyperparameters."""
 
+import dataclasses
+
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -26,6 +28,20 @@ def test_curves_are_scalars_and_settings_hyperparameters(store, tmp_path):
     assert hparams["sr"].number_value == 0.5
     assert hparams["bypass"].string_value == "none"
     assert hparams["train.epochs"].number_value == 3
+
+
+@pytest.mark.parametrize("start", ["yesterday", "2026-13-01", None])
+def test_a_run_whose_start_is_no_time_begins_at_0(start, store, tmp_path):
+    store.write(dataclasses.replace(store.read("a"), start=start))
+    store.write(dataclasses.replace(store.read("b"), start="1970-01-01T00:01:00+00:00"))
+    write_curve(store.folder("b"), 0.5)
+    assert event_files.write(read(store.root), tmp_path / "events") == 3
+    times = {}
+    for key, tag in (("a", "run/top1"), ("b", "curve/validation_top1")):
+        events = EventAccumulator(str(tmp_path / "events" / key))
+        events.Reload()
+        (times[key],) = (each.wall_time for each in events.Scalars(tag))
+    assert times == {"a": 0, "b": 61}, "after an epoch of a second"
 
 
 def test_the_command_writes_them_alone(store, tmp_path, capsys):

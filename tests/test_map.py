@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from fire.cost import COSTS
 from fire.errors import InputError, SpecError
-from sweep.map import stored
+from sweep.map import stored, surrogate
 from sweep.map.grid import Grid, axis_values
 from sweep.map.making import check, make
 from sweep.map.stored import Map
@@ -215,6 +216,39 @@ def test_settings_that_mean_a_trained_network_are_that_network():
     assert [network.trained for network in found.best] == [plan in plans for plan in best]
     assert not plans & set(following)
     assert len(set(following)) == len(following)
+
+
+def test_networks_that_are_too_many_to_be_fitted_are_trained_too(monkeypatch):
+    # Of 25 networks 15 are fitted. Axes of whole numbers have no values between: the space has these 25 alone.
+    networks = [config(base_e=e, incr_e=i) for e in (16, 24, 32, 40, 48) for i in (16, 24, 32, 40, 48)]
+    records = [record_of(each, truth(each)) for each in [*networks, *(replace(each, seed=1) for each in networks[:3])]]
+    monkeypatch.setattr(surrogate, "MOST_NETWORKS", 15)
+    known = trained(records)
+    assert (len(known.configs), {each.key for each in (*known.configs, *known.others)}) == (
+        15,
+        {each.key for each in networks},
+    )
+    made = make(records)
+    assert made.next == [], "nothing is left to train"
+    assert {network.trained for network in made.best} == {True}
+    assert (made.finished, made.fitted) == (28, f"{len(made.keys)} of 28 runs")
+
+
+def test_maps_of_other_words_or_bounds_have_files_of_their_own():
+    records = mapping.trained()
+    assert make(records).name == "fashion_mnist"
+    bound = config(sr=0.5, pct_3x3=0.5).cost
+    names = [
+        make(records, at_most=AtMost(**bounds)).name
+        for bounds in ({"macs": bound.macs}, {"macs": 2 * bound.macs}, {"flash_bytes": bound.flash_bytes})
+    ]
+    assert names[0] == f"fashion_mnist_macs={bound.macs}"
+    assert len(set(names)) == 3
+    recipe = ["train.epochs=3", "train.batch_size=128", "train.lr=0.2", "arch.version=small", "arch.norm=batch"]
+    long = [make(records, [*recipe, word]).name for word in ("arch.fires=8", "arch.classes=10")]
+    assert len("_".join(["fashion_mnist", *recipe])) > 80, "what tells them apart is cut off"
+    assert long[0] != long[1]
+    assert all(len(name) <= 80 for name in long)
 
 
 def test_a_map_checks_itself_on_held_out_networks(made):

@@ -45,6 +45,16 @@ def test_a_map_is_read_as_it_was_written(made, tmp_path):
     assert path.stat().st_size < 100_000
 
 
+def test_a_map_says_how_many_runs_it_was_fitted_to(made):
+    assert "fitted to 25 runs." in maps.notes(made)[0]
+    assert "fitted to 25 of 40 runs." in maps.notes(dataclasses.replace(made, finished=40))[0]
+    earlier = json.loads(stored.dump(made))
+    del earlier["finished"]
+    read_again = stored.parse(json.dumps(earlier).encode(), "fashion_mnist")
+    assert read_again == dataclasses.replace(made, finished=None)
+    assert "fitted to 25 runs." in maps.notes(read_again)[0]
+
+
 def damage_of(root: Path, content: bytes) -> str:
     (root / "maps").mkdir(exist_ok=True)
     path = root / "maps" / "fashion_mnist.json"
@@ -66,7 +76,7 @@ def test_files_that_are_no_whole_map_are_said(made, tmp_path):
 
     plane = whole["planes"][0]
     assert "name and format must be fashion_mnist and 1, got x and 1" in damage_of(tmp_path, changed(name="x"))
-    assert "Expecting" in damage_of(tmp_path, stored.dump(made).encode()[:-20])
+    assert "Expecting" in damage_of(tmp_path, stored.dump(made).encode()[:-3])
     assert "content must be an object" in damage_of(tmp_path, b"[]")
     assert "planes must be a list" in damage_of(tmp_path, changed(planes=3))
     assert "numbers must be finite" in damage_of(tmp_path, changed(width=float("nan")))
@@ -154,14 +164,14 @@ def test_the_command_writes_the_map_and_the_report_has_it(results, tmp_path, cap
     assert "Their runs would narrow the band most:" in printed
     assert "Never varied, so the map says nothing about other values: " in printed
     assert "fires=8" in printed
-    path = results.root / "maps" / "fashion_mnist.json"
-    assert printed.endswith(f"map: {path}; figure: {out / 'figures' / 'map-fashion_mnist'}.png\n")
+    path = results.root / "maps" / "fashion_mnist_macs=2000000.json"
+    assert printed.endswith(f"map: {path}; figure: {out / 'figures' / 'map-fashion_mnist_macs=2000000'}.png\n")
     assert {path: path.read_bytes() for path in before} == before
     page = report.write(read(results.root), out).read_text()
-    assert "Map of the space: fashion_mnist" in page
+    assert "Map of the space: fashion_mnist_macs=2000000" in page
     titles = "Expected best with macs&lt;=2000000; Their runs would narrow the band most"
     assert f"Tables, in order: {titles}." in page
-    assert len((out / "tables" / "map-fashion_mnist.csv").read_text().splitlines()) == 11
+    assert len((out / "tables" / "map-fashion_mnist_macs=2000000.csv").read_text().splitlines()) == 11
     path.write_text("{}")
     assert [str(each.path) for each in read(results.root).unreadable] == [str(path)]
 

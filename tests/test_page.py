@@ -1,6 +1,7 @@
 """What the page gets of a store."""
 
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from fire.stats import mean_interval
 from sweep.map import stored
 from sweep.map.making import make
 from sweep.page import document
+from sweep.page import snapshot as snapshots
 from sweep.page.snapshot import Snapshot
 from sweep.store import Store
 from tests import mapping
@@ -121,12 +123,13 @@ def test_runs_that_a_search_stopped_are_not_missing(tmp_path):
 def test_maps_are_told_and_damaged_ones_listed(tmp_path):
     store = Store(tmp_path)
     made = make(mapping.trained())
-    stored.write(tmp_path, made)
+    turned = [dataclasses.replace(each, settings=dict(reversed(each.settings.items()))) for each in made.best]
+    stored.write(tmp_path, dataclasses.replace(made, best=turned))
     snapshot = refreshed(store.root)
     (shown,) = snapshot.news().maps
     assert (shown.name, len(shown.rows)) == ("fashion_mnist", 10)
     best = dict(zip(shown.columns, shown.rows[0], strict=True))
-    assert best["sr"] == f"{made.best[0].settings['sr']:g}"
+    assert (best["sr"], best["pct_3x3"]) == tuple(f"{made.best[0].settings[name]:g}" for name in ("sr", "pct_3x3"))
     assert best["expected top-1 %"] == f"{100 * made.best[0].top1:.2f}"
     (tmp_path / "maps" / "fashion_mnist.json").write_text("{")
     snapshot.refresh()
@@ -216,6 +219,30 @@ def test_pipes_do_not_block(store):
     snapshot = refreshed(store.root)
     assert [each.key for each in snapshot.news().running] == ["e"]
     assert snapshot.detail("e").log == ""
+
+
+def test_files_that_cannot_be_opened_or_vanish_cost_only_themselves(store, monkeypatch):
+    folder, curve = begin(store, "e", 0.5), Store.curve
+    (folder / "log").touch()
+    store.folder("a").joinpath("log").touch()
+
+    def refuse(path, mode):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))  # root, as which tests may run, may all
+
+    def read_and_remove(self, key, *rest):
+        found = curve(self, key, *rest)
+        (self.folder(key) / "curve.csv").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(snapshots, "open", refuse, raising=False)
+    monkeypatch.setattr(Store, "curve", read_and_remove)
+    with locked(folder / ".lock"):
+        snapshot = refreshed(store.root)
+    (running,) = snapshot.news().running
+    assert (running.key, running.epoch, running.seconds_left) == ("e", 1, None)
+    assert snapshot.detail("a").log == "it cannot be read: Permission denied"
+    page = document.frozen(snapshot, title="", summary="", sections="")
+    assert page.count("it cannot be read: Permission denied") == 2, "those of a and e"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from analysis.axes import MACS, SIZE
 from analysis.figures import distribution, hypervolume, importance, parallel, pareto
 from analysis.results import read
 from analysis.view import View
+from fire import stats
 from fire.arch import ResNet8Spec, SqueezeNetSpec
 from sweep.manifests import Sweep
 from sweep.record import Record
@@ -54,6 +55,30 @@ def test_hypervolume_over_cost_by_hand():
     assert info.volume == pytest.approx((0.008 / 0.768, 0.528 / 0.768, 0.528 / 0.768, 1))
     assert (info.finished, info.stopped) == (3, 1)
     assert hypervolume.info(view(runs[runs["size_bytes"] == 100])).volume == (1,), "a single run is all there is"
+
+
+def test_hypervolumes_are_those_of_all_runs_so_far_to_the_last_bit(monkeypatch):
+    random, computed = np.random.default_rng(0), []
+    bytes_, top1 = random.integers(1, 20, 300) * 1000, random.random(300).round(2)  # with many that are equal
+    runs = frame(size_bytes=bytes_, validation_top1=top1, end=[f"{i:04}" for i in range(300)])
+    monkeypatch.setattr(hypervolume, "hypervolume", lambda *of: computed.append(of) or stats.hypervolume(*of))
+    info = hypervolume.info(view(runs))
+    sizes = np.log10(runs["size_mib"])
+    reference = (sizes.max() + np.ptp(sizes) / 10, top1.min() - np.ptp(top1) / 10)
+    expected = [stats.hypervolume(sizes[:n], top1[:n], reference) for n in range(1, 301)]
+    assert info.volume == tuple(volume / expected[-1] for volume in expected)
+    assert len(computed) == len(set(expected)) < 100, "a run that others beat leaves the area as it is"
+
+
+def test_without_a_finished_run_that_can_be_judged_there_is_no_progress():
+    known = frame(size_bytes=[1, 2], validation_top1=[0.5, 0.6])
+    for runs in (
+        known.assign(status="stopped"),
+        known.assign(validation_top1=np.nan),
+        known.assign(size_mib=np.nan),
+    ):
+        assert hypervolume.figure(view(runs)) is None
+    assert hypervolume.info(view(known.assign(validation_top1=[np.nan, 0.6]))).finished == 1
 
 
 def test_importance_of_what_matters_alone_and_of_what_does_not():

@@ -1,6 +1,9 @@
 """What the report says of sweeps: titles, notes, and which figures suit what was varied."""
 
 import dataclasses
+import errno
+import html
+import re
 from collections.abc import Iterable
 
 import pandas as pd
@@ -13,6 +16,7 @@ from analysis.results import read
 from analysis.view import View
 from fire.arch import AlexNetSpec, ResNet8Spec, SqueezeNetSpec
 from sweep.manifests import Sweep
+from sweep.page.snapshot import Snapshot
 from sweep.store import Store
 from tests.records import record
 
@@ -56,6 +60,33 @@ def test_a_name_too_long_for_a_file_is_cut(store, tmp_path, unrendered):
     written = {path.stem for path in (tmp_path / "report" / "tables").glob("xxx*.csv")}
     assert len(written) == 2
     assert all(f"tables/{stem}.csv" in page.read_text() for stem in written)
+
+
+def test_a_sweep_with_the_name_of_a_table_of_the_report_has_files_of_its_own(store, tmp_path, unrendered):
+    for name in ("failed", "failed-2", "warnings", "runs-digits", "pareto-digits"):
+        store.write_sweep(sweep(name))
+    store.write(dataclasses.replace(store.read("a"), warning="no time to learn"))
+    out = tmp_path / "report"
+    page = html.unescape(report.write(read(store.root), out).read_text())
+    for folder, endings, written in (("tables", ("csv", "md"), r'href="tables/(\S+)\.csv"'),
+                                     ("figures", ("png", "svg"), r'href="figures/(\S+)\.png"')):  # fmt: skip
+        links = re.findall(written, page)
+        assert len(links) == len(set(links)), "no two links lead to one file"
+        assert {f"{link}.{ending}" for link in links for ending in endings} == {
+            path.name for path in (out / folder).iterdir()
+        }
+    assert pd.read_csv(out / "tables" / "failed.csv")["sr"].tolist() == [0.25, 0.5]
+    assert pd.read_csv(out / "tables" / "failed-3.csv")["key"].tolist() == ["d"]
+    assert pd.read_csv(out / "tables" / "runs-digits-2.csv")["key"].tolist() == ["c", "a", "b"]
+
+
+def test_what_cannot_be_read_is_not_said_to_be_the_reports_folder(store, tmp_path, monkeypatch, unrendered):
+    def fail(self):
+        raise OSError(errno.EIO, "Input/output error", "log")
+
+    monkeypatch.setattr(Snapshot, "refresh", fail)
+    with pytest.raises(OSError, match="Input/output error: 'log'"):
+        report.write(read(store.root), tmp_path / "report")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,9 @@ import optuna
 import pandas as pd
 import pytest
 
+from analysis import tables
+from analysis import tabular as listing
+from analysis.results import read
 from bench import draw, replay, tabular
 from bench.search import drawn_table, space_of
 from fire.arch import ResNet8Spec
@@ -17,7 +20,7 @@ from fire.cost import count
 from sweep.config import RunConfig
 from sweep.search.spec import SearchSpec
 from sweep.store import Store
-from tests.records import record_of, sweep
+from tests.records import DATA, record, record_of, sweep
 from tests.searching import space
 from tests.sweeping import ROOT, composed, write_curve
 
@@ -91,6 +94,26 @@ def test_the_file_says_what_the_store_says(table):
         assert (row.seed, row.sr, row.bypass, row.macs) == (0, config.arch.sr, config.arch.bypass, config.cost.macs)
     assert not points
     assert tabular.load(table, seed=1).curves.tolist() == [[0.9, 0.9]]
+
+
+def test_a_run_of_several_experiments_has_them_all_and_the_title_of_its_data_set(tmp_path, monkeypatch):
+    store, untitled = Store(tmp_path), replace(DATA, name="fashion_mnist")
+    for key, fields in (
+        ("a", {"data_title": "Digits"}),
+        ("b", {"data_title": "Digits"}),
+        ("c", {"data": untitled}),
+        ("d", {"data": untitled, "data_title": None}),
+    ):
+        store.write(record(key, **fields))
+        write_curve(store.folder(key), 0.5)
+    for name, keys, experiment in (("1", "ab", "sr"), ("2", "bc", "bypass"), ("3", "b", "sr"), ("4", "abcd", None)):
+        store.write_sweep(sweep(name, (), keys, experiment=experiment, launched="2026-01-01T00:00:00"))
+    named, data_of = [], tables.data_of
+    monkeypatch.setattr(tables, "data_of", lambda runs: named.append(len(runs)) or data_of(runs))
+    made = listing.table(read(tmp_path))
+    assert made["experiments"].tolist() == [["sr"], ["bypass", "sr"], ["bypass"], []]
+    assert made["data_set"].tolist() == ["Digits", "Digits", "Fashion-MNIST", "Fashion-MNIST"]
+    assert named == [2, 2], "once a data set, not once a run"
 
 
 def test_a_file_without_the_experiment_or_with_two_recipes_is_refused(table, tmp_path):

@@ -1,7 +1,6 @@
 """Makes a map: fits the finished runs, expects the accuracy of every point, and checks itself on held-out networks."""
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from fire.cost import COSTS
 from fire.errors import require
 from sweep.config import RunConfig
+from sweep.labels import file_name
 from sweep.map import trained as runs
 from sweep.map.grid import Grid
 from sweep.map.stored import Map, Network, Plane
@@ -24,7 +24,6 @@ SAMPLE = 1024  # points among which the runs that narrow the band are chosen
 MOST_TRIES = 20_000  # points that are looked at for BEST that are networks
 FOLDS = 5  # of the networks, each held out once, to check the map
 DIGITS = 6  # of accuracies in the file
-LONGEST_NAME = 80
 NO_BOUNDS = AtMost()
 
 
@@ -40,12 +39,12 @@ class Fitted:
     """The trained networks, the grid that they span, and the surrogate that expects its accuracies.
 
     costs: of all points, by their names in COSTS. possible: shape (points,), where they are those of a network.
-    plans: of the trained networks, since several settings can mean one network.
+    plans: of all trained networks, fitted or not, since several settings can mean one network.
     """
 
     def __init__(self, trained: Trained) -> None:
         self.trained, self.grid = trained, Grid(trained)
-        self.plans = {_plan(config) for config in trained.configs}
+        self.plans = {_plan(config) for config in (*trained.configs, *trained.others)}
         self.costs = self.grid.costs(self.grid.settings, COSTS)
         self.possible: NDArray[np.bool_] = np.all([column > 0 for column in self.costs.values()], axis=0)
         self._encoder = Encoder(self.columns(np.flatnonzero(self.possible)))
@@ -83,10 +82,11 @@ def make(records: Iterable[Record], words: Sequence[str] = (), at_most: AtMost =
     expected = fitted.expect(fitted.columns(points))
     checked = check(fitted.features, fitted.trained.top1)
     return Map(
-        name=_name(grid.base.data.name, words),
+        name=_name(grid.base.data.name, words, at_most),
         data=grid.base.identity["data"],
         train=grid.base.identity["train"],
         keys=list(fitted.trained.keys),
+        finished=len(fitted.trained.keys) + fitted.trained.left_out,
         axes=grid.axes,
         fixed=fitted.trained.fixed,
         typical={name: vars(grid.base.arch)[name] for name in grid.axes},
@@ -140,8 +140,8 @@ def _next(fitted: Fitted, points: NDArray[np.intp]) -> list[Network]:
     new: dict[object, tuple[int, RunConfig]] = {}
     for point in sample.tolist():
         config = fitted.grid.config(fitted.grid.at(point))
-        if config is not None and _plan(config) not in fitted.plans:
-            new.setdefault(_plan(config), (point, config))
+        if config is not None and (plan := _plan(config)) not in fitted.plans:
+            new.setdefault(plan, (point, config))
     if not new:
         return []
     configs = dict(new.values())
@@ -199,10 +199,10 @@ def _pairs(axes: Iterable[str]) -> Iterator[tuple[str, str]]:
     yield from itertools.combinations([*first, *(name for name in axes if name not in first)], 2)
 
 
-def _name(data: str, words: Iterable[str]) -> str:
-    """The name of the map's file: the data set and the other words that chose its runs."""
-    name = "_".join([data, *(word for word in words if not word.startswith("data="))])
-    return re.sub(r"[^\w.,=+-]", "_", name)[:LONGEST_NAME]
+def _name(data: str, words: Iterable[str], at_most: AtMost) -> str:
+    """The name of the map's file: the data set, the other words that chose its runs, and the bounds."""
+    bounds = (text.replace("<", "") for text in at_most.texts)
+    return file_name([data, *(word for word in words if not word.startswith("data=")), *bounds])
 
 
 def _rounded(value: Any) -> float:

@@ -23,7 +23,7 @@ FOLDER = "maps"
 class Network:
     """A network of the space: its settings along the map's axes, its expected accuracy with the band, and its costs.
 
-    key: of its run with seed 0. trained: whether the map was fitted to a run of it.
+    key: of its run with seed 0. trained: whether a run of it had finished when the map was made.
     """
 
     key: str
@@ -60,6 +60,7 @@ class Map:
 
     Accuracies are fractions of 1. Bands hold 90 % of the runs, if held-out networks confirm it: coverage is the part of
     `held_out` networks that lay within the band of a map fitted to the others, tau is Kendall's of their order.
+    finished: runs that it could be fitted to; None: made by an earlier version, which counted those in `keys` alone.
     """
 
     name: str
@@ -78,7 +79,14 @@ class Map:
     planes: list[Plane]
     best: list[Network]  # the highest expected accuracy first
     next: list[Network]  # not trained; their runs would narrow the band most
+    finished: int | None = None
     format: int = FORMAT
+
+    @property
+    def fitted(self) -> str:
+        """How many runs it was fitted to, "25 runs", of how many, if some were left out: "300 of 412 runs"."""
+        count = len(self.keys)
+        return f"{count} of {self.finished} runs" if (self.finished or 0) > count else f"{count} runs"
 
 
 def dump(made: Map) -> str:

@@ -20,12 +20,15 @@ class Trained:
     """SqueezeNets trained to the end that differ in their metaparameters alone.
 
     configs: with seed 0, sorted by their keys. top1: validation accuracies, which networks are chosen by, means over
-    seeds, of shape (networks,). keys: of all their runs.
+    seeds, of shape (networks,). keys: of all their runs. others: the networks that are too many to be fitted, too.
+    left_out: how many runs of these there are.
     """
 
     configs: tuple[RunConfig, ...]
     top1: Floats
     keys: tuple[str, ...]
+    others: tuple[RunConfig, ...] = ()
+    left_out: int = 0
 
     @property
     def varied(self) -> dict[str, list[Any]]:
@@ -90,11 +93,15 @@ def trained(records: Iterable[Record], words: Sequence[str] = ()) -> Trained:
         accuracies.append(run.top1)
     require(len(networks) >= LEAST_NETWORKS, "a map", f"of {LEAST_NETWORKS} trained networks or more", len(networks))
     of_networks = [networks[key] for key in sorted(networks)]
-    chosen = [of_networks[place] for place in thinned(len(of_networks))]
+    places = set(thinned(len(of_networks)).tolist())
+    chosen = [network for place, network in enumerate(of_networks) if place in places]
+    others = [network for place, network in enumerate(of_networks) if place not in places]
     return Trained(
         configs=tuple(config for config, _, _ in chosen),
         top1=np.array([np.mean(accuracies) for _, _, accuracies in chosen]),
         keys=tuple(sorted(key for _, keys, _ in chosen for key in keys)),
+        others=tuple(config for config, _, _ in others),
+        left_out=sum(len(keys) for _, keys, _ in others),
     )
 
 

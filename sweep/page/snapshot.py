@@ -10,6 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Container, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -197,8 +198,9 @@ class Snapshot:
         curve, epochs = self._curve(key), self._epochs(key)
         left = None
         if curve and epochs is not None and holder is not None:
-            since = max(0.0, time.time() - (self.store.folder(key) / "curve.csv").stat().st_mtime)
-            left = max(0.0, curve[-1].seconds / len(curve) * (epochs - len(curve)) - since)
+            with suppress(OSError):  # the curve may vanish at any moment
+                since = max(0.0, time.time() - (self.store.folder(key) / "curve.csv").stat().st_mtime)
+                left = max(0.0, curve[-1].seconds / len(curve) * (epochs - len(curve)) - since)
         return Running(
             key=key,
             name=_cut(name),
@@ -218,10 +220,9 @@ class Snapshot:
         return {key: name for key, name in names.items() if name}
 
     def _folders(self) -> list[str]:
-        try:
+        with suppress(FileNotFoundError):
             return sorted(name for name in os.listdir(self.store.root) if not name.startswith("."))
-        except FileNotFoundError:
-            return []
+        return []
 
     def _epochs(self, key: str) -> int | None:
         """The epochs of the whole recipe; None for a compressed network, whose stages have epochs of their own."""
@@ -238,9 +239,12 @@ class Snapshot:
     def _log(self, key: str) -> str:
         if not (self._is_inside(key, "log") and self._is_file(key, "log")):
             return ""
-        with open(self.store.folder(key) / "log", "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LONGEST_LOG))
-            return file.read(LONGEST_LOG).decode(errors="replace")
+        try:
+            with open(self.store.folder(key) / "log", "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - LONGEST_LOG))
+                return file.read(LONGEST_LOG).decode(errors="replace")
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
 
     def _is_inside(self, *names: str) -> bool:
         """Whether the path has no link that leads out of the store."""
@@ -252,10 +256,9 @@ class Snapshot:
 
     def _is_file(self, *names: str) -> bool:
         """Whether it is a regular file: a pipe would block."""
-        try:
+        with suppress(OSError):
             return stat.S_ISREG(self.store.root.joinpath(*names).stat().st_mode)
-        except OSError:
-            return False
+        return False
 
 
 def _shown(record: Record) -> dict[str, Any]:
@@ -270,13 +273,13 @@ def _mapped(made: Map) -> Mapped:
     return Mapped(
         name=_cut(made.name),
         note=f"The networks of the highest expected validation accuracy, of {made.points:,} within the bounds, by a "
-        f"map of {len(made.keys)} runs.",
-        columns=[*made.axes, "expected top-1 %", "90 % band", "MMACs", "peak RAM, KiB", "in the map's runs"],
+        f"map fitted to {made.fitted}.",
+        columns=[*made.axes, "expected top-1 %", "90 % band", "MMACs", "peak RAM, KiB", "trained before"],
         rows=[
             [
                 *(
                     _cut(f"{value:g}" if isinstance(value, float) else str(value))
-                    for value in network.settings.values()
+                    for value in (network.settings[name] for name in made.axes)
                 ),
                 f"{100 * network.top1:.2f}",
                 f"{100 * network.low:.2f} to {100 * network.high:.2f}",
