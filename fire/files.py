@@ -152,7 +152,9 @@ def holder(path: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     except BlockingIOError:
-        return path.read_text(errors="replace")[:100] or "another process"
+        with suppress(OSError):  # it may vanish now
+            return path.read_text(errors="replace")[:100] or "another process"
+        return "another process"
 
 
 def _lock(file: FileIO, patience: float) -> bool:

@@ -126,6 +126,17 @@ def test_a_run_that_got_there_is_taken_as_it_is(tmp_path):
     assert made.trials[index].status != "failed"
 
 
+def test_a_run_that_another_sweep_ended_just_now_is_no_failure(tmp_path):
+    for index in (0, 1):
+        stop(campaign(tmp_path), index, (0.5 + index / 10,), epochs=1)
+    made = campaign(tmp_path)
+    job = made.next(())
+    assert job[1].stop_epoch != 1
+    made.display.started(job[0].key)
+    made.display.elsewhere(job[0].key)  # our worker found it under way, and now it is not
+    assert made.next(()) == job, "it goes on here"
+
+
 def test_runs_of_another_sweep_are_left_to_it_and_are_no_failures(tmp_path, capsys):
     made = campaign(tmp_path, budget=4)
     keys = [made.space.point(index).key for index in range(4)]

@@ -63,6 +63,7 @@ class Display:
         self._ended: set[str] = set()
         self._began = time.monotonic()
         self.reasons: dict[str, str] = {}  # why runs left no record, by their keys
+        self.left_alone: set[str] = set()  # runs that were under way elsewhere, when last they were to start
         self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "Display":
@@ -85,6 +86,7 @@ class Display:
         """A run has been started. stop_epoch: where it stops; 0: at its end."""
         self._running[key] = _Running(time.monotonic(), stop_epoch)
         self._ended.discard(key)  # a search goes on with runs that it had stopped
+        self.left_alone.discard(key)
         if not self._console.is_terminal:
             self._console.print(f"{self._labels[key]}: started")
 
@@ -118,6 +120,7 @@ class Display:
         """A run has been found under way in another process."""
         self._running.pop(key)
         self._ended.add(key)
+        self.left_alone.add(key)
         holder = self._store.holder(key) or "another process"
         self._console.print(Text.assemble(("elsewhere ", "yellow"), f"{self._labels[key]}: under way on {holder}"))
 

@@ -56,7 +56,8 @@ class Campaign:
         """Read the trials of the runs that have ended since the last call, here or elsewhere."""
         for key in [key for key in self._jobs if key not in under_way]:
             job = self._jobs.pop(key)
-            if self.store.holder(key):  # another sweep began it before our worker did
+            # Another sweep began it before our worker did. It may have ended it since: that is no failure of this run.
+            if key in self.display.left_alone or self.store.holder(key):
                 self._elsewhere.add(job.point)
             else:
                 self._ended(job)
