@@ -18,6 +18,8 @@ from typing import BinaryIO
 
 from fire.errors import InputError
 
+PATIENCE = 0.2  # seconds to wait for a lock: whoever asks which process holds it, takes it for a moment
+
 
 class WriteError(OSError):
     """A file cannot be written, as on a full disk. It has the file's name, which an OSError of writing lacks."""

@@ -17,7 +17,7 @@ from fire.cost import COSTS
 from fire.data import dataset
 from fire.data.batches import Batches
 from fire.errors import InputError, TrainingError
-from fire.files import WriteError, append, locked, write
+from fire.files import PATIENCE, WriteError, append, locked, write
 from fire.machine.latency import latency
 from fire.machine.process import device_name, prepare_process
 from fire.train import evaluation, training
@@ -32,7 +32,6 @@ from sweep import curves, origin
 from sweep.config import Options, RunConfig
 from sweep.record import Record, Status
 from sweep.store import CHECKPOINT, COMPRESSED, WEIGHTS, Store
-from sweep.worker import PATIENCE
 
 Report = Callable[[Progress | Note], None]
 Log = Callable[[str], None]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from fire.errors import InputError, unknown
-from fire.files import holder, locked, read, write
+from fire.files import PATIENCE, holder, locked, read, write
 from fire.train.progress import Epoch
 from sweep import curves, manifests
 from sweep.manifests import Sweep
@@ -114,7 +114,7 @@ class Store:
         """Write the title of its data set into the record of a finished run, unless another process is at the run."""
         if not self.is_done(key):
             return
-        with locked(self.folder(key) / ".lock", patience=0) as held:
+        with locked(self.folder(key) / ".lock", PATIENCE) as held:
             record = self.read(key) if held else None
             # The record of a newer version, which has no configuration here, stays as it is.
             if record is not None and record.config is not None and record.data_title != title:

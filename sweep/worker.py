@@ -7,10 +7,9 @@ import threading
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
+from fire.files import PATIENCE
 from sweep.commands.exits import ELSEWHERE, FAILED, described
 from sweep.config import Options, RunConfig
-
-PATIENCE = 0.2  # seconds: a search that looks whether the run is under way holds its lock for a moment
 
 
 def work(

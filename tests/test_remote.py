@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from fire.files import locked
+from fire.files import PATIENCE, locked
 from fire.train.progress import Epoch, Note, Progress
 from sweep.commands.display import Display
 from sweep.commands.exits import ELSEWHERE
@@ -28,7 +28,6 @@ from sweep.points import Point
 from sweep.pool import Ended, Pool
 from sweep.run import run
 from sweep.store import Store
-from sweep.worker import PATIENCE
 from tests.clusters import BLIND, EXPIRING, HIDES, PROGRAM, facts
 from tests.processes import opened, session, wait_until
 from tests.records import record_of

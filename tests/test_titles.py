@@ -1,11 +1,15 @@
 """The title of a data set: an option that names it in records, figures and tables, and changes no run."""
 
+import fcntl
+import threading
+
 import pytest
 
 from analysis import sections, tables
 from analysis.results import read
 from fire.data.spec import DataSpec
 from fire.errors import SpecError
+from fire.files import PATIENCE
 from sweep.config import Options
 from sweep.preparation import make_ready
 from sweep.run import run
@@ -96,3 +100,17 @@ def test_a_run_of_a_newer_version_keeps_its_record(tmp_path):
     store.set_title("a", TITLE)
     assert store.is_done("a")
     assert path.read_bytes() == written
+
+
+def test_a_title_is_written_though_another_process_looks_at_the_lock_for_a_moment(tmp_path):
+    store, run = Store(tmp_path), point(*TINY).config
+    store.write(record_of(run))
+    lock = tmp_path / run.key / ".lock"
+    lock.touch()
+    with open(lock, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # as sweep.watch does, to say who is at the run
+        timer = threading.Timer(PATIENCE / 4, fcntl.flock, (file, fcntl.LOCK_UN))
+        timer.start()
+        store.set_title(run.key, TITLE)
+        timer.join()
+    assert store.read(run.key).data_title == TITLE

@@ -13,6 +13,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 from fire.errors import unknown
+from fire.files import PATIENCE
 from fire.machine import hardware
 from fire.train.progress import Note, Progress
 from sweep import forkserver
@@ -21,7 +22,6 @@ from sweep.config import Options
 from sweep.engines import sharing, wire
 from sweep.engines.local import forked
 from sweep.typed import build
-from sweep.worker import PATIENCE
 
 IDLE = 300.0  # seconds without a run after which a worker leaves: others may need its place
 SYNC = 30.0  # seconds between two times that an unfinished run's files are sent

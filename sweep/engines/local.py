@@ -3,11 +3,12 @@
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
+from fire.files import PATIENCE
 from fire.machine import hardware
 from sweep import forkserver
 from sweep.config import Options, RunConfig
 from sweep.pool import Ended, Engine, Message, Worker
-from sweep.worker import PATIENCE, work
+from sweep.worker import work
 
 
 class LocalEngine(Engine):

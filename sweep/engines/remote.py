@@ -19,7 +19,6 @@ from sweep.manifests import Arithmetic
 from sweep.pool import Ended, Engine, Message, Worker
 from sweep.store import Store
 from sweep.typed import build
-from sweep.worker import PATIENCE
 
 TEND = 1.0  # seconds between two looks at the cluster
 
@@ -204,7 +203,7 @@ class RemoteWorker(Worker):
         """Send it a run. Returns whether it could: another process may be at it."""
         if self.hello.sends:
             lock = self._results / config.key / ".lock"
-            if not self._lock.enter_context(files.locked(lock, PATIENCE)):
+            if not self._lock.enter_context(files.locked(lock, files.PATIENCE)):
                 self._lock.close()
                 return False
         self._config = config

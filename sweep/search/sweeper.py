@@ -30,7 +30,6 @@ from sweep.search.spec import AtMost, SearchSpec
 from sweep.store import Damage, Store
 
 MOST_CHOICES = 10_000  # of an axis: each is planned once
-PATIENCE = 0.2  # seconds: whoever asks which process holds a lock takes it for a moment
 # A search with more budget is the same one.
 NOT_IN_THE_NAME = {*EXECUTION, "search.budget_runs", "search.band", "search.retry_failed"}
 
@@ -68,7 +67,7 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
         return
     store.check_writable()
     lock = store.root / "sweeps" / f".{launch.name}.lock"
-    with files.locked(lock, PATIENCE) as held:
+    with files.locked(lock, files.PATIENCE) as held:
         if not held:
             where = files.holder(lock) or "another process"
             raise RunsError(f"search {launch.name} is under way elsewhere ({where})", ELSEWHERE)
