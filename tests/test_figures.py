@@ -281,3 +281,10 @@ def test_the_committed_results_are_whole():
         fields = {field.name: type(field.default)(run[field.name]) for field in dataclasses.fields(SqueezeNetSpec)}
         cost = count(SqueezeNetSpec(**fields), int(run["data.image_size"]), int(run["data.channels"]))
         assert (cost.parameters, cost.macs, cost.size_bytes) == (run["parameters"], run["macs"], run["size_bytes"])
+
+
+@pytest.mark.parametrize("sizes", [(21.1, 28.4), (20.5, 30.1), (0.18, 1.4), (1.0, 1.3), (3.0, 400.0)], ids=str)
+def test_a_log_axis_has_two_numbers_among_the_sizes(sizes):
+    _, (ax,) = style.panels(1, 5, 4)
+    style.log_axis(ax, sizes)
+    assert sum(sizes[0] <= tick <= sizes[1] for tick in ax.get_xticks()) >= 2
