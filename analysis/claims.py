@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis import tables
 from analysis.results import Results
-from analysis.section import Section
+from analysis.section import Section, notes_of
 from fire.stats import p_of_zero
 
 
@@ -50,11 +50,11 @@ def of(results: Results) -> Iterator[Section]:
     """The section of the report, if runs can test a claim."""
     found = tested(results.runs)
     if found:
-        differences = tables.differences(pd.concat([test.runs for test in found]))
+        runs = pd.concat([test.runs for test in found])
         yield Section(
             title="The paper's claims, tested",
             tables=(("claims", table(found)),),
-            notes=(NOTE, *([differences] if differences else [])),
+            notes=notes_of(NOTE, tables.differences(runs)),
         )
 
 
@@ -76,7 +76,7 @@ def tested(runs: pd.DataFrame) -> list[Test]:
     ]
 
 
-def table(tested: Sequence[Test]) -> pd.DataFrame:
+def table(tests: Sequence[Test]) -> pd.DataFrame:
     """A row for each test.
 
     Columns: data, claim, contrast, network (where sets differ in it), n (seeds), difference (a fraction of 1) with the
@@ -91,11 +91,11 @@ def table(tested: Sequence[Test]) -> pd.DataFrame:
             **tables.interval("difference", test.values),
             "p": p_of_zero(test.values),
         }
-        for test in tested
+        for test in tests
     ]
     found = pd.DataFrame(rows)
     if rows:
-        networks = pd.DataFrame([test.runs.iloc[0].drop(test.claim.metaparameter) for test in tested])
+        networks = pd.DataFrame([test.runs.iloc[0].drop(test.claim.metaparameter) for test in tests])
         columns = [
             name for name in tables.network_columns(networks) if tables.differ_within(networks[name], found["data"])
         ]

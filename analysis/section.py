@@ -23,3 +23,8 @@ class Section:
     figures: tuple[Shown, ...] = ()
     tables: tuple[tuple[str, pd.DataFrame], ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def notes_of(*notes: str) -> tuple[str, ...]:
+    """The notes that are not empty."""
+    return tuple(filter(None, notes))

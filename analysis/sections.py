@@ -21,7 +21,7 @@ from analysis.figures import (
     training,
 )
 from analysis.results import Results
-from analysis.section import Section, Shown
+from analysis.section import Section, Shown, notes_of
 from analysis.view import View
 from sweep.manifests import Sweep
 
@@ -111,7 +111,7 @@ def _sweep(results: Results, runs: pd.DataFrame, sweep: Sweep, x: CostAxis | Non
         title=title(sweep, view.along),
         figures=tuple(figures_of_sweep(view, sweep.name)),
         tables=((sweep.name, compression.summary(view)),),
-        notes=_notes(note, without(x, runs), tables.differences(runs)),
+        notes=notes_of(note, without(x, runs), tables.differences(runs)),
     )
 
 
@@ -170,10 +170,6 @@ def _numbered(name: str, number: int, of: int) -> str:
     return name if of == 1 else f"{name}-{number}"
 
 
-def _notes(*notes: str) -> tuple[str, ...]:
-    return tuple(filter(None, notes))
-
-
 def _search(runs: pd.DataFrame, sweep: Sweep, x: CostAxis | None) -> Section:
     """The networks that a search found. Only runs that were trained to the end are compared."""
     columns = tables.columns_of(runs, sweep)
@@ -213,7 +209,7 @@ def _search(runs: pd.DataFrame, sweep: Sweep, x: CostAxis | None) -> Section:
         title=title(sweep),
         figures=tuple(figures_of(view, OF_SEARCHES, sweep.name)),
         tables=((sweep.name, best[[*varied, *shown_costs, *shown_top1, "key"]]),),
-        notes=_notes(note, without(x, runs), tables.differences(runs)),
+        notes=notes_of(note, without(x, runs), tables.differences(runs)),
     )
 
 
@@ -228,7 +224,7 @@ def of_paper_tables(results: Results) -> Iterator[Section]:
         yield Section(
             title=f"The paper's tables 2 and 3, and ours: {name}",
             tables=((_numbered("table_2", number, len(parts)), compression.table_2(runs)),),
-            notes=_notes(note, tables.differences(runs)),
+            notes=notes_of(note, tables.differences(runs)),
         )
 
 
@@ -241,7 +237,7 @@ def of_duels(results: Results) -> Iterator[Section]:
             yield Section(
                 title=f"In int8 against ResNet8: {tables.data_of(runs)}, {setting or tables.epochs_of(runs)}",
                 tables=((_numbered("duel-int8", number, len(parts)), found),),
-                notes=_notes(duel.NOTE, tables.differences(runs)),
+                notes=notes_of(duel.NOTE, tables.differences(runs)),
             )
 
 
@@ -260,7 +256,7 @@ def of_networks(results: Results, x: CostAxis | None = None) -> Iterator[Section
                 title=f"All networks: {name}",
                 figures=tuple(figures),
                 tables=((_numbered(f"runs-{data}", number, len(parts)), tables.networks(part)),),
-                notes=_notes(without(x, part), tables.differences(part)),
+                notes=notes_of(without(x, part), tables.differences(part)),
             )
 
 
@@ -272,7 +268,7 @@ def of_warnings(results: Results) -> Iterator[Section]:
     if len(warned):
         frame = warned[["key", *(name for name in columns if warned[name].notna().any())]]
         note = "images_skipped: images that could not be read. left_out: other files in the image folder."
-        yield Section(title="Warnings", tables=(("warnings", frame),), notes=_notes(note))
+        yield Section(title="Warnings", tables=(("warnings", frame),), notes=notes_of(note))
 
 
 def of_failed(results: Results) -> Iterator[Section]:

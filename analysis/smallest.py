@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import tables
 from analysis.compression import family_name
 from analysis.results import Results
-from analysis.section import Section
+from analysis.section import Section, notes_of
 from fire.compress.spec import MOST_LOST
 from fire.stats import p_of_zero
 
@@ -28,11 +28,10 @@ def of(results: Results) -> Iterator[Section]:
     """The section of the report, if a network was compressed with several settings."""
     parts = compressed(results.runs)
     if parts:
-        differences = tables.differences(pd.concat(parts))
         yield Section(
             title=f"The smallest files that lose at most {POINTS}",
             tables=(("smallest", table(parts)),),
-            notes=(NOTE, *([differences] if differences else [])),
+            notes=notes_of(NOTE, tables.differences(pd.concat(parts))),
         )
 
 

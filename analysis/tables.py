@@ -86,7 +86,7 @@ def network_columns(runs: pd.DataFrame) -> tuple[str, ...]:
 
 
 def is_of(column: str, parts: Iterable[str]) -> bool:
-    """Whether the column has a setting of one of these parts of a run, or its name: of data not data_title."""
+    """Whether the column is of one of these parts of a run: of data are data and data.limit, and not data_title."""
     return column.partition(".")[0] in parts
 
 

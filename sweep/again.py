@@ -71,7 +71,7 @@ def _nearest(part: str, spec: Any, data: tuple[str, ...], found: Files) -> list[
 def _presets(part: str, data: tuple[str, ...], found: Files) -> dict[str, Any]:
     """The presets of a part of conf/ on this data, by name, without those that do not go with it.
 
-    Hydra composes them side by side, below +presets, which takes a fifth of the time of one after the other.
+    Hydra composes them side by side, below +presets, which takes a quarter of the time of one after another.
     """
     names = sorted(path.stem for path in (CONF / part).glob("*.yaml"))
     cfg = _compose((*data, *(f"+{part}@presets.{name}={name}" for name in names)))
