@@ -70,7 +70,8 @@ CHAOS =
 chaos: $(SETUP)
 	$(BIN)/python -m bench.chaos $(CHAOS)
 
-PARALLEL := --numprocesses=auto --dist=loadfile
+# A process of tests that dies is not replaced: xdist has waited for ever after that.
+PARALLEL := --numprocesses=auto --dist=loadfile --max-worker-restart=0
 test: lint
 	$(BIN)/python -m pytest $(PARALLEL)
 

@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -22,11 +23,17 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def process_settings() -> Iterator[None]:
-    """Runs set the whole process up for themselves: fire.machine.process.prepare_process."""
+    """Runs set the whole process up for themselves: fire.machine.process.prepare_process.
+
+    So do commands: after Ctrl-C, the next one ends the process (sweep.commands.exits), here with all of its tests.
+    """
     threads = torch.get_num_threads()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     torch.set_num_threads(threads)
     torch.set_flush_denormal(False)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,15 @@ def slow(marker: Path, *given: object) -> None:
     marker.touch()
 
 
-def test_ctrl_c_does_not_wait_for_the_measurements(monkeypatch, tmp_path):
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Ctrl-C is an exception, as in a command that begins. Jobs in a shell's background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_does_not_wait_for_the_measurements(heeded, monkeypatch, tmp_path):
     monkeypatch.setattr(latencies, "take_here", slow)
     with pytest.raises(KeyboardInterrupt):
         latencies.take(tmp_path / "ended", None, [])
