@@ -1,10 +1,11 @@
 """What decides the bits of a sweep's runs besides their configurations; fixed at the sweep's first launch. No torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from fire.errors import InputError
 from fire.machine import hardware, native
+from fire.train.spec import TrainSpec
 from sweep.config import Options
 from sweep.engines.local import slots
 from sweep.manifests import Arithmetic, Sweep
@@ -62,14 +63,23 @@ def with_arithmetic(options: Options, arithmetic: Arithmetic) -> Options:
     )
 
 
-def described(arithmetic: Arithmetic, options: Options) -> str:
-    """The arithmetic in a few words, and what of it does not suit this machine."""
-    text = f"{arithmetic.precision}, kernels={arithmetic.kernels}, {_threads(arithmetic.threads)} a run"
+def described(arithmetic: Arithmetic, options: Options, recipes: Collection[TrainSpec]) -> str:
+    """What runs of these recipes are computed in, in a few words, and what of it does not suit this machine."""
+    precisions = {arithmetic.precision if recipe.precision == "auto" else recipe.precision for recipe in recipes}
+    kernels = {_kernels(arithmetic, recipe) for recipe in recipes}
+    text = f"{' and '.join(sorted(precisions))}, kernels={' and '.join(sorted(kernels))}"
+    text += f", {_threads(arithmetic.threads)} a run"
     if arithmetic.threads > hardware.cores():
         text += f" (this machine has {hardware.cores()} cores, which are used)"
-    if arithmetic.precision == "bf16" and slots(options, runs=1) == [None] and not hardware.has_fast_bf16("cpu"):
+    if "bf16" in precisions and slots(options, runs=1) == [None] and not hardware.has_fast_bf16("cpu"):
         text += " (bf16 is slower than fp32 on this processor)"
     return text
+
+
+def _kernels(arithmetic: Arithmetic, recipe: TrainSpec) -> str:
+    if recipe.kernels != "auto":
+        return recipe.kernels
+    return arithmetic.kernels if recipe.channels_last else "torch"
 
 
 def _threads(count: int) -> str:

@@ -168,7 +168,9 @@ def _run(launcher: PoolLauncher, todo: list[Point], options: Options, sweep: Swe
             arithmetic = launcher.arithmetic(engine, options, former)
             sweep = replace(sweep, arithmetic=arithmetic)
             options = with_arithmetic(options, arithmetic)
-            console().print(f"computed in {described(arithmetic, options)}")
+            if todo:
+                recipes = [point.config.train for point in todo]
+                console().print(f"computed in {described(arithmetic, options, recipes)}")
         console().print(head + str(store.write_sweep(sweep)))
         if engine is not None:
             with runs_begun():

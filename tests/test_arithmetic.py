@@ -6,6 +6,7 @@ import pytest
 
 from fire.errors import InputError
 from fire.machine import hardware, native
+from fire.train.spec import TrainSpec
 from sweep.arithmetic import arithmetic_of, as_begun, described, with_arithmetic
 from sweep.config import Options
 from sweep.manifests import Arithmetic, Sweep
@@ -72,11 +73,20 @@ def test_a_manifest_keeps_the_choice(tmp_path):
 
 
 def test_what_does_not_suit_this_machine_is_said(options):
-    assert described(HERE, options) == "fp32, kernels=compiled, 1 thread a run"
-    assert described(replace(ELSEWHERE, threads=1000), options) == (
+    auto = [TrainSpec()]
+    assert described(HERE, options, auto) == "fp32, kernels=compiled, 1 thread a run"
+    assert described(replace(ELSEWHERE, threads=1000), options, auto) == (
         "bf16, kernels=torch, 1000 threads a run (this machine has 2 cores, which are used) "
         "(bf16 is slower than fp32 on this processor)"
     )
+
+
+def test_what_the_runs_ask_for_is_said_before_what_auto_means(options):
+    fp32, plain = TrainSpec(precision="fp32"), TrainSpec(channels_last=False)
+    assert described(replace(ELSEWHERE, threads=2), options, [fp32]) == "fp32, kernels=torch, 2 threads a run"
+    assert described(HERE, options, [plain]) == "fp32, kernels=torch, 1 thread a run"
+    both = described(HERE, options, [TrainSpec(), TrainSpec(precision="bf16", kernels="torch")])
+    assert both.startswith("bf16 and fp32, kernels=compiled and torch, 1 thread a run (bf16 is slower")
 
 
 def test_workers_are_counted_by_the_threads_that_the_sweep_began_with(options):

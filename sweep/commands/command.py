@@ -81,7 +81,7 @@ def _train(point: Point, options: Options) -> None:
 
     arithmetic = arithmetic_of(options, former=None)
     options = with_arithmetic(options, arithmetic)
-    console().print(f"computed in {described(arithmetic, options)}")
+    console().print(f"computed in {described(arithmetic, options, [point.config.train])}")
     with Display([point], options) as display:
         display.started(point.key, options.stop_epoch)
         try:

@@ -151,7 +151,7 @@ def _campaign(
             int8 = " --int8" if options.export == "int8" else ""
             written_by = f"python -m sweep.export {store.folder(lacking[0])}{int8}, and so on"
             lines.append(f"{len(lacking)} trained before lack the files of export={options.export}: {written_by}")
-        lines.append(f"computed in {described(arithmetic, options)}")
+        lines.append(f"computed in {described(arithmetic, options, [config.train])}")
     for line in lines:
         console().print(line)
     return Campaign(
