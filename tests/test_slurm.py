@@ -211,9 +211,10 @@ def on_node(name: str) -> list[int]:
     return found
 
 
-def kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+def send(number: int, *pids: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 @pytest.fixture(scope="module")
@@ -229,14 +230,13 @@ def there(cluster, here, tmp_path_factory):
 
     try:
         assert wait_until(lambda: under_way() == 2, SLOW), "on two nodes"
+        send(signal.SIGSTOP, *on_node("n2"))  # else its worker may end the sweep before the other one is back
         requeued = asked("squeue", "--noheader", "--array", "--nodelist=n1", "--format=%i")
         asked("scontrol", "requeue", requeued)
         assert wait_until(lambda: "PD" in asked("squeue", "--noheader", f"--jobs={requeued}", "--format=%t"), SLOW)
         asked("scontrol", "update", f"jobid={requeued}", "StartTime=now")
         assert wait_until(lambda: under_way() == 2, SLOW), "the requeued worker connects again"
-        kill(int((cluster / "n2.pid").read_text()))
-        for pid in on_node("n2"):
-            kill(pid)
+        send(signal.SIGKILL, int((cluster / "n2.pid").read_text()), *on_node("n2"))
     finally:
         outcome = finish(process, SLOW)
     return results, outcome
