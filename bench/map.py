@@ -1,4 +1,4 @@
-"""python -m bench.map --table FILE.parquet [--out FILE]: how well maps of networks order those that they have not seen.
+"""python -m bench.map --table FILE.parquet [--supernet FILE.csv] [--out FILE]: how well maps order unseen networks.
 
 FILE is the tabular benchmark: python -m analysis.tabular. Each predictor is fitted to FITTED networks in DRAWS draws
 and tested on the others; rows have the mean over draws, and their range. The tau between two seeds, where FILE has
@@ -48,20 +48,32 @@ Pairs = NDArray[np.bool_]  # shape (networks, networks), above the diagonal
 
 
 class Networks(NamedTuple):
-    """The table's networks: settings and costs as columns, accuracies after the first epoch and at the end, MACs."""
+    """The table's networks: settings and costs as columns, accuracies after the first epoch and at the end, MACs.
+
+    supernet: accuracies with shared weights (bench.supernet); None: not known.
+    """
 
     columns: Mapping[str, NDArray]
     epoch_1: Floats
     top1: Floats
     macs: Floats
+    supernet: Floats | None = None
 
 
-def networks_of(table: tabular.Tabular) -> Networks:
-    """The networks of the benchmark with the costs and settings that a map learns from."""
+def networks_of(table: tabular.Tabular, shared: Path | None = None) -> Networks:
+    """The networks of the benchmark with the costs and settings that a map learns from.
+
+    shared: a file of bench.supernet. Raises ValueError if it lacks a network.
+    """
     rows = table.networks
     varied = [name for name in settings_of(SqueezeNetSpec) if name in rows and rows[name].nunique() > 1]
     columns = {name: np.array(rows[name].tolist()) for name in (*COLUMNS, *varied)}
-    return Networks(columns, table.curves[:, 0], table.curves[:, -1], rows["macs"].to_numpy(np.float64))
+    supernet = None
+    if shared is not None:
+        supernet = pd.read_csv(shared).set_index("key")["top1"].reindex(rows["key"]).to_numpy(np.float64)
+        if np.isnan(supernet).any():
+            raise ValueError(f"{shared} must hold all {len(rows)} networks, lacks {int(np.isnan(supernet).sum())}")
+    return Networks(columns, table.curves[:, 0], table.curves[:, -1], rows["macs"].to_numpy(np.float64), supernet)
 
 
 def pairs_of(macs: Floats, times: float = np.inf) -> Pairs:
@@ -96,7 +108,7 @@ def process(known: Floats, top1: Floats, asked: Floats) -> Floats:
 
 
 def rows(networks: Networks, second: Floats | None = None) -> Iterator[Row]:
-    """A row for each predictor, with and without the accuracy after one epoch, and for the band.
+    """A row for each predictor, also with the accuracy after one epoch or in the supernet, and for the band.
 
     second: the accuracies of the same networks with another seed, NaN where it was not trained.
     """
@@ -118,11 +130,14 @@ def rows(networks: Networks, second: Floats | None = None) -> Iterator[Row]:
         ("random forest", forest, networks.columns),
         ("Gaussian process", process, networks.columns),
     ]
+    more: dict[str, Mapping[str, NDArray]] = {"": {}, " and one epoch of each": {"epoch_1": networks.epoch_1}}
+    if networks.supernet is not None:
+        more[" and the supernet"] = {"supernet": networks.supernet}
+        yield _row("the supernet alone", networks, networks.supernet[:, None], ridge, limit)
     for name, predictor, columns in learned:
-        for early in (False, True):
-            known = {**columns, "epoch_1": networks.epoch_1} if early else columns
-            features = Encoder(known).matrix(known)
-            yield _row(f"{name}{' and one epoch of each' if early else ''}", networks, features, predictor, limit)
+        for also, others in more.items():
+            known = {**columns, **others}
+            yield _row(f"{name}{also}", networks, Encoder(known).matrix(known), predictor, limit)
     yield _band(networks)
 
 
@@ -244,6 +259,7 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="python -m bench.map", description="How well maps order networks.")
     parser.add_argument("--table", type=Path, required=True, help="a file that python -m analysis.tabular wrote")
+    parser.add_argument("--supernet", type=Path, help="a file that python -m bench.supernet wrote")
     parser.add_argument("--out", type=Path, default=Path("report") / "bench_map.md")
     chosen = parser.parse_args()
     table = tabular.load(chosen.table)
@@ -253,7 +269,7 @@ def main() -> None:
 
     def measured() -> Iterator[Row]:
         yield million()  # first: memory is the most that this process ever had
-        yield from rows(networks_of(table), second_seed(chosen.table, table))
+        yield from rows(networks_of(table, chosen.supernet), second_seed(chosen.table, table))
         yield from warm_rows(drawn_table(chosen.table))
 
     for row in measured():

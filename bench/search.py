@@ -7,7 +7,7 @@ search ten times.
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hydra import compose
@@ -22,9 +22,9 @@ from sweep.search.space import Space
 from sweep.search.spec import AtMost
 
 
-def space_of(experiment: str, at_most: AtMost | None = None) -> Space:
+def space_of(experiment: str, at_most: AtMost | None = None, overrides: Sequence[str] = ()) -> Space:
     """The space of an experiment that searches; at_most: other bounds than the experiment's."""
-    base = [f"experiment={experiment}"]
+    base = [f"experiment={experiment}", *overrides]
     with presets():
         cfg = compose("config", base, return_hydra_config=True)
         planner = Planner(GlobalHydra.instance().config_loader(), cfg)

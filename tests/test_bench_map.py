@@ -68,6 +68,9 @@ def test_the_process_orders_better_than_costs_alone_and_no_better_than_the_seeds
     assert float(found["tau: MACs alone"].goal) == pytest.approx(0.95 * measured("two seeds"), abs=0.01)
     alone = next(compared.rows(networks))
     assert (alone.what, alone.goal) == ("tau: parameters alone", "-"), "no second seed, no goal"
+    shared = {row.what: row.measured for row in compared.rows(networks._replace(supernet=networks.top1))}
+    assert shared["tau: the supernet alone"] == "1.00 (1.00 to 1.00, n = 5)", "it knows the order"
+    assert {"tau: Gaussian process and the supernet", "tau: MACs alone and the supernet"} < shared.keys()
 
 
 def test_searches_with_and_without_a_map_are_replayed_to_99_percent():
@@ -98,3 +101,14 @@ def test_networks_of_a_table_have_costs_and_the_settings_that_vary():
     found = compared.networks_of(Tabular(networks=rows, curves=np.array([[0.1, 0.5], [0.2, 0.6]])))
     assert list(found.columns) == ["parameters", "macs", "activations", "peak_ram_bytes", "sr", "bypass"]
     assert (found.epoch_1.tolist(), found.top1.tolist()) == ([0.1, 0.2], [0.5, 0.6])
+
+
+def test_accuracies_of_the_supernet_go_by_key(tmp_path):
+    rows = pd.DataFrame({name: [1.0, 2.0] for name in COSTS} | {"sr": [0.25, 0.5], "key": ["a", "b"]})
+    table = Tabular(networks=rows, curves=np.array([[0.5], [0.6]]))
+    shared = tmp_path / "supernet.csv"
+    shared.write_text("key,top1\nb,0.2\na,0.1\n")
+    assert compared.networks_of(table, shared).supernet.tolist() == [0.1, 0.2]
+    shared.write_text("key,top1\nb,0.2\n")
+    with pytest.raises(ValueError, match="must hold all 2 networks, lacks 1"):
+        compared.networks_of(table, shared)

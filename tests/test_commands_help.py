@@ -28,7 +28,8 @@ def commands(package: str) -> list[str]:
 
 # Help of sweep itself: tests/test_cli.py.
 COMMANDS = [*(set(commands("sweep")) - {"sweep"}), *commands("analysis"), "analysis map"]
-BENCHMARKS = ["bench", "bench.chaos", "bench.folders", "bench.map", "bench.nncodec_peer", "bench.search", "bench.walk"]
+BENCHMARKS = ["bench", "bench.chaos", "bench.folders", "bench.map", "bench.nncodec_peer", "bench.search"]
+BENCHMARKS += ["bench.supernet", "bench.walk"]
 COMPARED = pytest.param(
     "bench.compression", marks=pytest.mark.skipif(find_spec("zstandard") is None, reason="needs the extra bench")
 )

@@ -18,7 +18,7 @@ PAGES = [ROOT / "README.md", *(path for path in sorted((ROOT / "docs").glob("*.m
 # These parse their arguments before anything else.
 PROGRAMS = {
     *("analysis", "analysis.tabular", "sweep", "sweep.device", "sweep.export", "sweep.search", "sweep.watch"),
-    *("bench", "bench.chaos", "bench.map", "bench.search", "bench.walk"),
+    *("bench", "bench.chaos", "bench.map", "bench.search", "bench.supernet", "bench.walk"),
 }
 # These have no flags; tests/test_docs.py composes their overrides.
 WITHOUT_FLAGS = {"sweep.compress", "sweep.evaluate"}
