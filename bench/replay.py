@@ -49,7 +49,7 @@ class Table:
     def __init__(self, space: Space, tabular: Tabular) -> None:
         self.space = space
         self.epochs = tabular.epochs
-        self.points = [_place(space, row) for row in tabular.networks.to_dict("records")]
+        self.points = [place_of(space, row) for row in tabular.networks.to_dict("records")]
         self.curves = dict(zip(self.points, map(tuple, tabular.curves.tolist()), strict=True))
         space.allowed[:] = False
         space.allowed[self.points] = True
@@ -99,7 +99,7 @@ class Table:
         return Trace(tuple(costs), tuple(volumes))
 
 
-def _place(space: Space, network: Mapping[str, Any]) -> int:
+def place_of(space: Space, network: Mapping[str, Any]) -> int:
     """The point with this network's metaparameters. Raises ValueError if there is none."""
     codes = []
     for axis in space.axes:

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench import tabular
+from bench.replay import place_of
 from bench.search import space_of
 from fire import blocks
 from fire.arch import SqueezeNetSpec
@@ -179,15 +180,21 @@ def covering(space: Space) -> list[SqueezeNetSpec]:
     return [replace(widest, stem_kernel=kernel, fires=fires, freq=freq) for kernel, fires, freq in varied]
 
 
+def arch_of(space: Space, index: int) -> SqueezeNetSpec | None:
+    """The network of a point; None if it is not valid."""
+    point = space.point(index)
+    assert point is None or isinstance(point.config.arch, SqueezeNetSpec)
+    return None if point is None else point.config.arch
+
+
 def drawn_from(space: Space, random: np.random.Generator) -> Callable[[], SqueezeNetSpec]:
     """Draws networks within the bounds of a space."""
     allowed = np.flatnonzero(space.allowed)
 
     def draw() -> SqueezeNetSpec:
-        while (point := space.point(int(random.choice(allowed)))) is None:
+        while (arch := arch_of(space, int(random.choice(allowed)))) is None:
             pass
-        assert isinstance(point.config.arch, SqueezeNetSpec)
-        return point.config.arch
+        return arch
 
     return draw
 
@@ -196,12 +203,10 @@ def ends(space: Space) -> tuple[SqueezeNetSpec, SqueezeNetSpec]:
     """The networks of the most and of the fewest multiply-accumulates within the bounds."""
     allowed = np.flatnonzero(space.allowed)
     order = allowed[np.argsort(space.costs["macs"][allowed], kind="stable")].tolist()
-    found = []
-    for places in (reversed(order), order):
-        arch = next(point.config.arch for point in map(space.point, places) if point is not None)
-        assert isinstance(arch, SqueezeNetSpec)
-        found.append(arch)
-    return found[0], found[1]
+    largest, smallest = (
+        next(arch for place in places if (arch := arch_of(space, place))) for places in (reversed(order), order)
+    )
+    return largest, smallest
 
 
 class Training:
@@ -277,21 +282,17 @@ def main() -> None:
     networks = tabular.load(chosen.table).networks
     space = space_of(tabular.DRAWN, overrides=chosen.overrides)
     config = space.any_point.config
-    prepare_process("cpu", threads=hardware.cores())
+    prepare_process("cpu", threads=1)  # as each network of the table
     recipe = replace(config.train, optimizer="sgd", epochs=chosen.epochs or config.train.epochs)
     data = dataset.load(config.data, chosen.data_dir)
     training, begun = Training(Supernet(covering(space), config.data.channels), data, recipe), time.monotonic()
     training.run(*ends(space), drawn_from(space, np.random.default_rng(0)))
-    print(f"trained in {time.monotonic() - begun:.0f} s on {torch.get_num_threads()} cores", flush=True)
-    specs = [space.planned(_settings(space, row)).config.arch for row in networks.to_dict("records")]
-    found = [training.top1(spec) for spec in specs if isinstance(spec, SqueezeNetSpec)]
+    print(f"trained in {time.monotonic() - begun:.0f} s on one core", flush=True)
+    places = [place_of(space, row) for row in networks.to_dict("records")]
+    found = [training.top1(space.planned(space.overrides(place)).config.arch) for place in places]
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame({"key": networks["key"], "top1": found}).to_csv(chosen.out, index=False)
     print(f"{chosen.out}: {len(found)} networks")
-
-
-def _settings(space: Space, network: dict[str, object]) -> dict[str, object]:
-    return {axis.key: network[axis.key.removeprefix("arch.")] for axis in space.axes}
 
 
 if __name__ == "__main__":
