@@ -211,6 +211,13 @@ def test_upcoming_points_are_within_the_budget_and_not_tried():
     assert searcher.upcoming({first[0]: done, other: stopped, other + 1: done}) == [], "the budget is spent"
 
 
+def test_upcoming_points_of_one_network_are_its_first_in_the_order_of_the_runs():
+    made = Space(planner(), BASE, {"arch.sr": ["0.25", "0.26", "1.0"]})  # 0.25 and 0.26 are one network
+    searcher = Searcher(made, SearchSpec(budget_runs=2), 3, warm=(0, 2, 1))
+    assert searcher.upcoming({}) == [0, 2]
+    assert [searcher.next(trials) for trials in ({}, {0: Trial(status="running")})] == [Job(0, 1), Job(2, 1)]
+
+
 def test_failed_points_count_and_are_not_tried_again():
     made = space(parameters=6000)
     count = int(made.allowed.sum())

@@ -105,9 +105,13 @@ class Searcher:
     def upcoming(self, trials: Mapping[int, Trial]) -> list[int]:
         """The points that come before any proposal of the sampler: runs that go on, and new ones to begin with."""
         left = max(0, self.spec.budget_runs - len(trials))
-        tried = self._tried(trials)
-        new = {self._space.network(index): index for index in reversed((*self.first, *self._warm))}
-        return [*self.begun(trials), *[index for network, index in new.items() if network not in tried][::-1][:left]]
+        tried, new = self._tried(trials), []
+        for index in (*self.first, *self._warm):
+            network = self._space.network(index)
+            if network not in tried:
+                tried.add(network)
+                new.append(index)
+        return [*self.begun(trials), *new[:left]]
 
     def losses(self, index: int, trial: Trial, top1: float | None = None) -> tuple[float, ...] | None:
         """The objectives, to be minimised, with the trial's own accuracy unless given; None if one is not known."""
