@@ -1,6 +1,7 @@
 """Engines whose workers are on other machines: they connect to the launcher, which listens for them."""
 
 import contextlib
+import dataclasses
 import socket
 import time
 from abc import abstractmethod
@@ -40,7 +41,7 @@ class RemoteEngine(Engine):
         self._stack = contextlib.ExitStack()
         welcome = {
             "cwd": str(Path.cwd()),
-            "options": wire.of_options(self.options),
+            "options": dataclasses.asdict(self.options),
             "token": self._stack.enter_context(sharing.token(root)),
             "store": store,
         }
@@ -63,11 +64,6 @@ class RemoteEngine(Engine):
     @abstractmethod
     def dismiss(self) -> None:
         """Have no worker left where they were started; their connections are closed."""
-
-    @property
-    def workers(self) -> int:
-        """How many are connected."""
-        return len(self._idle) + len(self._busy)
 
     def call(self, host: str, *, runs: int = 0, seconds: float = float("inf")) -> Call:
         """What a worker needs to connect. host: the setting, or where this machine is found."""
