@@ -6,7 +6,7 @@ Unlike Hydra's basic sweeper it knows the store, so a sweep that is launched aga
 import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,13 +21,13 @@ from omegaconf import DictConfig, OmegaConf
 from fire.errors import InputError, require
 from sweep import origin
 from sweep.arithmetic import as_begun, described, with_arithmetic
-from sweep.commands.display import console, damage_lines
+from sweep.commands.display import Display, console, damage_lines
 from sweep.commands.exits import runs_begun
 from sweep.commands.hydra_errors import input_errors, shortened
 from sweep.commands.summary import print_summary
 from sweep.config import Options
 from sweep.labels import file_name
-from sweep.launcher import PoolLauncher
+from sweep.launcher import PoolLauncher, in_order
 from sweep.manifests import Sweep
 from sweep.overrides import canonical
 from sweep.points import (
@@ -39,6 +39,7 @@ from sweep.points import (
     refuse,
     refuse_unread,
 )
+from sweep.pool import Pool
 from sweep.preparation import check, make_ready, print_dry_run, starts, unfinished
 from sweep.store import Damage, Store
 
@@ -162,7 +163,7 @@ def _run(launcher: PoolLauncher, todo: list[Point], options: Options, sweep: Swe
     options = as_begun(options, former)
     if former is not None:
         sweep = replace(sweep, arithmetic=former.arithmetic)
-    with launcher.opened(options, len(todo)) if todo else nullcontext() as engine:
+    with closing(launcher.engine(options, len(todo))) if todo else nullcontext() as engine:
         former = store.read_sweep(sweep.name) or former  # another launch may have begun while this one waited
         if engine is not None or launcher.is_here:
             arithmetic = launcher.arithmetic(engine, options, former)
@@ -173,8 +174,10 @@ def _run(launcher: PoolLauncher, todo: list[Point], options: Options, sweep: Swe
                 console().print(f"computed in {described(arithmetic, options, recipes)}")
         console().print(head + str(store.write_sweep(sweep)))
         if engine is not None:
-            with runs_begun():
-                reasons = launcher.run_all(engine, [*todo, *starts(todo, store)], options)
+            runs = [*todo, *starts(todo, store)]
+            with runs_begun(), Display(runs, options) as display:
+                Pool(engine, in_order(runs, options), display).run()
+            reasons = display.reasons
     return reasons
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +21,7 @@ from sweep.launcher import PoolLauncher
 from sweep.manifests import Arithmetic, Sweep
 from sweep.overrides import canonical
 from sweep.points import EXECUTION, dry_run_table, refuse_unread
+from sweep.pool import Pool
 from sweep.preparation import check, make_ready
 from sweep.search import guided, history
 from sweep.search.campaign import Campaign
@@ -73,11 +75,11 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
             raise RunsError(f"search {launch.name} is under way elsewhere ({where})", ELSEWHERE)
         make_ready([space.any_point], [space.any_point], options)
         options = as_begun(options, store.read_sweep(launch.name))
-        with launcher.opened(options, min(spec.budget_runs, space.size)) as engine:
+        with closing(launcher.engine(options, min(spec.budget_runs, space.size))) as engine:
             campaign = _campaign(options, searcher, space, launch, partial(launcher.arithmetic, engine, options))
             with runs_begun(), campaign.display:
                 campaign.write_manifest()
-                launcher.run(engine, campaign.next, campaign.display)
+                Pool(engine, campaign.next, campaign.display).run()
         with runs_begun():
             campaign.print_summary()
 
