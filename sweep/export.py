@@ -12,7 +12,6 @@ validation images. Where that costs a run more than 0.3 points of validation acc
 int8 (three epochs, with the float network as a teacher).
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,13 +32,10 @@ from sweep.store import INT8_ONNX, ONNX, Store
 
 def main() -> None:
     """Run the command."""
-    command.main("sweep.export", lambda: _main(sys.argv[1:]))
+    command.main("sweep.export", _main, __doc__)
 
 
 def _main(arguments: list[str]) -> None:
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(__doc__)
-        return
     parser = exits.Parser(prog="python -m sweep.export", add_help=False)
     parser.add_argument("network", type=Path)
     parser.add_argument("overrides", nargs="*")
