@@ -4,6 +4,7 @@ import contextlib
 import functools
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import hydra
@@ -31,9 +32,10 @@ class Files(NamedTuple):
     weights: str
 
 
-def command_of(config: RunConfig, *, check: bool = True) -> str:
-    """The command that trains the run again, for a shell. Raises InputError as `overrides_of` does."""
-    words = [*overrides_of(config, check=check), f"seed={config.seed}", "results_dir=again"]
+def command_of(overrides: Sequence[str], seeds: Sequence[int]) -> str:
+    """The command that trains a configuration again with these seeds, for a shell. overrides: see `overrides_of`."""
+    multirun = ["-m"] if len(seeds) > 1 else []
+    words = [*multirun, *overrides, f"seed={','.join(map(str, seeds))}", "results_dir=again"]
     return f"python -m sweep {shlex.join(words)}"
 
 

@@ -94,7 +94,7 @@ def command_of(snapshot: Snapshot, key: str, *, check: bool = False) -> str:
     if record is None or record.config is None:
         return ""
     try:
-        return again.command_of(record.config, check=check)
+        return again.command_of(again.overrides_of(record.config, check=check), [record.config.seed])
     except InputError as error:
         return f"# no command line of this version leads to it: {error}"
 
