@@ -8,7 +8,7 @@ import pytest
 
 from fire.stats import pareto_front
 from sweep.search import samplers
-from sweep.search.searcher import Job, Searcher, Trial
+from sweep.search.searcher import Job, Observation, Searcher, Trial
 from sweep.search.space import Space
 from sweep.search.spec import SAMPLERS, SearchSpec
 from tests.searching import BASE, GRID, space
@@ -150,7 +150,7 @@ def test_children_of_nsga2_are_of_the_best_networks_that_were_tried():
     fires, bypass = (list(axes).index(key) for key in ("arch.fires", "arch.bypass"))
     good = (made.codes[:, fires] == 0) & (made.codes[:, bypass] == 1)
     observations = [
-        samplers.Observation(tuple(codes), (float(i), -float(i)) if is_good else (1e3 + i, 1e3))
+        Observation(tuple(codes), (float(i), -float(i)) if is_good else (1e3 + i, 1e3))
         for i, (codes, is_good) in enumerate(zip(made.codes.tolist(), good, strict=True))
     ]
     untried = np.ones(made.size, bool)

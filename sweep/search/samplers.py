@@ -19,22 +19,14 @@ from sweep.map.making import SAMPLE
 from sweep.map.surrogate import LEAST_NETWORKS
 from sweep.search import guided
 from sweep.search.halving import best_first
-from sweep.search.space import Axis, Space
+from sweep.search.searcher import Observation
+from sweep.search.space import Axis, Codes, Space
 from sweep.search.spec import SearchSpec
 
 ASKS = 2  # of Optuna, before the point nearest to its last answer is taken
 STARTUP = 10  # networks that are drawn at random before TPE has a model
 POPULATION = 20  # parents of NSGA-II
 ROUND = 5  # runs that follow one map
-
-Codes = tuple[int, ...]  # a point's place along each axis
-
-
-class Observation(NamedTuple):
-    """A point that was tried, and its losses; None while it runs."""
-
-    codes: Codes
-    losses: tuple[float, ...] | None
 
 
 class Question(NamedTuple):

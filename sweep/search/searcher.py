@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 from fire.errors import InputError
 from fire.stats import pareto_front
 from sweep.search.halving import promoted
-from sweep.search.space import Space
+from sweep.search.space import Codes, Space
 from sweep.search.spec import SearchSpec
-
-if TYPE_CHECKING:
-    from sweep.search.samplers import Observation
 
 FITTED = 5  # finished runs from which on the line of a prediction has a slope of its own
 
@@ -47,6 +44,13 @@ class Job(NamedTuple):
 
     point: int
     epoch: int
+
+
+class Observation(NamedTuple):
+    """A point that was tried, and its losses; None while it runs."""
+
+    codes: Codes
+    losses: tuple[float, ...] | None
 
 
 class Searcher:
@@ -181,10 +185,8 @@ class Searcher:
             question = Question(self._space, untried, self._observations(trials), random, self.spec)
             yield from SAMPLERS[self.spec.sampler](question)
 
-    def _observations(self, trials: Mapping[int, Trial]) -> list["Observation"]:
+    def _observations(self, trials: Mapping[int, Trial]) -> list[Observation]:
         """What the sampler learns from: the objectives at the end of each run, measured or predicted."""
-        from sweep.search.samplers import Observation
-
         predicted = self._predicted(trials)
         ended, running = [], []
         for index, trial in sorted(trials.items(), key=lambda pair: (pair[1].end, pair[0])):

@@ -24,6 +24,7 @@ from sweep.labels import short_names
 from sweep.points import Planner, Point, check_weights
 from sweep.search.spec import AtMost
 
+Codes = tuple[int, ...]  # a point's place along each axis
 MOST_POINTS = 2**20
 NO_BOUNDS = AtMost()
 MOST_TRIES = 200  # for a neighbour that makes a choice valid
@@ -152,7 +153,7 @@ class Space:
                 return index
         return None
 
-    def by_distance(self, codes: Sequence[int], among: NDArray[np.bool_], random: np.random.Generator) -> Iterator[int]:
+    def by_distance(self, codes: Codes, among: NDArray[np.bool_], random: np.random.Generator) -> Iterator[int]:
         """The points of `among`, the nearest first; ties in random order.
 
         Along an ordered axis the distance is the number of steps, along others whether the choice differs, both in
