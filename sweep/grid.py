@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -47,42 +47,32 @@ OF_HYDRAS_JOBS = ("chdir", "env_copy", "env_set")  # our workers run the points 
 MOST_POINTS = 100_000  # of a grid: planning them takes a minute
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """What Hydra hands to a sweeper, and what is made of it."""
-
-    config: DictConfig
-    planner: Planner
-    parser: OverridesParser
-    launcher: Launcher
-
-
 class StoreSweeper(Sweeper):
     """Hydra's sweeper for grids of overrides: hydra/sweeper=store."""
 
-    hydra: Setup
+    config: DictConfig
+    launcher: Launcher
+    parser: OverridesParser
+    planner: Planner
 
     def __init__(self, params: dict[str, Any] | None) -> None:
         self.params = params or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra hands over, and make the launcher. Raises InputError for settings that it would not read."""
-        launcher = Plugins.instance().instantiate_launcher(
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
-        for name in OF_HYDRAS_JOBS if isinstance(launcher, PoolLauncher) else ():
+        for name in OF_HYDRAS_JOBS if isinstance(self.launcher, PoolLauncher) else ():
             value = config.hydra.job[name]
             require(not value, f"hydra.job.{name}", "left out, unless hydra/launcher is one of Hydra's own", value)
-        self.hydra = Setup(
-            config=config,
-            planner=Planner(hydra_context.config_loader, config),
-            parser=OverridesParser.create(config_loader=hydra_context.config_loader),
-            launcher=launcher,
-        )
+        self.parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+        self.planner = Planner(hydra_context.config_loader, config)
 
     def sweep(self, arguments: list[str]) -> None:
         """Run all points of the grid. Raises InputError before anything trains, RunsError in the end."""
-        planner, launcher = self.hydra.planner, self.hydra.launcher
+        planner, launcher = self.planner, self.launcher
         refuse(arguments, ["search"], IN_A_SEARCH)
         overrides = self.overrides(arguments)
         for override in overrides:  # they make no other runs: the same ones would be counted several times
@@ -100,7 +90,7 @@ class StoreSweeper(Sweeper):
             print_dry_run(points, todo, store)
             return
         make_ready(points, todo, options)
-        sweep = _manifest(self.hydra.config, overrides, points)
+        sweep = _manifest(self.config, overrides, points)
         head = f"{len(points)} runs, {len(points) - len(todo)} finished before; "
         if isinstance(launcher, PoolLauncher):
             reasons = _run(launcher, todo, options, sweep, head)
@@ -120,7 +110,7 @@ class StoreSweeper(Sweeper):
         given = [f"{name}={value}" for name, value in self.params.items()]
         refuse(given + arguments, ["compress.method"], BY_GROUP)
         with input_errors():
-            return self.hydra.parser.parse_overrides(given + arguments)
+            return self.parser.parse_overrides(given + arguments)
 
 
 def _grid(overrides: list[Override]) -> list[list[str]]:

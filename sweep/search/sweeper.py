@@ -42,7 +42,7 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
     Raises InputError before anything trains, RunsError if runs have failed or are under way elsewhere; at once, if this
     very search is under way in another process.
     """
-    launcher = sweeper.hydra.launcher
+    launcher = sweeper.launcher
     if not isinstance(launcher, PoolLauncher):
         raise InputError(
             "hydra/launcher must be local, ray or slurm for a search, which asks for one point after another"
@@ -62,7 +62,7 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
     # The kind is in the name, else a sweep of the same experiment would have the same one.
     axes = [axis.key for axis in space.axes]
     folders = filter(None, [config.data.fingerprint])
-    launch = manifest(sweeper.hydra.config, NOT_IN_THE_NAME, axes, kind="search", folders=folders)
+    launch = manifest(sweeper.config, NOT_IN_THE_NAME, axes, kind="search", folders=folders)
     check([space.any_point], options, launcher.is_here)
     if options.dry_run:
         _print_dry_run(_campaign(options, searcher, space, launch, partial(arithmetic_of, options)))
@@ -86,7 +86,7 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
 
 def _planned(sweeper: StoreSweeper, arguments: list[str]) -> tuple[SearchSpec, Space, Options]:
     """The settings, the space and the options that the experiment and the command line lead to."""
-    planner = sweeper.hydra.planner
+    planner = sweeper.planner
     overrides = {override.get_key_element(): override for override in sweeper.overrides(arguments)}
     grid = {key: axis_choices(override) for key, override in overrides.items() if override.is_sweep_override()}
     others = {key: override.input_line or "" for key, override in overrides.items() if key not in grid}
