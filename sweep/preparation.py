@@ -12,9 +12,9 @@ from pathlib import Path
 from fire.errors import InputError, require
 from fire.machine import hardware, native
 from fire.weights import formats
+from sweep.arithmetic import device_of
 from sweep.commands.display import console, damage_lines, print_table
 from sweep.config import Options, RunConfig
-from sweep.engines.local import slots
 from sweep.points import Point, check_weights, dry_run_table, labels
 from sweep.record import Record
 from sweep.store import Damage, Store
@@ -73,7 +73,7 @@ def check_machine(kernels: str, options: Options) -> None:
     if options.device.startswith("cuda"):
         count, number = len(hardware.gpus()), int(options.device.partition(":")[2] or 0)
         require(number < count, "device", f"auto, cpu or one of {count} GPUs that torch can use here", options.device)
-    if kernels == "compiled" and slots(options, runs=1) == [None]:
+    if kernels == "compiled" and device_of(options) == "cpu":
         try:
             native.library()
         except native.NoCompilerError as error:
