@@ -45,7 +45,7 @@ def live(root: Path) -> str:
         policy="",
         style='<link rel="stylesheet" href="page.css">',
         scripts='<script src="vega.js"></script><script src="page.js"></script>',
-        facts=_json(_facts("size_mib")),
+        facts=dumped(_facts("size_mib")),
     )
 
 
@@ -67,10 +67,10 @@ def frozen(snapshot: Snapshot, *, title: str, summary: str, sections: str, x: Co
         policy=f"{NOTHING}; script-src {digests}; style-src 'unsafe-inline'; img-src data:",
         style=f"<style>\n{style}</style>",
         scripts="".join(f"<script>{text}</script>\n" for text in scripts),
-        facts=_json(_facts("size_mib" if x is None else x.column)),
+        facts=dumped(_facts("size_mib" if x is None else x.column)),
         summary=summary + _axis_note(x),
         sections=sections,
-        frozen=_json({"news": as_json(news) | {"stamp": ""}, "details": details}),
+        frozen=dumped({"news": as_json(news) | {"stamp": ""}, "details": details}),
     )
 
 
@@ -154,7 +154,7 @@ def _page(**parts: str) -> str:
     return template.substitute({"summary": "", "sections": "", "frozen": "null"} | parts)
 
 
-def _json(value: Any) -> str:
+def dumped(value: Any) -> str:
     """The value as JSON that no text in it can end the script element of."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
