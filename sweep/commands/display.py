@@ -145,13 +145,13 @@ class Display:
         """Of all runs, at the rate of multiply-accumulates since the start."""
         total = sum(point.work for point in list(self._points.values()))
         gained = sum(self._points[key].work for key in ended)
-        at_hand = gained
+        done = gained  # also in earlier launches, from whose checkpoints runs went on
         for key, run in running.items():
             if run.progress is not None:
                 share = self._points[key].work / run.progress.epochs
                 gained += int(share * (run.progress.epochs_done - run.before))
-                at_hand += int(share * run.progress.epochs_done)
-        return (time.monotonic() - self._began) * (total - at_hand) / gained if gained else None
+                done += int(share * run.progress.epochs_done)
+        return (time.monotonic() - self._began) * (total - done) / gained if gained else None
 
     def _render(self) -> Group:
         running, ended = self._running.copy(), self._ended.copy()

@@ -84,7 +84,8 @@ def validation_images(data: DataSpec) -> int | None:
     """How many images networks are chosen by; None if it takes the image folder to know."""
     if data.validation < 1:
         return None
-    return min(int(data.validation), data.limit or int(data.validation))
+    images = int(data.validation)
+    return min(images, data.limit or images)
 
 
 def tightest(candidate: Candidate, at_most: AtMost) -> str:

@@ -80,10 +80,10 @@ class Searcher:
         First runs that must go on, then promotions, then new points: those of spec.first, the warm ones, and those that
         the sampler proposes. When the budget is spent, every stopped run that could still be on the front is finished.
         """
-        for index in self.begun(trials):
-            trial = trials[index]
+        if begun := self.begun(trials):
+            trial = trials[begun[0]]
             # It may have been killed after the epoch of its rung: that earns no promotion.
-            return self._job(index, trial.reached - (1 if trial.status == "killed" else 0))
+            return self._job(begun[0], trial.reached - (1 if trial.status == "killed" else 0))
         job = self._promotion(trials)
         if job is None and len(trials) < self.spec.budget_runs:
             new = self._new(trials)

@@ -56,9 +56,9 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
     refuse_unread([each for each in arguments if each.partition("=")[0].partition(".")[0] not in varied], [config])
     store = Store(options.results_dir)
     searcher = Searcher(space, spec, config.train.epochs, guided.beginning(space, spec, store))
-    if any(argument.startswith("search.first=") for argument in arguments):
-        for network, reason in searcher.left_out.items():
-            raise InputError(f"search.first must be networks of the space, got {network}: {reason}")
+    if searcher.left_out and any(argument.startswith("search.first=") for argument in arguments):
+        network, reason = next(iter(searcher.left_out.items()))
+        raise InputError(f"search.first must be networks of the space, got {network}: {reason}")
     # The kind is in the name, else a sweep of the same experiment would have the same one.
     axes = [axis.key for axis in space.axes]
     folders = filter(None, [config.data.fingerprint])
