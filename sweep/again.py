@@ -115,7 +115,7 @@ def _differing(preset: Any, spec: Any) -> list[str]:
 
 
 def _differences(part: str, preset: Any, spec: Any) -> list[str]:
-    """The overrides that make the preset the specification."""
+    """The overrides that turn the preset into the specification."""
     return [_override(f"{part}.{name}", getattr(spec, name)) for name in _differing(preset, spec)]
 
 

@@ -55,7 +55,7 @@ def as_begun(options: Options, former: Sweep | None) -> Options:
 
 
 def with_arithmetic(options: Options, arithmetic: Arithmetic) -> Options:
-    """The options of runs that are computed so."""
+    """The options with this arithmetic set."""
     return replace(
         options,
         auto_precision=arithmetic.precision,

@@ -103,7 +103,7 @@ def _without_suffix(name: str) -> str:
 
 
 def _line(path: Path, name: str, measured: dict[str, Any]) -> str:
-    """What a person reads of a file. measured: columns of a record."""
+    """The line that the command prints about a file. measured: columns of a record."""
     latency, spread = measured[f"{name}_latency_seconds"], measured[f"{name}_latency_spread"]
     tuned = f", after {measured['tuned_epochs']} epochs of fine-tuning" if measured.get("tuned_epochs") else ""
     return (

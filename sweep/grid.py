@@ -186,7 +186,7 @@ def _batches(todo: list[Point], store: Store) -> Iterator[list[Point]]:
 
 
 def _distinct(points: list[Point]) -> list[Point]:
-    """Points that are the same run once, where the first of them is."""
+    """The points; of those that are the same run, only the first."""
     found: dict[str, Point] = {}
     for point in points:
         found.setdefault(point.key, point)

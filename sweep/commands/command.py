@@ -1,4 +1,4 @@
-"""What the commands share that compose a configuration: their arguments, and a run with its display."""
+"""Shared by the commands that compose a configuration: their arguments, and one run with its display."""
 
 import sys
 from collections.abc import Callable, Sequence

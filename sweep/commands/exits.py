@@ -29,7 +29,7 @@ class RunsError(Exception):
 
 
 def main(program: str, command: Callable[[], None], resumes: str = "") -> None:
-    """What a process does for a command: see `guarded`. SIGTERM ends it as Ctrl-C does."""
+    """Run a command as this process, with its errors as `guarded` has them. SIGTERM ends it as Ctrl-C does."""
     signal.signal(signal.SIGTERM, _interrupt)
     with _surviving_streams() as lost:
         try:
@@ -115,7 +115,7 @@ class _Survivor(io.FileIO):
     error: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Write if that has always gone well."""
+        """Write, unless a write has failed before."""
         if self.error is None:
             try:
                 return super().write(data)

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf raise, as our own errors are: one line, `field must be RULE, got VALUE`."""
+"""Errors of Hydra and OmegaConf in the form of ours: one line, `field must be RULE, got VALUE`."""
 
 import re
 from collections.abc import Collection, Iterator

@@ -71,7 +71,7 @@ class Sender:
         self._sent = self._stamps()  # what is there came from the other side
 
     def send(self, *, record: bool) -> None:
-        """Send them; the record, if asked for, last. Raises OSError."""
+        """Send the files that changed; the record, if asked for, last. Raises OSError."""
         stamps = self._stamps()
         changed = [name for name, stamp in stamps.items() if self._sent.get(name) != stamp and name != RECORD]
         for name in [*changed, *([RECORD] if record and RECORD in stamps else [])]:

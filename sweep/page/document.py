@@ -155,7 +155,7 @@ def _page(**parts: str) -> str:
 
 
 def dumped(value: Any) -> str:
-    """The value as JSON that no text in it can end the script element of."""
+    """The value as JSON in which no text can end a script element."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 

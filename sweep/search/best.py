@@ -33,7 +33,7 @@ class Candidate:
 
     @property
     def seeds(self) -> list[int]:
-        """Those of the records."""
+        """The seeds of the records."""
         return [record.config.seed for record in self.records if record.config is not None]
 
     @functools.cached_property

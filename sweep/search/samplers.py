@@ -30,7 +30,7 @@ ROUND = 5  # runs that follow one map
 
 
 class Question(NamedTuple):
-    """What a sampler is asked with.
+    """The points that a sampler chooses from, and what it learns from.
 
     untried: shape (space.size,), the points to choose from. observations: in the order in which their runs ended, then
     those that run. spec: the search's, whose objectives the losses are.
@@ -123,7 +123,7 @@ class _Places(IntDistribution):
 
 
 class _Choices(CategoricalDistribution):
-    """Likewise."""
+    """Categories that are not copied either."""
 
     def __deepcopy__(self, memo: object) -> "_Choices":
         return self
@@ -158,6 +158,6 @@ def _study(sampler: BaseSampler, question: Question) -> optuna.Study:
 
 
 def _asked(study: optuna.Study, axes: tuple[Axis, ...]) -> Iterator[Codes]:
-    """What the study proposes, without end."""
+    """The points that the study proposes, without end."""
     while True:
         yield tuple(study.ask(_distributions(axes)).params.values())
