@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _main(arguments: list[str]) -> None:
-    parser = exits.Parser(prog="python -m sweep.export", add_help=False)
+    parser = exits.Parser(add_help=False)
     parser.add_argument("network", type=Path)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--int8", action="store_const", const="int8", default="onnx", dest="wanted")
