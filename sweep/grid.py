@@ -149,10 +149,7 @@ def _run(launcher: PoolLauncher, todo: list[Point], options: Options, sweep: Swe
     former = store.read_sweep(sweep.name, damaged.append)
     for line in damage_lines(damaged):
         console().print(line)
-    reasons: dict[str, str] = {}
     options = as_begun(options, former)
-    if former is not None:
-        sweep = replace(sweep, arithmetic=former.arithmetic)
     with closing(launcher.engine(options, len(todo))) if todo else nullcontext() as engine:
         former = store.read_sweep(sweep.name) or former  # another launch may have begun while this one waited
         if engine is not None or launcher.is_here:
@@ -162,13 +159,15 @@ def _run(launcher: PoolLauncher, todo: list[Point], options: Options, sweep: Swe
             if todo:
                 recipes = [point.config.train for point in todo]
                 console().print(f"computed in {described(arithmetic, options, recipes)}")
+        elif former is not None:
+            sweep = replace(sweep, arithmetic=former.arithmetic)
         console().print(head + str(store.write_sweep(sweep)))
         if engine is not None:
             runs = [*todo, *starts(todo, store)]
             with runs_begun(), Display(runs, options) as display:
                 Pool(engine, in_order(runs, options), display).run()
-            reasons = display.reasons
-    return reasons
+            return display.reasons
+    return {}
 
 
 def _batches(todo: list[Point], store: Store) -> Iterator[list[Point]]:
