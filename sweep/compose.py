@@ -44,12 +44,9 @@ def presets() -> AbstractContextManager[None]:
 def register_schema() -> None:
     """Make the dataclasses known to Hydra, once, as the bases that the YAML files of conf/ fill in."""
     store = ConfigStore.instance()
-    for name, family in FAMILIES.items():
-        store.store(group=SCHEMAS, name=name, node=schema_of(family))
-    for name, spec in (("data", DataSpec), ("train", TrainSpec), ("compress", CompressSpec)):
+    specs = {"data": DataSpec, "train": TrainSpec, "compress": CompressSpec, "ray": RaySettings, "slurm": SlurmSettings}
+    for name, spec in (FAMILIES | specs).items():
         store.store(group=SCHEMAS, name=name, node=schema_of(spec))
-    for name, settings in (("ray", RaySettings), ("slurm", SlurmSettings)):
-        store.store(group=SCHEMAS, name=name, node=schema_of(settings))
     options = {"seed": _seed(), **dataclasses.asdict(Options()), "search": schema_of(SearchSpec)}
     store.store(group=SCHEMAS, name="options", node=options)
 
