@@ -96,9 +96,10 @@ class SlurmEngine(RemoteEngine):
         self._asked = time.monotonic()
         if self.joined > self._joined_before:
             self._joined_before, self._arrays = self.joined, 0
-        alive = self._count()
-        missing = math.ceil(self._most / self._tasks) - (self._alive if alive is None else alive)
-        self._alive = max(0, missing) + (self._alive if alive is None else alive)
+        known = self._count()
+        alive = self._alive if known is None else known
+        missing = math.ceil(self._most / self._tasks) - alive
+        self._alive = alive + max(0, missing)
         if missing <= 0:
             return
         if self._arrays >= MOST_FAILURES:
