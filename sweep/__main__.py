@@ -15,9 +15,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from fire.errors import require
 from sweep.commands import arguments, exits, usage
 from sweep.commands.arguments import Arguments
-from sweep.commands.command import in_our_words, run_one
+from sweep.commands.command import run_one
 from sweep.commands.exits import RunsError
-from sweep.commands.hydra_errors import input_errors
+from sweep.commands.hydra_errors import in_our_words, input_errors
 from sweep.compose import CONF, load, options_of, presets
 from sweep.points import BY_GROUP, IN_A_SEARCH, IN_A_SWEEP, OF_SWEEPS, Point, refuse, refuse_unread
 
@@ -33,7 +33,8 @@ def main() -> None:
 
 def answer(argv: list[str]) -> None:
     """Do what the arguments ask for. Raises InputError where they are wrong, RunsError if runs have not finished."""
-    in_our_words(lambda: _answer(argv))
+    with in_our_words():
+        _answer(argv)
 
 
 def _answer(argv: list[str]) -> None:
@@ -111,7 +112,12 @@ def _print_part(cfg: DictConfig, given: Arguments) -> None:
 
 def _task(cfg: DictConfig) -> None:
     """One run, by itself or as a job of a launcher of Hydra's. It exits here, before Hydra adds lines of its own."""
-    exits.guarded("sweep", lambda: in_our_words(lambda: _run(cfg)), RESUMES)
+
+    def run() -> None:
+        with in_our_words():
+            _run(cfg)
+
+    exits.guarded("sweep", run, RESUMES)
 
 
 def _run(cfg: DictConfig) -> None:

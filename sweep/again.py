@@ -4,6 +4,7 @@ import contextlib
 import functools
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import hydra
@@ -31,9 +32,10 @@ class Files(NamedTuple):
     weights: str
 
 
-def command_of(config: RunConfig, *, check: bool = True) -> str:
-    """The command that trains the run again, for a shell. Raises InputError as `overrides_of` does."""
-    words = [*overrides_of(config, check=check), f"seed={config.seed}", "results_dir=again"]
+def command_of(overrides: Sequence[str], seeds: Sequence[int]) -> str:
+    """The command that trains a configuration again with these seeds, for a shell. overrides: see `overrides_of`."""
+    multirun = ["-m"] if len(seeds) > 1 else []
+    words = [*multirun, *overrides, f"seed={','.join(map(str, seeds))}", "results_dir=again"]
     return f"python -m sweep {shlex.join(words)}"
 
 
@@ -113,7 +115,7 @@ def _differing(preset: Any, spec: Any) -> list[str]:
 
 
 def _differences(part: str, preset: Any, spec: Any) -> list[str]:
-    """The overrides that make the preset the specification."""
+    """The overrides that turn the preset into the specification."""
     return [_override(f"{part}.{name}", getattr(spec, name)) for name in _differing(preset, spec)]
 
 

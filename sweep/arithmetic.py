@@ -11,9 +11,14 @@ from sweep.engines.local import slots
 from sweep.manifests import Arithmetic, Sweep
 
 
+def device_of(options: Options) -> str:
+    """Where runs train on this machine: cpu or cuda."""
+    return "cpu" if slots(options, runs=1) == [None] else "cuda"
+
+
 def here(options: Options) -> Arithmetic:
-    """What suits this machine."""
-    device = _device(options)
+    """The arithmetic that suits this machine."""
+    device = device_of(options)
     return Arithmetic(precision=hardware.fastest_precision(device), kernels=native.fastest(device), threads=1)
 
 
@@ -33,15 +38,11 @@ def arithmetic_of(
         kernels=options.auto_kernels or chosen.kernels,
         threads=options.threads or chosen.threads,
     )
-    if chosen.kernels == "compiled" and not elsewhere and _device(options) == "cpu" and not native.available():
+    if chosen.kernels == "compiled" and not elsewhere and device_of(options) == "cpu" and not native.available():
         raise InputError(
             "auto_kernels must be torch where there is no C++ compiler, got compiled, which this sweep began with"
         )
     return chosen
-
-
-def _device(options: Options) -> str:
-    return "cpu" if slots(options, runs=1) == [None] else "cuda"
 
 
 def as_begun(options: Options, former: Sweep | None) -> Options:
@@ -54,7 +55,7 @@ def as_begun(options: Options, former: Sweep | None) -> Options:
 
 
 def with_arithmetic(options: Options, arithmetic: Arithmetic) -> Options:
-    """The options of runs that are computed so."""
+    """The options with this arithmetic set."""
     return replace(
         options,
         auto_precision=arithmetic.precision,
@@ -68,10 +69,10 @@ def described(arithmetic: Arithmetic, options: Options, recipes: Collection[Trai
     precisions = {arithmetic.precision if recipe.precision == "auto" else recipe.precision for recipe in recipes}
     kernels = {_kernels(arithmetic, recipe) for recipe in recipes}
     text = f"{' and '.join(sorted(precisions))}, kernels={' and '.join(sorted(kernels))}"
-    text += f", {_threads(arithmetic.threads)} a run"
+    text += f", {arithmetic.threads} thread{'s' * (arithmetic.threads > 1)} a run"
     if arithmetic.threads > hardware.cores():
         text += f" (this machine has {hardware.cores()} cores, which are used)"
-    if "bf16" in precisions and slots(options, runs=1) == [None] and not hardware.has_fast_bf16("cpu"):
+    if "bf16" in precisions and device_of(options) == "cpu" and not hardware.has_fast_bf16("cpu"):
         text += " (bf16 is slower than fp32 on this processor)"
     return text
 
@@ -80,7 +81,3 @@ def _kernels(arithmetic: Arithmetic, recipe: TrainSpec) -> str:
     if recipe.kernels != "auto":
         return recipe.kernels
     return arithmetic.kernels if recipe.channels_last else "torch"
-
-
-def _threads(count: int) -> str:
-    return "1 thread" if count == 1 else f"{count} threads"

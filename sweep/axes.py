@@ -23,7 +23,7 @@ class CostAxis(NamedTuple):
 
     @property
     def metric(self) -> str:
-        """The name of that accuracy."""
+        """The name of the accuracy in the column `top1`."""
         return "test top-1" if self.top1 == "top1" else "int8 test top-1"
 
 

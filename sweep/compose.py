@@ -20,7 +20,7 @@ from fire.data.spec import DataSpec
 from fire.errors import InputError
 from fire.files import reading
 from fire.train.spec import TrainSpec
-from sweep.commands.hydra_errors import one_line, unknown_key
+from sweep.commands.hydra_errors import in_our_words, unknown_key
 from sweep.config import PARTS, Options, RunConfig, in_home, in_part
 from sweep.engines.spec import RaySettings, SlurmSettings
 from sweep.search.spec import SearchSpec
@@ -44,12 +44,9 @@ def presets() -> AbstractContextManager[None]:
 def register_schema() -> None:
     """Make the dataclasses known to Hydra, once, as the bases that the YAML files of conf/ fill in."""
     store = ConfigStore.instance()
-    for name, family in FAMILIES.items():
-        store.store(group=SCHEMAS, name=name, node=schema_of(family))
-    for name, spec in (("data", DataSpec), ("train", TrainSpec), ("compress", CompressSpec)):
+    specs = {"data": DataSpec, "train": TrainSpec, "compress": CompressSpec, "ray": RaySettings, "slurm": SlurmSettings}
+    for name, spec in (FAMILIES | specs).items():
         store.store(group=SCHEMAS, name=name, node=schema_of(spec))
-    for name, settings in (("ray", RaySettings), ("slurm", SlurmSettings)):
-        store.store(group=SCHEMAS, name=name, node=schema_of(settings))
     options = {"seed": _seed(), **dataclasses.asdict(Options()), "search": schema_of(SearchSpec)}
     store.store(group=SCHEMAS, name="options", node=options)
 
@@ -90,7 +87,7 @@ def load(
     describe: what gives the classes and the fingerprint of an image folder, which have no place in YAML.
     fingerprint: the same for a file of weights.
     """
-    try:
+    with in_our_words():
         cfg = cfg.copy()
         with flag_override(cfg, ["readonly", "struct"], [False, False]):
             cfg.pop("search", None)  # of the sweep, not of a run
@@ -109,18 +106,14 @@ def load(
             arch: Any = OmegaConf.to_object(cfg.arch)
         parts: dict[str, Any] = {"arch": arch} | {name: OmegaConf.to_object(cfg[name]) for name in PARTS[1:]}
         return RunConfig(**parts, seed=cfg.seed)
-    except OmegaConfBaseException as error:
-        raise InputError(one_line(error)) from error
 
 
 def options_of(cfg: DictConfig) -> Options:
     """The options of a composed configuration. Raises InputError where a value breaks its rule."""
-    try:
+    with in_our_words():
         given = {name: cfg[name] for name in OPTIONS}
         options: Any = OmegaConf.to_object(OmegaConf.merge(schema_of(Options), given))
         return cast(Options, options)
-    except OmegaConfBaseException as error:
-        raise InputError(one_line(error)) from error
 
 
 def with_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig | None:

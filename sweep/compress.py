@@ -5,7 +5,6 @@ of its own beside it: RUN's configuration with compress=METHOD, which `python -m
 data_dir, device, dry_run and threads.
 """
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,13 +20,10 @@ OPTIONS = ("data_dir", "device", "dry_run", "threads")
 
 def main() -> None:
     """Run the command."""
-    command.main("sweep.compress", lambda: _main(sys.argv[1:]))
+    command.main("sweep.compress", _main, __doc__)
 
 
 def _main(arguments: list[str]) -> None:
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(__doc__)
-        return
     folder, overrides = command.first(arguments, "the folder of a run")
     config, options = compressed_config(folder, overrides)
     command.run_one(Point(overrides=tuple(overrides), config=config), options)

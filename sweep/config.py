@@ -171,13 +171,8 @@ class RunConfig:
 
 def _differing(spec: Any) -> dict[str, Any]:
     """The values that the specification reads and that are not the defaults."""
-    defaults = _defaults(spec.__class__)
-    return {name: value for name, value in read(spec).items() if value != defaults[name]}
-
-
-@functools.cache
-def _defaults(cls: Any) -> dict[str, Any]:
-    return {field.name: field.default for field in dataclasses.fields(cls)}
+    fields = spec.__dataclass_fields__
+    return {name: value for name, value in read(spec).items() if value != fields[name].default}
 
 
 def _canonical(part: str, spec: Any) -> Any:

@@ -49,7 +49,7 @@ def main() -> None:
 
 def answer(arguments: list[str]) -> None:
     """Search, train, export. Raises InputError where the arguments are wrong, RunsError if runs have not finished."""
-    parser = exits.Parser(prog="python -m sweep.device", usage=__doc__, add_help=False)
+    parser = exits.Parser(add_help=False)
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--train", default="full")
     parser.add_argument("--out", type=Path, default=Path("device"))

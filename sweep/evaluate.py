@@ -15,7 +15,6 @@ accuracy is over these, and over all that the weights know.
 """
 
 import dataclasses
-import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +42,6 @@ from fire.weights.formats import WeightsFile
 from fire.weights.header import Preprocessing
 from fire.weights.safetensors import Deployed
 from sweep.commands import command
-from sweep.commands.command import compose, first
 from sweep.compose import options_of
 from sweep.overrides import as_typed
 
@@ -55,14 +53,11 @@ OF_TRAINING = ("data.mirror", "data.validation", "data.fingerprint")  # which no
 
 def main() -> None:
     """Run the command."""
-    command.main("sweep.evaluate", lambda: _main(sys.argv[1:]))
+    command.main("sweep.evaluate", _main, __doc__)
 
 
 def _main(arguments: list[str]) -> None:
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(__doc__)
-        return
-    weights, overrides = first(arguments, "the file of weights")
+    weights, overrides = command.first(arguments, "the file of weights")
     for line in evaluate(weights, overrides):
         print(line)
 
@@ -95,7 +90,7 @@ def prepare(path: Path, overrides: Sequence[str], load: Callable[[DataSpec, Path
     Raises InputError if weights and images cannot be used, or not with each other.
     """
     overrides = [as_typed(override) for override in overrides]
-    cfg = compose(overrides, PARTS, OPTIONS)
+    cfg = command.compose(overrides, PARTS, OPTIONS)
     typed = {override.partition("=")[0] for override in overrides}
     for key in OF_TRAINING:
         require(key not in typed, key, "left out, as only training reads it", cfg.data[key.partition(".")[2]])
@@ -158,7 +153,7 @@ def _arch(about: WeightsFile, cfg: DictConfig, overrides: Sequence[str], typed: 
         if about.spec is None:
             raise InputError(f"arch must be given for {about.path}, got no more than fields of it")
         assert isinstance(about.spec, SqueezeNetSpec)  # torchvision's
-        cfg = compose([f"arch={PRESETS[about.spec.version]}", *overrides], PARTS, OPTIONS)
+        cfg = command.compose([f"arch={PRESETS[about.spec.version]}", *overrides], PARTS, OPTIONS)
     spec: ArchSpec = OmegaConf.to_object(cfg.arch)  # type: ignore[assignment] # of the schema's class
     if "arch.classes" in typed:
         known = len(about.class_names)

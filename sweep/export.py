@@ -12,7 +12,6 @@ validation images. Where that costs a run more than 0.3 points of validation acc
 int8 (three epochs, with the float network as a teacher).
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,14 +32,11 @@ from sweep.store import INT8_ONNX, ONNX, Store
 
 def main() -> None:
     """Run the command."""
-    command.main("sweep.export", lambda: _main(sys.argv[1:]))
+    command.main("sweep.export", _main, __doc__)
 
 
 def _main(arguments: list[str]) -> None:
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(__doc__)
-        return
-    parser = exits.Parser(prog="python -m sweep.export", add_help=False)
+    parser = exits.Parser(add_help=False)
     parser.add_argument("network", type=Path)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--int8", action="store_const", const="int8", default="onnx", dest="wanted")
@@ -107,7 +103,7 @@ def _without_suffix(name: str) -> str:
 
 
 def _line(path: Path, name: str, measured: dict[str, Any]) -> str:
-    """What a person reads of a file. measured: columns of a record."""
+    """The line that the command prints about a file. measured: columns of a record."""
     latency, spread = measured[f"{name}_latency_seconds"], measured[f"{name}_latency_spread"]
     tuned = f", after {measured['tuned_epochs']} epochs of fine-tuning" if measured.get("tuned_epochs") else ""
     return (

@@ -17,7 +17,7 @@ SHORT_FOLDER = "/tmp"
 
 
 def context() -> ForkServerContext:
-    """The context of processes that are forked so."""
+    """The multiprocessing context whose processes are forked from that process."""
     made = multiprocessing.get_context("forkserver")
     made.set_forkserver_preload(["sweep.preloaded"])
     return made

@@ -6,8 +6,8 @@ Unlike Hydra's basic sweeper it knows the store, so a sweep that is launched aga
 import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -21,13 +21,13 @@ from omegaconf import DictConfig, OmegaConf
 from fire.errors import InputError, require
 from sweep import origin
 from sweep.arithmetic import as_begun, described, with_arithmetic
-from sweep.commands.display import console, damage_lines
+from sweep.commands.display import Display, console, damage_lines
 from sweep.commands.exits import runs_begun
 from sweep.commands.hydra_errors import input_errors, shortened
 from sweep.commands.summary import print_summary
 from sweep.config import Options
 from sweep.labels import file_name
-from sweep.launcher import PoolLauncher
+from sweep.launcher import PoolLauncher, in_order
 from sweep.manifests import Sweep
 from sweep.overrides import canonical
 from sweep.points import (
@@ -39,6 +39,7 @@ from sweep.points import (
     refuse,
     refuse_unread,
 )
+from sweep.pool import Pool
 from sweep.preparation import check, make_ready, print_dry_run, starts, unfinished
 from sweep.store import Damage, Store
 
@@ -46,42 +47,32 @@ OF_HYDRAS_JOBS = ("chdir", "env_copy", "env_set")  # our workers run the points 
 MOST_POINTS = 100_000  # of a grid: planning them takes a minute
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """What Hydra hands to a sweeper, and what is made of it."""
-
-    config: DictConfig
-    planner: Planner
-    parser: OverridesParser
-    launcher: Launcher
-
-
 class StoreSweeper(Sweeper):
     """Hydra's sweeper for grids of overrides: hydra/sweeper=store."""
 
-    hydra: Setup
+    config: DictConfig
+    launcher: Launcher
+    parser: OverridesParser
+    planner: Planner
 
     def __init__(self, params: dict[str, Any] | None) -> None:
         self.params = params or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra hands over, and make the launcher. Raises InputError for settings that it would not read."""
-        launcher = Plugins.instance().instantiate_launcher(
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
-        for name in OF_HYDRAS_JOBS if isinstance(launcher, PoolLauncher) else ():
+        for name in OF_HYDRAS_JOBS if isinstance(self.launcher, PoolLauncher) else ():
             value = config.hydra.job[name]
             require(not value, f"hydra.job.{name}", "left out, unless hydra/launcher is one of Hydra's own", value)
-        self.hydra = Setup(
-            config=config,
-            planner=Planner(hydra_context.config_loader, config),
-            parser=OverridesParser.create(config_loader=hydra_context.config_loader),
-            launcher=launcher,
-        )
+        self.parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+        self.planner = Planner(hydra_context.config_loader, config)
 
     def sweep(self, arguments: list[str]) -> None:
         """Run all points of the grid. Raises InputError before anything trains, RunsError in the end."""
-        planner, launcher = self.hydra.planner, self.hydra.launcher
+        planner, launcher = self.planner, self.launcher
         refuse(arguments, ["search"], IN_A_SEARCH)
         overrides = self.overrides(arguments)
         for override in overrides:  # they make no other runs: the same ones would be counted several times
@@ -99,7 +90,7 @@ class StoreSweeper(Sweeper):
             print_dry_run(points, todo, store)
             return
         make_ready(points, todo, options)
-        sweep = _manifest(self.hydra.config, overrides, points)
+        sweep = _manifest(self.config, overrides, points)
         head = f"{len(points)} runs, {len(points) - len(todo)} finished before; "
         if isinstance(launcher, PoolLauncher):
             reasons = _run(launcher, todo, options, sweep, head)
@@ -119,7 +110,7 @@ class StoreSweeper(Sweeper):
         given = [f"{name}={value}" for name, value in self.params.items()]
         refuse(given + arguments, ["compress.method"], BY_GROUP)
         with input_errors():
-            return self.hydra.parser.parse_overrides(given + arguments)
+            return self.parser.parse_overrides(given + arguments)
 
 
 def _grid(overrides: list[Override]) -> list[list[str]]:
@@ -158,11 +149,8 @@ def _run(launcher: PoolLauncher, todo: list[Point], options: Options, sweep: Swe
     former = store.read_sweep(sweep.name, damaged.append)
     for line in damage_lines(damaged):
         console().print(line)
-    reasons: dict[str, str] = {}
     options = as_begun(options, former)
-    if former is not None:
-        sweep = replace(sweep, arithmetic=former.arithmetic)
-    with launcher.opened(options, len(todo)) if todo else nullcontext() as engine:
+    with closing(launcher.engine(options, len(todo))) if todo else nullcontext() as engine:
         former = store.read_sweep(sweep.name) or former  # another launch may have begun while this one waited
         if engine is not None or launcher.is_here:
             arithmetic = launcher.arithmetic(engine, options, former)
@@ -171,11 +159,15 @@ def _run(launcher: PoolLauncher, todo: list[Point], options: Options, sweep: Swe
             if todo:
                 recipes = [point.config.train for point in todo]
                 console().print(f"computed in {described(arithmetic, options, recipes)}")
+        elif former is not None:
+            sweep = replace(sweep, arithmetic=former.arithmetic)
         console().print(head + str(store.write_sweep(sweep)))
         if engine is not None:
-            with runs_begun():
-                reasons = launcher.run_all(engine, [*todo, *starts(todo, store)], options)
-    return reasons
+            runs = [*todo, *starts(todo, store)]
+            with runs_begun(), Display(runs, options) as display:
+                Pool(engine, in_order(runs, options), display).run()
+            return display.reasons
+    return {}
 
 
 def _batches(todo: list[Point], store: Store) -> Iterator[list[Point]]:
@@ -193,7 +185,7 @@ def _batches(todo: list[Point], store: Store) -> Iterator[list[Point]]:
 
 
 def _distinct(points: list[Point]) -> list[Point]:
-    """Points that are the same run once, where the first of them is."""
+    """The points; of those that are the same run, only the first."""
     found: dict[str, Point] = {}
     for point in points:
         found.setdefault(point.key, point)

@@ -2,8 +2,7 @@
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from hydra.core.utils import JobReturn
@@ -13,14 +12,13 @@ from omegaconf import DictConfig
 
 from fire.errors import InputError
 from sweep.arithmetic import arithmetic_of
-from sweep.commands.display import Display
 from sweep.config import Options
 from sweep.engines.local import LocalEngine, slots
 from sweep.engines.remote import RemoteEngine
 from sweep.engines.spec import RaySettings, SlurmSettings
 from sweep.manifests import Arithmetic, Sweep
 from sweep.points import Point
-from sweep.pool import Engine, Job, Pool, Source
+from sweep.pool import Engine, Job, Source
 from sweep.store import Store
 
 
@@ -36,15 +34,6 @@ class PoolLauncher(Launcher):
         """Hydra's own sweepers call this. Raises InputError: they check nothing first, and know no store."""
         raise InputError("hydra/sweeper must be store or search, unless hydra/launcher is one of Hydra's own")
 
-    @contextmanager
-    def opened(self, options: Options, runs: int) -> Iterator[Engine]:
-        """The engine of a launch of this number of runs; all its workers have ended when the context ends."""
-        engine = self.engine(options, runs)
-        try:
-            yield engine
-        finally:
-            engine.close()
-
     @abstractmethod
     def engine(self, options: Options, runs: int) -> Engine:
         """An engine with places for at most this number of runs at a time. Raises InputError if it cannot be had."""
@@ -52,16 +41,6 @@ class PoolLauncher(Launcher):
     def arithmetic(self, engine: Engine | None, options: Options, former: Sweep | None) -> Arithmetic:
         """What `auto` means for the runs, see sweep.arithmetic. former: the manifest that the sweep began with."""
         return arithmetic_of(options, former)
-
-    def run_all(self, engine: Engine, points: Sequence[Point], options: Options) -> dict[str, str]:
-        """Run the points. Returns why runs left no record, by their keys."""
-        with Display(points, options) as display:
-            self.run(engine, in_order(points, options), display)
-        return display.reasons
-
-    def run(self, engine: Engine, source: Source, display: Display) -> None:
-        """Run what the source gives, at most as many at a time as the engine has places."""
-        Pool(engine, source, display).run()
 
 
 def in_order(points: Sequence[Point], options: Options) -> Source:
@@ -106,6 +85,9 @@ class RemoteLauncher(PoolLauncher):
 
     is_here = False
 
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+
     def arithmetic(self, engine: Engine | None, options: Options, former: Sweep | None) -> Arithmetic:
         """As the first machine has it where the sweep has not begun, for which this waits."""
         assert isinstance(engine, RemoteEngine)
@@ -114,9 +96,6 @@ class RemoteLauncher(PoolLauncher):
 
 class RayLauncher(RemoteLauncher):
     """Hydra's launcher for a Ray cluster: hydra/launcher=ray, with the settings of RaySettings; docs/scale.md."""
-
-    def __init__(self, **settings: Any) -> None:
-        self._settings = settings
 
     def engine(self, options: Options, runs: int) -> Engine:
         """The cluster at RAY_ADDRESS, or a Ray on this machine."""
@@ -127,9 +106,6 @@ class RayLauncher(RemoteLauncher):
 
 class SlurmLauncher(RemoteLauncher):
     """Hydra's launcher for a SLURM cluster: hydra/launcher=slurm, with the settings of SlurmSettings; docs/scale.md."""
-
-    def __init__(self, **settings: Any) -> None:
-        self._settings = settings
 
     def engine(self, options: Options, runs: int) -> Engine:
         """Jobs of SLURM."""

@@ -11,7 +11,6 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 from rich.table import Table
 
 from fire.cost import KIB, Cost
@@ -19,7 +18,7 @@ from fire.errors import InputError, require
 from fire.fields import read, settings_of
 from fire.weights import formats
 from fire.weights.formats import WeightsFile
-from sweep.commands.hydra_errors import input_errors, one_line
+from sweep.commands.hydra_errors import in_our_words, input_errors
 from sweep.compose import OPTIONS, describe_folder, load, options_of, with_values
 from sweep.config import PARTS, Options, RunConfig
 from sweep.labels import short_names
@@ -141,18 +140,16 @@ class Planner:
         self._bases: dict[tuple[str, ...], _Base] = {}
         self._groups: dict[str, bool] = {}  # whether the key is a group's; Hydra takes 20 ms to tell
         self._describe = functools.cache(describe_folder)  # many points share a folder, which may be large
-        self._parser = OverridesParser.create(config_loader=loader)
-        self._parse = functools.cache(self._parser.parse_override)  # a grid has few different overrides
+        parser = OverridesParser.create(config_loader=loader)
+        self._parse = functools.cache(parser.parse_override)  # a grid has few different overrides
 
     def point(self, overrides: list[str]) -> Point:
         """The point of these overrides. Raises InputError if it is not valid."""
         base, values = self._parsed(overrides)
-        try:
+        with in_our_words():
             point = Point(overrides=tuple(overrides), config=self._config(base, values))
             _ = point.cost  # for which the images may be too small
             return point
-        except OmegaConfBaseException as error:
-            raise InputError(one_line(error)) from error
 
     def options(self, overrides: list[str]) -> Options:
         """Where and how fast to run, as these overrides have it. Raises InputError where they are not valid."""

@@ -184,7 +184,7 @@ class Pool:
                 self._display.progress(running.config.key, news)
 
     def _note_epochs(self, running: _Running, epochs: int) -> None:
-        """A run that gets on may lose any number of workers."""
+        """Forget the lost workers of a run that has finished another epoch: it may lose any number of them."""
         if running.epochs is None:
             running.epochs = epochs
         elif epochs > running.epochs:

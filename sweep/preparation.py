@@ -12,9 +12,9 @@ from pathlib import Path
 from fire.errors import InputError, require
 from fire.machine import hardware, native
 from fire.weights import formats
+from sweep.arithmetic import device_of
 from sweep.commands.display import console, damage_lines, print_table
 from sweep.config import Options, RunConfig
-from sweep.engines.local import slots
 from sweep.points import Point, check_weights, dry_run_table, labels
 from sweep.record import Record
 from sweep.store import Damage, Store
@@ -41,7 +41,7 @@ def unfinished(points: Sequence[Point], options: Options) -> list[Point]:
 
 
 def starts(points: Sequence[Point], store: Store) -> list[Point]:
-    """The runs that compressed ones among the points start from, if they are neither among them nor finished."""
+    """The runs that train the networks to compress, unless they are among the points or have finished."""
     known = {point.key for point in points}
     found = {point.uncompressed.key: point.uncompressed for point in points if point.config.is_compressed}
     return [point for key, point in found.items() if key not in known and not store.is_done(key)]
@@ -73,7 +73,7 @@ def check_machine(kernels: str, options: Options) -> None:
     if options.device.startswith("cuda"):
         count, number = len(hardware.gpus()), int(options.device.partition(":")[2] or 0)
         require(number < count, "device", f"auto, cpu or one of {count} GPUs that torch can use here", options.device)
-    if kernels == "compiled" and slots(options, runs=1) == [None]:
+    if kernels == "compiled" and device_of(options) == "cpu":
         try:
             native.library()
         except native.NoCompilerError as error:
@@ -87,7 +87,7 @@ def print_dry_run(points: Sequence[Point], todo: Sequence[Point], store: Store) 
 
 
 def make_ready(points: Sequence[Point], todo: Sequence[Point], options: Options) -> None:
-    """Make the results of all points and the data of those to do ready: once, rather than in every worker.
+    """Prepare the results folder and the data sets of the runs to do: once, rather than in every worker.
 
     Finished runs among the points get the title of their data set, if there is one.
 

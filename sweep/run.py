@@ -252,12 +252,12 @@ def _following(folder: Path, report: Report, log: Log) -> Callable[[Progress], N
 
 
 def _with_scores(record: Record, scores: Scores) -> Record:
-    """With the scores on the test set."""
+    """The record with the scores on the test set."""
     return replace(record, top1=scores.top1, top5=scores.top5, loss=scores.loss)
 
 
 def _with_last(record: Record, curve: Sequence[Epoch]) -> Record:
-    """With the last epoch of the curve."""
+    """The record with the last epoch of the curve."""
     last = curve[-1]
     return replace(
         record,

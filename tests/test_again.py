@@ -21,9 +21,10 @@ ONE_A_METHOD = {each.compress.method: each for each in COMMITTED.values() if eac
 
 @pytest.mark.parametrize("method", sorted(ONE_A_METHOD))
 def test_the_command_leads_to_the_same_run(method):
-    program, *overrides = shlex.split(command_of(ONE_A_METHOD[method]).removeprefix("python -m "))
+    run = ONE_A_METHOD[method]
+    program, *overrides = shlex.split(command_of(overrides_of(run), [run.seed]).removeprefix("python -m "))
     assert program == "sweep"
-    assert config(*overrides).key == ONE_A_METHOD[method].key
+    assert config(*overrides).key == run.key
 
 
 def test_a_command_that_is_not_composed_again_is_the_same():
@@ -47,7 +48,7 @@ def test_the_images_may_be_in_a_folder_of_any_name(name, parent):
 def test_the_command_does_not_read_what_a_record_names(tmp_path):
     """Records of others may name any file; weights that were moved have the fingerprint of the record."""
     train = TrainSpec(weights=str(tmp_path / "gone.safetensors"), weights_fingerprint="0123")
-    assert f"train.weights={tmp_path}/gone.safetensors" in command_of(record("a", train=train).config)
+    assert f"train.weights={tmp_path}/gone.safetensors" in overrides_of(record("a", train=train).config)
     hostile = replace(train, weights="${oc.env:HOME}")
     with pytest.raises(InputError, match=r"^train.weights must be a text without \$\{"):
-        command_of(record("a", train=hostile).config)
+        overrides_of(record("a", train=hostile).config)

@@ -10,10 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cloudpickle
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import sweep.__main__
 from fire.files import locked
 from fire.machine import hardware
 from sweep.config import Options
@@ -231,6 +233,14 @@ def test_hydras_own_launchers_work_too(launcher, data_dir, tmp_path):
     assert code == 0, err
     assert all(record.status == "finished" for record in Store(tmp_path).records())
     assert len(list(Store(tmp_path).keys())) == 2
+
+
+def test_hydras_own_launchers_can_send_the_task_to_other_processes():
+    cloudpickle.register_pickle_by_value(sweep.__main__)  # as of python -m sweep, whose module others cannot import
+    try:
+        assert cloudpickle.dumps(sweep.__main__._task)
+    finally:
+        cloudpickle.unregister_pickle_by_value(sweep.__main__)
 
 
 def test_a_stopped_sweep_leaves_no_process_and_goes_on(one_killed, data_dir, tmp_path):

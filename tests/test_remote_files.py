@@ -12,7 +12,6 @@ from fire.files import locked
 from sweep.config import Options
 from sweep.engines import sharing, wire
 from sweep.engines.remote import Hello, RemoteWorker
-from sweep.engines.slurm import is_left
 from sweep.pool import Ended
 from tests.sweeping import TINY, point
 
@@ -86,14 +85,18 @@ def test_a_lock_is_left_once_its_launcher_has_ended_but_not_while_it_is_new(tmp_
     os.utime(old, (0, 0))
     with locked(held):
         os.utime(held, (0, 0))
-        found = [is_left(path) for path in (old, new, held, tmp_path / "none")]
+        found = [sharing.is_left(path) for path in (old, new, held, tmp_path / "none")]
     assert found == [True, False, False, False]
 
 
 def test_tokens_of_killed_launchers_are_removed(tmp_path):
-    (tmp_path / f"{sharing.TOKEN}0").touch()
+    killed, new = tmp_path / f"{sharing.TOKEN}0", tmp_path / f"{sharing.TOKEN}1"
+    for path in (killed, new):
+        path.touch()
+    os.utime(killed, (0, 0))
     with sharing.token(tmp_path) as first, sharing.token(tmp_path) as second:
-        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([first, second])
+        left = sorted(path.name for path in tmp_path.iterdir())
+        assert left == sorted([new.name, first, second]), "a launcher that has just made its file may not hold it yet"
         assert sharing.seen(tmp_path, first) == (True, True)
         assert sharing.seen(tmp_path / "other", first) == (False, False)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [new]

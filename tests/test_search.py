@@ -8,7 +8,7 @@ import pytest
 
 from fire.stats import pareto_front
 from sweep.search import samplers
-from sweep.search.searcher import Job, Searcher, Trial
+from sweep.search.searcher import Job, Observation, Searcher, Trial
 from sweep.search.space import Space
 from sweep.search.spec import SAMPLERS, SearchSpec
 from tests.searching import BASE, GRID, space
@@ -150,7 +150,7 @@ def test_children_of_nsga2_are_of_the_best_networks_that_were_tried():
     fires, bypass = (list(axes).index(key) for key in ("arch.fires", "arch.bypass"))
     good = (made.codes[:, fires] == 0) & (made.codes[:, bypass] == 1)
     observations = [
-        samplers.Observation(tuple(codes), (float(i), -float(i)) if is_good else (1e3 + i, 1e3))
+        Observation(tuple(codes), (float(i), -float(i)) if is_good else (1e3 + i, 1e3))
         for i, (codes, is_good) in enumerate(zip(made.codes.tolist(), good, strict=True))
     ]
     untried = np.ones(made.size, bool)
@@ -209,6 +209,13 @@ def test_upcoming_points_are_within_the_budget_and_not_tried():
     other = next(index for index in range(made.size) if index not in first)
     assert searcher.upcoming({first[0]: stopped, other: killed}) == [*sorted((first[0], other)), first[1]]
     assert searcher.upcoming({first[0]: done, other: stopped, other + 1: done}) == [], "the budget is spent"
+
+
+def test_upcoming_points_of_one_network_are_its_first_in_the_order_of_the_runs():
+    made = Space(planner(), BASE, {"arch.sr": ["0.25", "0.26", "1.0"]})  # 0.25 and 0.26 are one network
+    searcher = Searcher(made, SearchSpec(budget_runs=2), 3, warm=(0, 2, 1))
+    assert searcher.upcoming({}) == [0, 2]
+    assert [searcher.next(trials) for trials in ({}, {0: Trial(status="running")})] == [Job(0, 1), Job(2, 1)]
 
 
 def test_failed_points_count_and_are_not_tried_again():

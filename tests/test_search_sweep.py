@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fire.stats import pareto_front
-from sweep.launcher import LocalLauncher
+from sweep.pool import Pool
 from sweep.record import Record
 from sweep.run import run
 from sweep.search import best
@@ -192,10 +192,10 @@ def test_a_second_launch_of_a_search_ends_at_once(tmp_path, monkeypatch):
     results = tmp_path / "results"
     second = []
 
-    def launch_again(launcher: LocalLauncher, *_) -> None:
+    def launch_again(pool: Pool) -> None:
         second.append(command(*arguments(results, "search.budget_runs=9")))  # the same search with more budget
 
-    monkeypatch.setattr(LocalLauncher, "run", launch_again)
+    monkeypatch.setattr(Pool, "run", launch_again)
     assert answered(*arguments(results, "search.budget_runs=5"))[0] == 0
     ((code, out, err),) = second
     where = re.escape(f"host {socket.gethostname()}, process {os.getpid()}")

@@ -76,8 +76,8 @@ def parse(arguments: Sequence[str]) -> Arguments:
     parser.add_argument("-cd", "--config-dir")
     parser.add_argument("overrides", nargs="*")
     found, unknown = parser.parse_known_intermixed_args(list(arguments))
-    for flag in unknown:
-        raise InputError(f"arguments must be KEY=VALUE or flags of --help, got {flag!r}")
+    if unknown:
+        raise InputError(f"arguments must be KEY=VALUE or flags of --help, got {unknown[0]!r}")
     for name in ("package", "resolve"):
         value = getattr(found, name)
         require(found.shown is not None or not value, f"--{name}", "given with --cfg", value)

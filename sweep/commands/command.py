@@ -1,20 +1,19 @@
-"""What the commands share that compose a configuration: their arguments, and a run with its display."""
+"""Shared by the commands that compose a configuration: their arguments, and one run with its display."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from fire.errors import InputError, require
 from sweep.arithmetic import arithmetic_of, described, with_arithmetic
 from sweep.commands import exits
 from sweep.commands.display import Display, console
 from sweep.commands.exits import ELSEWHERE, RunsError, runs_begun
-from sweep.commands.hydra_errors import input_errors, one_line
+from sweep.commands.hydra_errors import in_our_words, input_errors
 from sweep.commands.summary import print_summary
 from sweep.compose import presets
 from sweep.config import Options
@@ -24,17 +23,21 @@ from sweep.preparation import check, make_ready, print_dry_run, unfinished
 from sweep.store import Store
 
 
-def main(program: str, command: Callable[[], None]) -> None:
-    """What a process does for a command that composes a configuration."""
-    exits.main(program, lambda: in_our_words(command))
+def main(program: str, command: Callable[[list[str]], None], usage: str | None) -> None:
+    """Run a command that composes a configuration, as `exits.main` does.
 
+    usage: printed for --help, and where there are no arguments.
+    """
 
-def in_our_words(command: Callable[[], None]) -> None:
-    """Call the command. Raises InputError for what Hydra and OmegaConf raise."""
-    try:
-        command()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(one_line(error)) from error
+    def answer() -> None:
+        arguments = sys.argv[1:]
+        if not arguments or {"-h", "--help"} & set(arguments):
+            print(usage)
+            return
+        with in_our_words():
+            command(arguments)
+
+    exits.main(program, answer)
 
 
 def first(arguments: Sequence[str], what: str) -> tuple[Path, list[str]]:

@@ -39,7 +39,7 @@ class _Running(NamedTuple):
 
     @property
     def seconds_left(self) -> float | None:
-        """At the speed it has had; None while that is not known."""
+        """Until it stops, at its speed so far; None while that is not known."""
         gained = self.progress.epochs_done - self.before if self.progress else 0.0
         if self.progress is None or gained <= 0:
             return None
@@ -78,7 +78,7 @@ class Display:
             self._live.stop()
 
     def add(self, point: Point, label: str) -> None:
-        """A run is to come that was not among the points, or that goes on."""
+        """Take up a run that was not among the points, or that goes on."""
         self._points[point.key] = point
         self._labels[point.key] = label
 
@@ -142,16 +142,16 @@ class Display:
             self._console.print(Text.assemble(("failed ", "red"), f"{label}: {reason}, after {took}"))
 
     def _sweep_seconds_left(self, running: Mapping[str, _Running], ended: Collection[str]) -> float | None:
-        """Of all runs, at the rate of multiply-accumulates since the start."""
+        """Until all runs have ended, at the rate of multiply-accumulates since the start."""
         total = sum(point.work for point in list(self._points.values()))
         gained = sum(self._points[key].work for key in ended)
-        at_hand = gained
+        done = gained  # also in earlier launches, from whose checkpoints runs went on
         for key, run in running.items():
             if run.progress is not None:
                 share = self._points[key].work / run.progress.epochs
                 gained += int(share * (run.progress.epochs_done - run.before))
-                at_hand += int(share * run.progress.epochs_done)
-        return (time.monotonic() - self._began) * (total - at_hand) / gained if gained else None
+                done += int(share * run.progress.epochs_done)
+        return (time.monotonic() - self._began) * (total - done) / gained if gained else None
 
     def _render(self) -> Group:
         running, ended = self._running.copy(), self._ended.copy()

@@ -29,7 +29,7 @@ class RunsError(Exception):
 
 
 def main(program: str, command: Callable[[], None], resumes: str = "") -> None:
-    """What a process does for a command: see `guarded`. SIGTERM ends it as Ctrl-C does."""
+    """Run a command as this process, with its errors as `guarded` has them. SIGTERM ends it as Ctrl-C does."""
     signal.signal(signal.SIGTERM, _interrupt)
     with _surviving_streams() as lost:
         try:
@@ -115,7 +115,7 @@ class _Survivor(io.FileIO):
     error: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Write if that has always gone well."""
+        """Write, unless a write has failed before."""
         if self.error is None:
             try:
                 return super().write(data)
@@ -128,12 +128,12 @@ class _Survivor(io.FileIO):
 def _surviving_streams() -> Iterator[Callable[[], list[OSError]]]:
     """Put survivors in the place of standard output and error; yields a function that tells why they lost something."""
     before = sys.stdout, sys.stderr
-    survivors = [_Survivor(number, "w", closefd=False) for number in (1, 2) if before[number - 1] is not None]
-    sys.stdout, sys.stderr = [_text(survivors, number) for number in (1, 2)]
+    survivors = [_Survivor(number, "w", closefd=False) if before[number - 1] else None for number in (1, 2)]
+    sys.stdout, sys.stderr = map(_text, survivors, before)
 
     def lost() -> list[OSError]:
         sys.stdout.flush()
-        return [survivor.error for survivor in survivors if survivor.error is not None]
+        return [survivor.error for survivor in survivors if survivor and survivor.error]
 
     try:
         yield lost
@@ -142,12 +142,10 @@ def _surviving_streams() -> Iterator[Callable[[], list[OSError]]]:
         sys.stdout, sys.stderr = before
 
 
-def _text(survivors: list[_Survivor], number: int) -> TextIO:
-    """Standard output (1) or error (2) as text; where the process was started without it, the null device."""
-    for survivor in survivors:
-        if survivor.fileno() == number:
-            encoding = (sys.stdout if number == 1 else sys.stderr).encoding
-            buffered = io.BufferedWriter(survivor)
-            by_line = number == 2 or survivor.isatty()
-            return io.TextIOWrapper(buffered, encoding, errors="backslashreplace", line_buffering=by_line)
-    return open(os.devnull, "w")
+def _text(survivor: _Survivor | None, former: TextIO) -> TextIO:
+    """The stream as text; the null device where the process was started without it."""
+    if survivor is None:
+        return open(os.devnull, "w")
+    by_line = survivor.fileno() == 2 or survivor.isatty()
+    buffered = io.BufferedWriter(survivor)
+    return io.TextIOWrapper(buffered, former.encoding, errors="backslashreplace", line_buffering=by_line)

@@ -1,12 +1,12 @@
-"""What Hydra and OmegaConf raise, as our own errors are: one line, `field must be RULE, got VALUE`."""
+"""Errors of Hydra and OmegaConf in the form of ours: one line, `field must be RULE, got VALUE`."""
 
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from fire.errors import InputError
 
@@ -14,6 +14,15 @@ KINDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or f
 # Keys of earlier versions, and what to write instead.
 REMOVED = {"search.constraints": "written as search.at_most.size_bytes=500e3, likewise for other costs: docs/search.md"}
 MOST_CHARACTERS = 100  # of a value that a message repeats
+
+
+@contextmanager
+def in_our_words() -> Iterator[None]:
+    """Turn the errors of Hydra and OmegaConf into InputError; others, which are faults of ours, pass."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(one_line(error)) from error
 
 
 @contextmanager
@@ -49,7 +58,7 @@ def one_line(error: BaseException) -> str:
     messages: list[str] = []
     current: BaseException | None = error
     while current is not None:
-        ours = _in_our_words(current)
+        ours = _frequent_mistake(current)
         if ours:
             return ours
         lines = str(current).partition("Config search path:")[0].splitlines()
@@ -63,7 +72,7 @@ def one_line(error: BaseException) -> str:
     return ": ".join(messages) or type(error).__name__
 
 
-def _in_our_words(error: BaseException) -> str:
+def _frequent_mistake(error: BaseException) -> str:
     """The message of a frequent mistake; empty for others."""
     if isinstance(error, OverrideParseException):
         key, equals, value = error.override.partition("=")

@@ -45,7 +45,7 @@ def serve(call: Call, bell: Connection | None = None) -> None:
     """
     leave_at = time.monotonic() + call.seconds
     connection = wire.connect(call.addresses, call.key)
-    with connection, contextlib.suppress(wire.WireError, BrokenPipeError, ConnectionError):
+    with connection, contextlib.suppress(wire.WireError, ConnectionError):
         worker = _Agent(connection, bell, leave_at)
         for number in itertools.count(1):
             if not worker.do_next(is_last=number == call.runs):

@@ -15,9 +15,9 @@ class Door:
     """Listens for workers; those that have the key are let in, each by a thread of its own."""
 
     def __init__(self, welcome: wire.Said) -> None:
-        """welcome: what workers get to know first.
+        """Listen on all addresses: that by which workers find this machine may not be its own, as behind a NAT.
 
-        It listens on all addresses: that by which workers find this machine may not be its own, as behind a NAT.
+        welcome: what workers get to know first.
         """
         self.key = secrets.token_bytes(wire.KEY_BYTES)
         self.arrived: queue.SimpleQueue[tuple[Connection, wire.Said]] = queue.SimpleQueue()

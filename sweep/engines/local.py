@@ -26,14 +26,21 @@ class LocalEngine(Engine):
 
     def start(self, config: RunConfig, options: Options, *, again: bool) -> Worker:
         """Start a process for the run. Raises RunsError if the server dies, and OSError."""
-        worker = _LocalWorker(self, *forked(self._context, config, options, self._free[0]), self._free[0])
-        self._free.pop(0)
+        slot = self._free.pop(0)
+        worker = _LocalWorker(self, *forked(self._context, config, options, slot), slot)
         self._workers.append(worker)
         return worker
 
     def close(self) -> None:
         """End the processes; their checkpoints stay."""
-        stop([worker.process for worker in self._workers])
+        processes = [worker.process for worker in self._workers]
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(timeout=5)
+            if process.is_alive():
+                process.kill()
+                process.join()
 
     def ended(self, worker: "_LocalWorker") -> None:
         """A worker has left its place."""
@@ -82,14 +89,3 @@ def forked(
     forkserver.start(process)
     theirs.close()
     return process, ours
-
-
-def stop(processes: list[ForkServerProcess]) -> None:
-    """End the processes of workers; their checkpoints stay."""
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join(timeout=5)
-        if process.is_alive():
-            process.kill()
-            process.join()

@@ -1,6 +1,7 @@
 """Engines whose workers are on other machines: they connect to the launcher, which listens for them."""
 
 import contextlib
+import dataclasses
 import socket
 import time
 from abc import abstractmethod
@@ -29,7 +30,7 @@ class RemoteEngine(Engine):
     longest_wait = TEND
 
     def __init__(self, options: Options, *, store: str) -> None:
-        """store: as in RaySettings.
+        """Listen for workers. store: as in RaySettings.
 
         Raises InputError for settings that cannot be, StoreError or OSError if the results cannot be written.
         """
@@ -40,7 +41,7 @@ class RemoteEngine(Engine):
         self._stack = contextlib.ExitStack()
         welcome = {
             "cwd": str(Path.cwd()),
-            "options": wire.of_options(self.options),
+            "options": dataclasses.asdict(self.options),
             "token": self._stack.enter_context(sharing.token(root)),
             "store": store,
         }
@@ -62,12 +63,7 @@ class RemoteEngine(Engine):
 
     @abstractmethod
     def dismiss(self) -> None:
-        """Have no worker left where they were started; their connections are closed."""
-
-    @property
-    def workers(self) -> int:
-        """How many are connected."""
-        return len(self._idle) + len(self._busy)
+        """End what was started for workers, such as jobs in a queue. Their connections are closed before."""
 
     def call(self, host: str, *, runs: int = 0, seconds: float = float("inf")) -> Call:
         """What a worker needs to connect. host: the setting, or where this machine is found."""
@@ -109,7 +105,7 @@ class RemoteEngine(Engine):
         return new
 
     def remark(self, line: str) -> None:
-        """Say it with the next remarks."""
+        """Keep a line for the next call of `remarks`."""
         self._remarks.append(line)
 
     def free(self) -> bool:
@@ -173,7 +169,7 @@ class Hello:
 
     @property
     def remarks(self) -> list[str]:
-        """What a person should know about it."""
+        """What a person should know about this worker's host."""
         if self.sends and self.is_there and not self.is_locked:
             return [
                 f"locks in results_dir do not reach host {self.host}: its results are sent here and written by this "
@@ -200,7 +196,7 @@ class RemoteWorker(Worker):
         self._lock = contextlib.ExitStack()
 
     def begin(self, config: RunConfig, options: Options, again: bool) -> bool:
-        """Send it a run. Returns whether it could: another process may be at it."""
+        """Send the worker a run. Returns whether it could: another process may be at the run."""
         if self.hello.sends:
             lock = self._results / config.key / ".lock"
             if not self._lock.enter_context(files.locked(lock, files.PATIENCE)):
@@ -259,6 +255,6 @@ class RemoteWorker(Worker):
             wire.say(self.connection, "stop")
 
     def forget(self) -> None:
-        """It has no run any more."""
+        """Let go of the run and its lock."""
         self._lock.close()
         self._config = None

@@ -14,15 +14,24 @@ from sweep.engines import wire
 
 RECORD = "record.json"
 TOKEN = ".shared-"
+JUST = 60.0  # seconds: a lock that is younger may be about to be taken
 LONGEST_FILE = 2**31  # bytes
 SEEN_WITHIN = 90.0  # seconds: NFS may remember for a minute that a file was not there, or what it was
+
+
+def is_left(lock: Path) -> bool:
+    """Whether the launcher that made this lock has ended. One that has just been made may not be held yet."""
+    try:
+        return files.holder(lock) is None and lock.stat().st_mtime < time.time() - JUST
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager
 def token(results_dir: Path) -> Iterator[str]:
     """The name of a new file in the folder whose lock this process holds meanwhile. Raises OSError."""
     for former in results_dir.glob(f"{TOKEN}*"):
-        if files.holder(former) is None:  # its launcher was killed
+        if is_left(former):
             former.unlink(missing_ok=True)
     name = f"{TOKEN}{secrets.token_hex(8)}"
     try:
@@ -62,7 +71,7 @@ class Sender:
         self._sent = self._stamps()  # what is there came from the other side
 
     def send(self, *, record: bool) -> None:
-        """Send them; the record, if asked for, last. Raises OSError."""
+        """Send the files that changed; the record, if asked for, last. Raises OSError."""
         stamps = self._stamps()
         changed = [name for name, stamp in stamps.items() if self._sent.get(name) != stamp and name != RECORD]
         for name in [*changed, *([RECORD] if record and RECORD in stamps else [])]:

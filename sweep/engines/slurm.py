@@ -21,6 +21,7 @@ from fire import files
 from fire.errors import InputError, require, unknown
 from sweep import forkserver
 from sweep.config import Options
+from sweep.engines import sharing
 from sweep.engines.agent import Call, serve
 from sweep.engines.remote import RemoteEngine
 from sweep.engines.spec import SlurmSettings
@@ -31,16 +32,7 @@ FOLDER = ".slurm"  # in the results folder: scripts, and the output of jobs
 # once, and submitit takes its own signal for a time-out then. This one does nothing.
 SIGNAL = "CONT@60"
 ASK = 5.0  # seconds between two questions to SLURM
-JUST = 60.0  # seconds: a lock that is younger may be about to be taken
 MOST_FAILURES = 3  # arrays in a row of which no worker connects
-
-
-def is_left(lock: Path) -> bool:
-    """Whether the launcher that made this lock has ended. One that has just been made may not be held yet."""
-    try:
-        return files.holder(lock) is None and lock.stat().st_mtime < time.time() - JUST
-    except FileNotFoundError:
-        return False
 
 
 class SlurmEngine(RemoteEngine):
@@ -60,7 +52,7 @@ class SlurmEngine(RemoteEngine):
         self._name = f"sweep-{secrets.token_hex(4)}"
         folders = Path(self.options.results_dir) / FOLDER
         for former in folders.glob("*"):
-            if is_left(former / LOCK):
+            if sharing.is_left(former / LOCK):
                 shutil.rmtree(former, ignore_errors=True)
         self._folder = folders / self._name
         self._folder.mkdir(parents=True, mode=0o700)  # the workers' key lies in it
@@ -104,9 +96,10 @@ class SlurmEngine(RemoteEngine):
         self._asked = time.monotonic()
         if self.joined > self._joined_before:
             self._joined_before, self._arrays = self.joined, 0
-        alive = self._count()
-        missing = math.ceil(self._most / self._tasks) - (self._alive if alive is None else alive)
-        self._alive = max(0, missing) + (self._alive if alive is None else alive)
+        known = self._count()
+        alive = self._alive if known is None else known
+        missing = math.ceil(self._most / self._tasks) - alive
+        self._alive = alive + max(0, missing)
         if missing <= 0:
             return
         if self._arrays >= MOST_FAILURES:

@@ -15,6 +15,7 @@ from sweep.config import Options, RunConfig
 
 KEY_BYTES = 32
 LONGEST = 2**26  # bytes of a message
+REACHED_WITHIN = 10.0  # seconds, of an address
 HANDSHAKE = 30.0  # seconds to wait for the other side's part of it
 
 Said = dict[str, Any]  # a message, whose kind decides what is in it
@@ -50,12 +51,12 @@ def accepted(connection: Connection, key: bytes) -> bool:
     return True
 
 
-def connect(addresses: list[tuple[str, int]], key: bytes, seconds: float = 10.0) -> Connection:
+def connect(addresses: list[tuple[str, int]], key: bytes) -> Connection:
     """A connection to the first of the addresses where somebody has the key. Raises WireError if there is none."""
     why = "no address"
     for address in addresses:
         try:
-            reached = socket.create_connection(address, timeout=seconds)
+            reached = socket.create_connection(address, timeout=REACHED_WITHIN)
             reached.settimeout(None)
             connection = over(reached)
         except OSError as error:
@@ -85,12 +86,7 @@ def over(link: socket.socket) -> Connection:
 
 def of_run(config: RunConfig, options: Options) -> Said:
     """The run, to be sent."""
-    return {"config": {**config.parts, "seed": config.seed}, "options": of_options(options)}
-
-
-def of_options(options: Options) -> Said:
-    """The options, to be sent."""
-    return dataclasses.asdict(options)
+    return {"config": {**config.parts, "seed": config.seed}, "options": dataclasses.asdict(options)}
 
 
 def run_of(said: Said) -> tuple[RunConfig, Options]:

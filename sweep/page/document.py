@@ -45,7 +45,7 @@ def live(root: Path) -> str:
         policy="",
         style='<link rel="stylesheet" href="page.css">',
         scripts='<script src="vega.js"></script><script src="page.js"></script>',
-        facts=_json(_facts("size_mib")),
+        facts=dumped(_facts("size_mib")),
     )
 
 
@@ -67,10 +67,10 @@ def frozen(snapshot: Snapshot, *, title: str, summary: str, sections: str, x: Co
         policy=f"{NOTHING}; script-src {digests}; style-src 'unsafe-inline'; img-src data:",
         style=f"<style>\n{style}</style>",
         scripts="".join(f"<script>{text}</script>\n" for text in scripts),
-        facts=_json(_facts("size_mib" if x is None else x.column)),
+        facts=dumped(_facts("size_mib" if x is None else x.column)),
         summary=summary + _axis_note(x),
         sections=sections,
-        frozen=_json({"news": as_json(news) | {"stamp": ""}, "details": details}),
+        frozen=dumped({"news": as_json(news) | {"stamp": ""}, "details": details}),
     )
 
 
@@ -94,7 +94,7 @@ def command_of(snapshot: Snapshot, key: str, *, check: bool = False) -> str:
     if record is None or record.config is None:
         return ""
     try:
-        return again.command_of(record.config, check=check)
+        return again.command_of(again.overrides_of(record.config, check=check), [record.config.seed])
     except InputError as error:
         return f"# no command line of this version leads to it: {error}"
 
@@ -154,8 +154,8 @@ def _page(**parts: str) -> str:
     return template.substitute({"summary": "", "sections": "", "frozen": "null"} | parts)
 
 
-def _json(value: Any) -> str:
-    """The value as JSON that no text in it can end the script element of."""
+def dumped(value: Any) -> str:
+    """The value as JSON in which no text can end a script element."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 

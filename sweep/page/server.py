@@ -1,7 +1,6 @@
 """A server for the page of one folder of results. It answers GET alone, and writes nothing."""
 
 import ipaddress
-import json
 import socket
 import sys
 import threading
@@ -108,13 +107,13 @@ class _Handler(BaseHTTPRequestHandler):
             case "/runs":
                 since = query.get("since", "")
                 snapshot.refresh(PATIENCE if since else FIRST, patience=OLD if since else 0.0)
-                return JSON, _json(document.as_json(snapshot.news(since)))
+                return JSON, document.dumped(document.as_json(snapshot.news(since)))
             case "/run":
                 detail = document.detail_of(snapshot, key)
-                return (JSON, _json(detail)) if detail else None
+                return (JSON, document.dumped(detail)) if detail else None
             case "/command":
                 with self.server.hydra:
-                    return JSON, _json(document.command_of(snapshot, key, check=True))
+                    return JSON, document.dumped(document.command_of(snapshot, key, check=True))
             case _:
                 return None
 
@@ -130,7 +129,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name in the base class)
         """Say nothing: the page asks every second."""
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))

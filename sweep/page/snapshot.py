@@ -6,7 +6,6 @@ cut.
 
 import os
 import secrets
-import stat
 import threading
 import time
 from collections.abc import Callable, Container, Iterable
@@ -184,10 +183,9 @@ class Snapshot:
         for key in self._folders():
             if self._is_finished(key) or (key in records and key not in self._rows):  # not read yet, or unreadable
                 continue
-            if not self._is_inside(key, "config.yaml") or not self._is_file(key, "config.yaml"):
+            if not self._is_file(key, "config.yaml"):
                 continue
-            lock = self._is_inside(key, ".lock") and self._is_file(key, ".lock")
-            holder = self.store.holder(key) if lock else None
+            holder = self.store.holder(key) if self._is_file(key, ".lock") else None
             if key not in self._rows or holder is not None:
                 yield self._progress(key, names.get(key, key), holder)
 
@@ -237,7 +235,7 @@ class Snapshot:
         return self.store.curve(key) if self._is_inside(key, "curve.csv") else ()
 
     def _log(self, key: str) -> str:
-        if not (self._is_inside(key, "log") and self._is_file(key, "log")):
+        if not self._is_file(key, "log"):
             return ""
         try:
             with open(self.store.folder(key) / "log", "rb") as file:
@@ -255,10 +253,9 @@ class Snapshot:
         return os.path.realpath(paths[-1]).startswith(f"{os.path.realpath(root)}{os.sep}")
 
     def _is_file(self, *names: str) -> bool:
-        """Whether it is a regular file: a pipe would block."""
-        with suppress(OSError):
-            return stat.S_ISREG(self.store.root.joinpath(*names).stat().st_mode)
-        return False
+        """Whether it is a regular file of the store: a pipe would block."""
+        # Path.is_file raises an error in a folder that may not be entered.
+        return self._is_inside(*names) and os.path.isfile(self.store.root.joinpath(*names))  # noqa: PTH113
 
 
 def _shown(record: Record) -> dict[str, Any]:

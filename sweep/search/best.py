@@ -3,7 +3,6 @@
 import functools
 import json
 import math
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from fire.cost import MIB
 from fire.data.spec import DataSpec
 from fire.errors import InputError
 from fire.stats import Interval, mean_interval
-from sweep.again import overrides_of
+from sweep.again import command_of, overrides_of
 from sweep.commands.display import percent
 from sweep.config import RunConfig
 from sweep.record import Record
@@ -34,7 +33,7 @@ class Candidate:
 
     @property
     def seeds(self) -> list[int]:
-        """Those of the records."""
+        """The seeds of the records."""
         return [record.config.seed for record in self.records if record.config is not None]
 
     @functools.cached_property
@@ -85,7 +84,8 @@ def validation_images(data: DataSpec) -> int | None:
     """How many images networks are chosen by; None if it takes the image folder to know."""
     if data.validation < 1:
         return None
-    return min(int(data.validation), data.limit or int(data.validation))
+    images = int(data.validation)
+    return min(images, data.limit or images)
 
 
 def tightest(candidate: Candidate, at_most: AtMost) -> str:
@@ -107,14 +107,12 @@ def cheapest(found: Iterable[Candidate], chosen: Candidate, cost: str) -> Candid
 
 def again(candidate: Candidate) -> tuple[str, str]:
     """The settings of the candidate, and the command that trains it again."""
-    seeds = ",".join(map(str, candidate.seeds))
     try:
         overrides = overrides_of(candidate.config)
     except InputError:  # such as weights to start from that were moved
         settings = [f"{name}={value}" for name, value in candidate.config.identity["arch"].items()]
         return " ".join(settings), "no command line of this version leads to it"
-    line = ["python -m sweep", *(["-m"] if len(candidate.records) > 1 else []), *map(shlex.quote, overrides)]
-    return " ".join(overrides), f"{' '.join(line)} seed={seeds} results_dir=again"
+    return " ".join(overrides), command_of(overrides, candidate.seeds)
 
 
 def report(found: Sequence[Candidate], chosen: Candidate, at_most: AtMost) -> list[str]:

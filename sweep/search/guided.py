@@ -10,14 +10,12 @@ from fire.cost import COSTS
 from fire.errors import require, unknown
 from sweep.map import stored, trained
 from sweep.map.surrogate import COLUMNS, Columns, Encoder, Floats, Surrogate, thinned
-from sweep.search.space import Axis, Space, field_of
+from sweep.search.space import Axis, Codes, Space, field_of
 from sweep.search.spec import SearchSpec
 from sweep.store import Store
 
 BEGIN_WITH = 10  # networks
 MOST_TRIES = 50  # points of a class of cost, for one that is a network
-
-Codes = tuple[int, ...]  # a point's place along each axis
 
 
 class Guide:

@@ -58,7 +58,7 @@ def _send(connection: Connection, take: Callable[..., Latencies], *given: Any) -
 
 
 def take_here(config: RunConfig, options: Options, records: Sequence[Record]) -> Latencies:
-    """The same in this process, which imports torch. Networks without weights in the store stay unknown."""
+    """The latencies of a launch, measured in this process. Networks without weights in the store stay unknown."""
     import torch
 
     from fire.machine.latency import latency

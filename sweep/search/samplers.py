@@ -19,7 +19,8 @@ from sweep.map.making import SAMPLE
 from sweep.map.surrogate import LEAST_NETWORKS
 from sweep.search import guided
 from sweep.search.halving import best_first
-from sweep.search.space import Axis, Space
+from sweep.search.searcher import Observation
+from sweep.search.space import Axis, Codes, Space
 from sweep.search.spec import SearchSpec
 
 ASKS = 2  # of Optuna, before the point nearest to its last answer is taken
@@ -27,18 +28,9 @@ STARTUP = 10  # networks that are drawn at random before TPE has a model
 POPULATION = 20  # parents of NSGA-II
 ROUND = 5  # runs that follow one map
 
-Codes = tuple[int, ...]  # a point's place along each axis
-
-
-class Observation(NamedTuple):
-    """A point that was tried, and its losses; None while it runs."""
-
-    codes: Codes
-    losses: tuple[float, ...] | None
-
 
 class Question(NamedTuple):
-    """What a sampler is asked with.
+    """The points that a sampler chooses from, and what it learns from.
 
     untried: shape (space.size,), the points to choose from. observations: in the order in which their runs ended, then
     those that run. spec: the search's, whose objectives the losses are.
@@ -131,7 +123,7 @@ class _Places(IntDistribution):
 
 
 class _Choices(CategoricalDistribution):
-    """Likewise."""
+    """Categories that are not copied either."""
 
     def __deepcopy__(self, memo: object) -> "_Choices":
         return self
@@ -166,6 +158,6 @@ def _study(sampler: BaseSampler, question: Question) -> optuna.Study:
 
 
 def _asked(study: optuna.Study, axes: tuple[Axis, ...]) -> Iterator[Codes]:
-    """What the study proposes, without end."""
+    """The points that the study proposes, without end."""
     while True:
         yield tuple(study.ask(_distributions(axes)).params.values())

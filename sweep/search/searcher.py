@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 from fire.errors import InputError
 from fire.stats import pareto_front
 from sweep.search.halving import promoted
-from sweep.search.space import Space
+from sweep.search.space import Codes, Space
 from sweep.search.spec import SearchSpec
-
-if TYPE_CHECKING:
-    from sweep.search.samplers import Observation
 
 FITTED = 5  # finished runs from which on the line of a prediction has a slope of its own
 
@@ -49,6 +46,13 @@ class Job(NamedTuple):
     epoch: int
 
 
+class Observation(NamedTuple):
+    """A point that was tried, and its losses; None while it runs."""
+
+    codes: Codes
+    losses: tuple[float, ...] | None
+
+
 class Searcher:
     """Chooses the next job of a search over a space.
 
@@ -76,10 +80,10 @@ class Searcher:
         First runs that must go on, then promotions, then new points: those of spec.first, the warm ones, and those that
         the sampler proposes. When the budget is spent, every stopped run that could still be on the front is finished.
         """
-        for index in self.begun(trials):
-            trial = trials[index]
+        if begun := self.begun(trials):
+            trial = trials[begun[0]]
             # It may have been killed after the epoch of its rung: that earns no promotion.
-            return self._job(index, trial.reached - (1 if trial.status == "killed" else 0))
+            return self._job(begun[0], trial.reached - (1 if trial.status == "killed" else 0))
         job = self._promotion(trials)
         if job is None and len(trials) < self.spec.budget_runs:
             new = self._new(trials)
@@ -105,9 +109,13 @@ class Searcher:
     def upcoming(self, trials: Mapping[int, Trial]) -> list[int]:
         """The points that come before any proposal of the sampler: runs that go on, and new ones to begin with."""
         left = max(0, self.spec.budget_runs - len(trials))
-        tried = self._tried(trials)
-        new = {self._space.network(index): index for index in reversed((*self.first, *self._warm))}
-        return [*self.begun(trials), *[index for network, index in new.items() if network not in tried][::-1][:left]]
+        tried, new = self._tried(trials), []
+        for index in (*self.first, *self._warm):
+            network = self._space.network(index)
+            if network not in tried:
+                tried.add(network)
+                new.append(index)
+        return [*self.begun(trials), *new[:left]]
 
     def losses(self, index: int, trial: Trial, top1: float | None = None) -> tuple[float, ...] | None:
         """The objectives, to be minimised, with the trial's own accuracy unless given; None if one is not known."""
@@ -177,10 +185,8 @@ class Searcher:
             question = Question(self._space, untried, self._observations(trials), random, self.spec)
             yield from SAMPLERS[self.spec.sampler](question)
 
-    def _observations(self, trials: Mapping[int, Trial]) -> list["Observation"]:
+    def _observations(self, trials: Mapping[int, Trial]) -> list[Observation]:
         """What the sampler learns from: the objectives at the end of each run, measured or predicted."""
-        from sweep.search.samplers import Observation
-
         predicted = self._predicted(trials)
         ended, running = [], []
         for index, trial in sorted(trials.items(), key=lambda pair: (pair[1].end, pair[0])):

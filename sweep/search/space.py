@@ -6,7 +6,7 @@ A point is a number, its place in the grid. So costs and bounds of a million poi
 import functools
 import itertools
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from sweep.labels import short_names
 from sweep.points import Planner, Point, check_weights
 from sweep.search.spec import AtMost
 
+Codes = tuple[int, ...]  # a point's place along each axis
 MOST_POINTS = 2**20
 NO_BOUNDS = AtMost()
 MOST_TRIES = 200  # for a neighbour that makes a choice valid
@@ -56,7 +57,7 @@ class Axis:
     @property
     def ordered(self) -> bool:
         """Whether neighbouring choices are alike."""
-        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
+        return _are_numbers(self.values)
 
 
 class Space:
@@ -152,7 +153,7 @@ class Space:
                 return index
         return None
 
-    def by_distance(self, codes: Sequence[int], among: NDArray[np.bool_], random: np.random.Generator) -> Iterator[int]:
+    def by_distance(self, codes: Codes, among: NDArray[np.bool_], random: np.random.Generator) -> Iterator[int]:
         """The points of `among`, the nearest first; ties in random order.
 
         Along an ordered axis the distance is the number of steps, along others whether the choice differs, both in
@@ -181,7 +182,7 @@ class Space:
         values = [(choice, field_of(config, key)) for choice, config in planned]
         if len({value if value is not None else choice for choice, value in values}) < len(values):
             raise SpecError(f"{key} must have distinct choices, got {', '.join(grid[key])}")
-        if all(isinstance(value, int | float) and not isinstance(value, bool) for _, value in values):
+        if _are_numbers(value for _, value in values):
             values.sort(key=lambda pair: pair[1])
         return Axis(key=key, choices=tuple(c for c, _ in values), values=tuple(v for _, v in values))
 
@@ -239,6 +240,10 @@ def field_of(config: RunConfig, key: str) -> Any:
     """The configuration's value of an override's key; None if the key chooses a group, or the family lacks it."""
     part, _, name = key.rpartition(".")
     return getattr(getattr(config, part) if part in PARTS else config, name, None) if key not in PARTS else None
+
+
+def _are_numbers(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +21,7 @@ from sweep.launcher import PoolLauncher
 from sweep.manifests import Arithmetic, Sweep
 from sweep.overrides import canonical
 from sweep.points import EXECUTION, dry_run_table, refuse_unread
+from sweep.pool import Pool
 from sweep.preparation import check, make_ready
 from sweep.search import guided, history
 from sweep.search.campaign import Campaign
@@ -40,7 +42,7 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
     Raises InputError before anything trains, RunsError if runs have failed or are under way elsewhere; at once, if this
     very search is under way in another process.
     """
-    launcher = sweeper.hydra.launcher
+    launcher = sweeper.launcher
     if not isinstance(launcher, PoolLauncher):
         raise InputError(
             "hydra/launcher must be local, ray or slurm for a search, which asks for one point after another"
@@ -54,13 +56,13 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
     refuse_unread([each for each in arguments if each.partition("=")[0].partition(".")[0] not in varied], [config])
     store = Store(options.results_dir)
     searcher = Searcher(space, spec, config.train.epochs, guided.beginning(space, spec, store))
-    if any(argument.startswith("search.first=") for argument in arguments):
-        for network, reason in searcher.left_out.items():
-            raise InputError(f"search.first must be networks of the space, got {network}: {reason}")
+    if searcher.left_out and any(argument.startswith("search.first=") for argument in arguments):
+        network, reason = next(iter(searcher.left_out.items()))
+        raise InputError(f"search.first must be networks of the space, got {network}: {reason}")
     # The kind is in the name, else a sweep of the same experiment would have the same one.
     axes = [axis.key for axis in space.axes]
     folders = filter(None, [config.data.fingerprint])
-    launch = manifest(sweeper.hydra.config, NOT_IN_THE_NAME, axes, kind="search", folders=folders)
+    launch = manifest(sweeper.config, NOT_IN_THE_NAME, axes, kind="search", folders=folders)
     check([space.any_point], options, launcher.is_here)
     if options.dry_run:
         _print_dry_run(_campaign(options, searcher, space, launch, partial(arithmetic_of, options)))
@@ -73,18 +75,18 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
             raise RunsError(f"search {launch.name} is under way elsewhere ({where})", ELSEWHERE)
         make_ready([space.any_point], [space.any_point], options)
         options = as_begun(options, store.read_sweep(launch.name))
-        with launcher.opened(options, min(spec.budget_runs, space.size)) as engine:
+        with closing(launcher.engine(options, min(spec.budget_runs, space.size))) as engine:
             campaign = _campaign(options, searcher, space, launch, partial(launcher.arithmetic, engine, options))
             with runs_begun(), campaign.display:
                 campaign.write_manifest()
-                launcher.run(engine, campaign.next, campaign.display)
+                Pool(engine, campaign.next, campaign.display).run()
         with runs_begun():
             campaign.print_summary()
 
 
 def _planned(sweeper: StoreSweeper, arguments: list[str]) -> tuple[SearchSpec, Space, Options]:
     """The settings, the space and the options that the experiment and the command line lead to."""
-    planner = sweeper.hydra.planner
+    planner = sweeper.planner
     overrides = {override.get_key_element(): override for override in sweeper.overrides(arguments)}
     grid = {key: axis_choices(override) for key, override in overrides.items() if override.is_sweep_override()}
     others = {key: override.input_line or "" for key, override in overrides.items() if key not in grid}
