@@ -25,9 +25,9 @@ def write(arguments: list[str]) -> None:
     """Make the map, draw it, print its lists. Raises InputError where there can be no map of the runs."""
     given = _parser().parse_intermixed_args(arguments)
     found = read(given.results)
-    made = make(Store(given.results).records(), given.words, bounds_of(given))
-    for damage in found.unreadable:
+    for damage in found.unreadable:  # before the map is made: there may be none without these runs
         print(f"analysis: {damage}", file=sys.stderr)
+    made = make(Store(given.results).records(), given.words, bounds_of(given))
 
     with style.style():
         figure = figure_of.figure(made, found.runs, given.x, given.y)  # refuses x and y before anything is written
@@ -112,7 +112,7 @@ def notes(made: Map) -> list[str]:
         checked = "Too few networks to hold some out: the band was not checked."
     else:
         tau = "" if made.tau is None else f" Kendall's tau between their order and the expected one is {made.tau:.2f}."
-        checked = f"Of {made.held_out} networks held out in turn, {made.coverage:.0%} lay within the band.{tau}"
+        checked = f"Of {made.held_out} networks held out in turn, {100 * made.coverage:.0f} % lay within the band.{tau}"
     return [
         f"Expected validation accuracies with a 90 % band, which is {100 * made.width:.2f} points wide on average over "
         f"{made.points:,} points; fitted to {made.fitted}. {checked}",

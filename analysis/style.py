@@ -76,13 +76,15 @@ def log_axis(ax: Axes, sizes: Sequence[float]) -> None:
     """A logarithmic horizontal axis with plain numbers around these sizes."""
     smallest, largest = np.nanmin(sizes), np.nanmax(sizes)
     mantissas: Sequence[float] = (1, 2, 5) if largest > 5 * smallest else (1, 1.5, 2, 3, 4, 5, 7)
-    if largest <= 1.6 * smallest:
+    if smallest < largest <= 1.6 * smallest:
         mantissas = (1, 1.2, 1.4, 1.6, 1.8, 2, 2.2, 2.5, 2.8, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9)
     every = [mantissa * 10.0**power for power in range(-4, 8) for mantissa in mantissas]
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     ax.set_xticks([tick for tick in every if smallest / 2 < tick < largest * 2])
+    if smallest == largest:  # around one size matplotlib would show two decades, with numbers on a part of them
+        ax.set_xlim(smallest / 2, largest * 2)
 
 
 def set_accuracy_limits(ax: Axes, percentages: Sequence[float]) -> None:

@@ -18,7 +18,7 @@ from sweep.commands.arguments import Arguments
 from sweep.commands.command import run_one
 from sweep.commands.exits import RunsError
 from sweep.commands.hydra_errors import in_our_words, input_errors
-from sweep.compose import CONF, load, options_of, presets
+from sweep.compose import CONF, load, options_of, presets, require_schemas
 from sweep.points import BY_GROUP, IN_A_SEARCH, IN_A_SWEEP, OF_SWEEPS, Point, refuse, refuse_unread
 
 ROOT_CONFIG = "config"
@@ -48,6 +48,7 @@ def _answer(argv: list[str]) -> None:
         assert app is not None
         cfg = _composed(app, given)
         if given.help:
+            require_schemas(cfg)
             print(usage.text(cfg, CONF, *([Path(given.config_dir)] if given.config_dir else [])))
             return
         if given.shown:

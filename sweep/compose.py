@@ -20,12 +20,13 @@ from fire.data.spec import DataSpec
 from fire.errors import InputError
 from fire.files import reading
 from fire.train.spec import TrainSpec
-from sweep.commands.hydra_errors import in_our_words, unknown_key
+from sweep.commands.hydra_errors import in_our_words, unknown_key, without_schema
 from sweep.config import PARTS, Options, RunConfig, in_home, in_part
 from sweep.engines.spec import RaySettings, SlurmSettings
 from sweep.search.spec import SearchSpec
 
 OPTIONS = tuple(field.name for field in dataclasses.fields(Options))
+OF_PARTS: dict[str, type[Any]] = {"data": DataSpec, "train": TrainSpec, "compress": CompressSpec}
 SCHEMAS = "schema"  # a group of its own: beside the presets they would be choices, and train=glob(*) find them
 # In sweep/ where the package is installed (pyproject.toml), beside it in a checkout.
 CONF = next(folder for parent in Path(__file__).parents[:2] if (folder := parent / "conf").is_dir())
@@ -44,8 +45,8 @@ def presets() -> AbstractContextManager[None]:
 def register_schema() -> None:
     """Make the dataclasses known to Hydra, once, as the bases that the YAML files of conf/ fill in."""
     store = ConfigStore.instance()
-    specs = {"data": DataSpec, "train": TrainSpec, "compress": CompressSpec, "ray": RaySettings, "slurm": SlurmSettings}
-    for name, spec in (FAMILIES | specs).items():
+    settings = {"ray": RaySettings, "slurm": SlurmSettings}
+    for name, spec in (FAMILIES | OF_PARTS | settings).items():
         store.store(group=SCHEMAS, name=name, node=schema_of(spec))
     options = {"seed": _seed(), **dataclasses.asdict(Options()), "search": schema_of(SearchSpec)}
     store.store(group=SCHEMAS, name="options", node=options)
@@ -77,6 +78,15 @@ def describe_file(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
+def require_schemas(cfg: DictConfig) -> None:
+    """Raise InputError for a preset whose file names no schema: it has only the values that it sets."""
+    for part in PARTS:
+        specs = tuple(FAMILIES.values()) if part == "arch" else (OF_PARTS[part],)
+        preset = cfg.get(part)
+        if not isinstance(preset, DictConfig) or OmegaConf.get_type(preset) not in specs:
+            raise InputError(without_schema(part))
+
+
 def load(
     cfg: DictConfig,
     describe: Callable[[str, str], tuple[int, str]] = describe_folder,
@@ -89,6 +99,7 @@ def load(
     """
     with in_our_words():
         cfg = cfg.copy()
+        require_schemas(cfg)
         with flag_override(cfg, ["readonly", "struct"], [False, False]):
             cfg.pop("search", None)  # of the sweep, not of a run
             if cfg.data.root is not None:
@@ -99,7 +110,7 @@ def load(
                 cfg.data.classes, cfg.data.fingerprint = describe(str(cfg.data.root), in_home(str(cfg.data_dir)))
             if cfg.train.weights:
                 cfg.train.weights_fingerprint = fingerprint(str(cfg.train.weights))
-        refuse_unknown(cfg, "", ["seed", *OPTIONS, *PARTS])
+        refuse_unknown(cfg, "", ["seed", *OPTIONS, "search", *PARTS, "experiment"])
         for name in PARTS:
             refuse_unknown(cfg[name], f"{name}.", names_of(OmegaConf.get_type(cfg[name])))
         with in_part("arch"):

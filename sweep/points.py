@@ -91,7 +91,11 @@ def refuse_unread(overrides: Iterable[str], configs: Sequence[RunConfig]) -> Non
     rules = {"compress": f"a setting that compress={methods} reads ({', '.join(known) or 'no setting'})"}
     specs = {part: {getattr(config, part) for config in configs} for part in PARTS}
     for override in overrides:
-        part, _, name = override.lstrip("+").partition("=")[0].partition(".")
+        key, _, value = override.lstrip("+").partition("=")
+        if key == "data.classes" and value.isdecimal():  # those of an image folder are counted
+            counted = {config.data.classes for config in configs}
+            require(int(value) in counted, key, " or ".join(map(str, sorted(counted))), int(value))
+        part, _, name = key.partition(".")
         settings = [(settings_of(spec.__class__).get(name), spec) for spec in specs.get(part, ()) if name]
         is_read = not settings or any(found is None or found.when(spec) for found, spec in settings)
         rule = rules.get(part, "a setting that one of the runs reads; here it changes nothing")

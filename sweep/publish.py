@@ -36,7 +36,8 @@ def _main(arguments: list[str]) -> None:
     runs, sweeps, unreadable = publish(Store(given.results), Store(given.published))
     for damage in unreadable:
         print(f"sweep.publish: {damage}", file=sys.stderr)
-    print(f"{given.published}: {runs} runs and {sweeps} sweeps of {given.results} added or replaced")
+    added = f"{runs:,} run{'s' * (runs != 1)} and {sweeps:,} sweep{'s' * (sweeps != 1)}"
+    print(f"{given.published}: {added} of {given.results} added or replaced")
 
 
 def publish(source: Store, target: Store) -> tuple[int, int, list[Damage]]:

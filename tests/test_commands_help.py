@@ -95,9 +95,9 @@ def test_a_port_in_use_is_one_line(tmp_path, capsys):
 
 def test_publishing_says_how_much_it_adds(tmp_path, capsys):
     results, published = small_store(tmp_path / "results").root, tmp_path / "published"
-    for runs, sweeps in ((3, 1), (0, 0)):  # of four runs one failed; the second time all is there
+    for added in ("3 runs and 1 sweep", "0 runs and 0 sweeps"):  # of four runs one failed; then all is there
         publish_command([str(results), str(published)])
-        line = f"{published}: {runs} runs and {sweeps} sweeps of {results} added or replaced\n"
+        line = f"{published}: {added} of {results} added or replaced\n"
         assert capsys.readouterr() == (line, "")
 
 

@@ -288,3 +288,12 @@ def test_a_log_axis_has_two_numbers_among_the_sizes(sizes):
     _, (ax,) = style.panels(1, 5, 4)
     style.log_axis(ax, sizes)
     assert sum(sizes[0] <= tick <= sizes[1] for tick in ax.get_xticks()) >= 2
+
+
+def test_the_log_axis_of_one_size_has_few_numbers_all_along_it():
+    _, (ax,) = style.panels(1, 5, 4)
+    ax.scatter([0.177], [34.0])
+    style.log_axis(ax, [0.177])
+    ticks, (left, right) = ax.get_xticks(), ax.get_xlim()
+    assert (left, right) == pytest.approx((0.0885, 0.354))
+    assert 3 <= len(ticks) <= 6

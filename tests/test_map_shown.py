@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,8 @@ def test_a_map_is_read_as_it_was_written(made, tmp_path):
 
 
 def test_a_map_says_how_many_runs_it_was_fitted_to(made):
-    assert "fitted to 25 runs." in maps.notes(made)[0]
+    assert "fitted to 25 runs. Of 25 networks held out in turn, " in maps.notes(made)[0]
+    assert re.search(r" in turn, \d+ % lay within the band\.", maps.notes(made)[0])
     assert "fitted to 25 of 40 runs." in maps.notes(dataclasses.replace(made, finished=40))[0]
     earlier = json.loads(stored.dump(made))
     del earlier["finished"]
@@ -181,6 +183,17 @@ def test_a_wrong_axis_is_refused_before_anything_is_written(results, tmp_path):
         write(["map", str(results.root), "--x", "fires", "--out", str(tmp_path / "report")])
     assert not (results.root / "maps").exists()
     assert not (tmp_path / "report").exists()
+
+
+def test_runs_that_cannot_be_read_are_named_where_they_leave_too_few_for_a_map(results, tmp_path, capsys):
+    damaged = [results.folder(record.key) / "record.json" for record in list(results.records())[9:]]
+    for path in damaged:
+        path.write_text("{")
+    with pytest.raises(SpecError, match=r"^a map must be of 10 trained networks or more, got "):
+        write(["map", str(results.root), "--out", str(tmp_path)])
+    err = capsys.readouterr().err
+    assert err.count("\n") == len(damaged)
+    assert all(f"analysis: {path} cannot be read" in err for path in damaged)
 
 
 def test_the_figure_names_its_axes_and_marks_the_trained_networks(results):

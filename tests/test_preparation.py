@@ -9,7 +9,7 @@ from fire.machine import hardware, native
 from sweep import preparation
 from sweep.config import Options
 from sweep.preparation import check, check_machine
-from tests.sweeping import TINY, answered, point
+from tests.sweeping import TINY, answered, image_folder, point
 
 
 @pytest.fixture
@@ -75,3 +75,14 @@ def test_each_machine_is_looked_at_once(monkeypatch):
     monkeypatch.setattr(preparation, "check_machine", lambda kernels, options: looked.append(options.device))
     check([point(*TINY, f"seed={seed}") for seed in range(5)], Options())
     assert looked == ["auto"]
+
+
+@pytest.mark.parametrize("mode", [("-m", "seed=0,1"), (), ("experiment=search", "search.first=[]")], ids=" ".join)
+def test_the_classes_of_an_image_folder_are_counted(mode, tmp_path):
+    root = image_folder(tmp_path / "images", classes=3)
+    images = ("data=image_folder", "data.stored_size=20", "data.image_size=20", f"data.root={root}", "dry_run=true")
+    places = (f"data_dir={tmp_path}/data", f"results_dir={tmp_path}/results")
+    network = [setting for setting in TINY if not setting.startswith("data=")]
+    code, _, err = answered(*mode, *network, *images, *places, "data.classes=5")
+    assert (code, err) == (2, "sweep: data.classes must be 3, got 5\n")
+    assert answered(*mode, *network, *images, *places, "data.classes=3")[0] == 0

@@ -5,10 +5,11 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from fire.errors import InputError
+from sweep.config import PARTS
 
 KINDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
 # Keys of earlier versions, and what to write instead.
@@ -44,9 +45,17 @@ def unknown_key(key: str, known: Collection[str]) -> str:
     """The message about a key that does not exist, where `known` do."""
     if key in REMOVED:
         return f"{key} must be {REMOVED[key]}"
+    if not known and key.startswith("hydra.launcher."):
+        return f"{key} must be left out with this launcher, which has no settings, got a new key"
     if not known:
         return f"{key} must be added with +{key}=VALUE, got a new key"
     return f"{key} must be one of {', '.join(known)}, got a new key"
+
+
+def without_schema(part: str) -> str:
+    """The message about a preset of arch, data, train or compress whose file names no schema."""
+    schema = f"/schema/{'squeezenet' if part == 'arch' else part}@_here_"
+    return f"{part} must be a preset whose defaults begin with {schema} or another of conf/{part}, got one without"
 
 
 def one_line(error: BaseException) -> str:
@@ -81,12 +90,20 @@ def _frequent_mistake(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group} must be one of {', '.join(error.options)}, got {name!r}"
+    in_file = re.match(r"In '(.*)': \w+ raised while composing config", str(error))
+    if in_file and error.__context__ is not None:  # what OmegaConf raised about a value of this file
+        ours = _frequent_mistake(error.__context__)
+        if ours:
+            return f"{ours} (in {in_file[1]}.yaml)"
     named = re.search(r"full_key: (\S+)", str(error))  # in the text of what Hydra raises about a YAML file
     key = str(getattr(error, "full_key", None) or (named[1] if named else ""))
     if key in REMOVED:
         return unknown_key(key, ())
     if isinstance(error, ConfigAttributeError | ConfigKeyError) and isinstance(error.parent_node, DictConfig):
-        return unknown_key(key, [str(name) for name in error.parent_node if name != "hydra"])
+        if key.partition(".")[0] in PARTS and OmegaConf.get_type(error.parent_node) is dict:
+            return without_schema(key.partition(".")[0])
+        names = [str(name) for name in error.parent_node if name not in ("hydra", "_target_")]
+        return unknown_key(key, names if "." in key else [*names, "experiment"])
     converted = re.match(r"Value (.*) of type '\w+' could not be converted to (\w+)", str(error), re.DOTALL)
     if key and converted and converted[2] in KINDS:
         return f"{key} must be {KINDS[converted[2]]}, got {shortened(converted[1])}"
