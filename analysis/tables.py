@@ -208,9 +208,10 @@ def data_of(runs: pd.DataFrame) -> str:
 
 
 def epochs_of(runs: pd.DataFrame) -> str:
-    """The numbers of epochs: "3/5 epochs"; empty without runs."""
-    counts = sorted(runs["train.epochs"].unique())
-    return f"{'/'.join(f'{count:g}' for count in counts)} epoch{'' if counts == [1] else 's'}" if counts else ""
+    """The numbers of epochs: "3 and 5 epochs"; empty without runs."""
+    counts = [f"{count:g}" for count in sorted(runs["train.epochs"].unique())]
+    several = " and ".join(filter(None, (", ".join(counts[:-1]), *counts[-1:])))
+    return f"{several} epoch{'' if counts == ['1'] else 's'}" if counts else ""
 
 
 def counted(number: int, noun: str) -> str:

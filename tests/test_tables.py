@@ -85,3 +85,17 @@ def test_recipes_are_named_by_epochs_and_by_what_tells_those_of_as_many_epochs_a
     assert found["e"] == "24 epochs"
     assert found["f"] == "3 epochs, lr 0.1", "clip tells the same runs apart"
     assert found["a"] == found["b"] == "3 epochs, lr 0.2"
+
+
+@pytest.mark.parametrize(
+    ("epochs", "text"),
+    [
+        ([], ""),
+        ([1], "1 epoch"),
+        ([8, 8], "8 epochs"),
+        ([24, 3], "3 and 24 epochs"),
+        ([8, 6, 40], "6, 8 and 40 epochs"),
+    ],
+)
+def test_several_lengths_of_training_are_no_fraction(epochs, text):
+    assert tables.epochs_of(pd.DataFrame({"train.epochs": epochs})) == text
