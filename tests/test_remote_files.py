@@ -91,9 +91,8 @@ def test_a_lock_is_left_once_its_launcher_has_ended_but_not_while_it_is_new(tmp_
 
 def test_tokens_of_killed_launchers_are_removed(tmp_path):
     killed, new = tmp_path / f"{sharing.TOKEN}0", tmp_path / f"{sharing.TOKEN}1"
-    for path in (killed, new):
-        path.touch()
-    os.utime(killed, (0, 0))
+    with locked(killed):
+        new.touch()
     with sharing.token(tmp_path) as first, sharing.token(tmp_path) as second:
         left = sorted(path.name for path in tmp_path.iterdir())
         assert left == sorted([new.name, first, second]), "a launcher that has just made its file may not hold it yet"

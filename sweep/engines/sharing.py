@@ -14,7 +14,7 @@ from sweep.engines import wire
 
 RECORD = "record.json"
 TOKEN = ".shared-"
-JUST = 60.0  # seconds: a lock that is younger may be about to be taken
+JUST = 60.0  # seconds: a lock that is younger and was never held may be about to be
 LONGEST_FILE = 2**31  # bytes
 SEEN_WITHIN = 90.0  # seconds: NFS may remember for a minute that a file was not there, or what it was
 
@@ -22,9 +22,10 @@ SEEN_WITHIN = 90.0  # seconds: NFS may remember for a minute that a file was not
 def is_left(lock: Path) -> bool:
     """Whether the launcher that made this lock has ended. One that has just been made may not be held yet."""
     try:
-        return files.holder(lock) is None and lock.stat().st_mtime < time.time() - JUST
+        made = lock.stat()  # before the look at its holder, whom a lock names as soon as it is held
     except FileNotFoundError:
         return False
+    return (made.st_size > 0 or made.st_mtime < time.time() - JUST) and files.holder(lock) is None
 
 
 @contextlib.contextmanager
