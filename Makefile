@@ -54,11 +54,12 @@ results: $(SETUP)
 	$(BIN)/python -m analysis $(RESULTS) --out report
 
 # The runs of results/ that finished, or that a search stopped, are added to the committed ones, and docs/ becomes their
-# report: sweep/publish.py.
+# report and their table: sweep/publish.py.
 publish: $(SETUP)
 	$(BIN)/python -m sweep.publish results docs/results
 	rm -rf docs/figures docs/tables
 	$(BIN)/python -m analysis docs/results --out docs
+	$(BIN)/python -m analysis.tabular docs/results --out docs/tabular/networks.parquet
 
 BENCH =
 bench: $(SETUP)

@@ -18,13 +18,13 @@ from tests.pictures import two_classes
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("curves", "compression", "search", "bench", "export", "device", "scale", "map", "reliability", "setup")
-PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES)]
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in (*NAMES, "tabular/README"))]
 README, CURVES, COMPRESSION, SEARCH, BENCH, *_ = (path.read_text() for path in PAGES)
 CODE = [code for path in PAGES for code in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)]
 COMMANDS = sorted({line.split("#")[0].strip() for block in CODE for line in block.splitlines()})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: f"{path.parent.stem}/{path.stem}")
 def test_files_and_figures_that_it_links_to_exist(page):
     links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
     assert len(links) > 2

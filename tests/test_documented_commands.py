@@ -15,6 +15,7 @@ from sweep.commands import exits
 from tests.sweeping import ROOT
 
 PAGES = [ROOT / "README.md", *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "log.md")]
+PAGES.append(ROOT / "docs/tabular/README.md")
 # These parse their arguments before anything else.
 PROGRAMS = {
     *("analysis", "analysis.tabular", "sweep", "sweep.device", "sweep.export", "sweep.search", "sweep.watch"),

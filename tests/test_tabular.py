@@ -96,6 +96,12 @@ def test_the_file_says_what_the_store_says(table):
     assert tabular.load(table, seed=1).curves.tolist() == [[0.9, 0.9]]
 
 
+def test_the_committed_file_is_of_the_committed_runs(tmp_path):
+    listing.table(read(ROOT / "docs/results")).to_parquet(tmp_path / "made.parquet", index=False)
+    committed = pd.read_parquet(ROOT / "docs/tabular/networks.parquet")
+    pd.testing.assert_frame_equal(committed, pd.read_parquet(tmp_path / "made.parquet"))
+
+
 def test_a_run_of_several_experiments_has_them_all_and_the_title_of_its_data_set(tmp_path, monkeypatch):
     store, untitled = Store(tmp_path), replace(DATA, name="fashion_mnist")
     for key, fields in (
