@@ -10,7 +10,7 @@ tabular benchmark, before its accuracy is taken. `python -m bench.map --supernet
 import argparse
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -45,14 +45,17 @@ CPU = torch.device("cpu")
 
 
 class Channels(NamedTuple):
-    """The places of a layer's channels among the supernet's, and how many the supernet has there."""
+    """The places of a layer's channels among the supernet's, int64 of shape (channels,), and how many it has there."""
 
     places: Tensor
     among: int
 
 
 class Part(NamedTuple):
-    """A network's parameter in the supernet: the name of the whole, its rows (outputs) and its columns (inputs)."""
+    """A network's parameter in the supernet: the name of the whole, its rows (outputs) and its columns (inputs).
+
+    Shapes: (rows, columns, height, width); (rows,) of biases and normalisation, which have no columns.
+    """
 
     whole: str
     rows: Channels
@@ -79,34 +82,35 @@ def parts(spec: SqueezeNetSpec, width: int, channels: int) -> dict[str, Part]:
     """
     found: dict[str, Part] = {}
 
-    def layer(name: str, rows: Channels, columns: Channels, *, whole: str = "", norm: str = "") -> None:
-        whole = whole or name
-        found[f"{name}.weight"] = Part(f"{whole}.weight", rows, columns)
-        for parameter in ("weight", "bias") if norm else ():
-            found[f"{name}.{norm}.{parameter}"] = Part(f"{whole}.{norm}.{parameter}", rows)
+    def norm(name: str, whole: str, rows: Channels) -> None:
+        for parameter in ("weight", "bias"):
+            found[f"{name}.norm.{parameter}"] = Part(f"{whole}.norm.{parameter}", rows)
+
+    def normed(name: str, rows: Channels, columns: Channels, whole: str = "") -> None:
+        found[f"{name}.weight"] = Part(f"{whole or name}.weight", rows, columns)
+        norm(name, whole or name, rows)
 
     inputs = _first(channels, channels)
     for block in spec.plan(channels):
         match block:
             case blocks.Conv(norm=True):
                 outputs = _first(block.outputs, width)
-                layer(block.name, outputs, inputs, whole=f"{block.name}-{block.kernel}", norm="norm")
+                normed(block.name, outputs, inputs, f"{block.name}-{block.kernel}")
                 inputs = outputs
             case blocks.Conv():
                 outputs = _first(block.outputs, block.outputs)
-                layer(block.name, outputs, inputs)
+                found[f"{block.name}.weight"] = Part(f"{block.name}.weight", outputs, inputs)
                 found[f"{block.name}.bias"] = Part(f"{block.name}.bias", outputs)
             case blocks.Fire(norm=True):
                 squeezed = _first(block.s1x1, width)
                 halves = [_first(block.e1x1, width), _first(block.e3x3, width)]
                 outputs = Channels(torch.cat([halves[0].places, width + halves[1].places]), 2 * width)
-                layer(f"{block.name}.squeeze", squeezed, inputs, norm="norm")
-                for name, half in zip(("expand1x1", "expand3x3"), halves, strict=True):
-                    layer(f"{block.name}.{name}", half, squeezed)
-                for parameter in ("weight", "bias"):
-                    found[f"{block.name}.norm.{parameter}"] = Part(f"{block.name}.norm.{parameter}", outputs)
+                normed(f"{block.name}.squeeze", squeezed, inputs)
+                for branch, half in zip(("expand1x1", "expand3x3"), halves, strict=True):
+                    found[f"{block.name}.{branch}.weight"] = Part(f"{block.name}.{branch}.weight", half, squeezed)
+                norm(block.name, block.name, outputs)
                 if block.bypass == "conv":
-                    layer(f"{block.name}.bypass", outputs, inputs, norm="norm")
+                    normed(f"{block.name}.bypass", outputs, inputs)
                 inputs = outputs
             case blocks.MaxPool() | blocks.AveragePool() | blocks.Dropout():
                 pass
@@ -169,7 +173,7 @@ class Supernet:
             places[name].add(parameter.grad, whole.grad)
 
 
-def covering(space: Space) -> list[SqueezeNetSpec]:
+def covering_of(space: Space) -> list[SqueezeNetSpec]:
     """The widest networks of the axes of experiment=tabular: all stems, numbers of modules and places of a bypass."""
     values = {axis.key.removeprefix("arch."): axis.values for axis in space.axes}
     base = space.any_point.config.arch
@@ -187,16 +191,12 @@ def arch_of(space: Space, index: int) -> SqueezeNetSpec | None:
     return None if point is None else point.config.arch
 
 
-def drawn_from(space: Space, random: np.random.Generator) -> Callable[[], SqueezeNetSpec]:
-    """Draws networks within the bounds of a space."""
+def drawn_from(space: Space, random: np.random.Generator) -> Iterator[SqueezeNetSpec]:
+    """Networks within the bounds of a space, drawn at random without end."""
     allowed = np.flatnonzero(space.allowed)
-
-    def draw() -> SqueezeNetSpec:
-        while (arch := arch_of(space, int(random.choice(allowed)))) is None:
-            pass
-        return arch
-
-    return draw
+    while True:
+        if arch := arch_of(space, int(random.choice(allowed))):
+            yield arch
 
 
 def ends(space: Space) -> tuple[SqueezeNetSpec, SqueezeNetSpec]:
@@ -219,12 +219,13 @@ class Training:
         self._precision, self._kernels = hardware.fastest_precision("cpu"), native.fastest("cpu")
 
     def run(
-        self, largest: SqueezeNetSpec, smallest: SqueezeNetSpec, draw: Callable[[], SqueezeNetSpec], seed: int = 0
+        self, largest: SqueezeNetSpec, smallest: SqueezeNetSpec, draws: Iterator[SqueezeNetSpec], seed: int = 0
     ) -> list[float]:
         """Train for the recipe's epochs. Returns the mean loss of the largest network in each."""
         shared, recipe = list(self.supernet.parameters.values()), self.recipe
-        options = {"momentum": recipe.momentum, "nesterov": recipe.nesterov, "weight_decay": recipe.weight_decay}
-        optimizer = torch.optim.SGD(shared, lr=recipe.lr, **options)
+        weights, others = ([whole for whole in shared if (whole.dim() > 1) == decays] for decays in (True, False))
+        groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others}]
+        optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
         steps = self._batches.steps(recipe.batch_size)
         means: list[float] = []
         for epoch in range(recipe.epochs):
@@ -233,11 +234,12 @@ class Training:
             for i, (images, labels) in enumerate(self._batches.shuffled(recipe.batch_size, generator)):
                 logits = self._learn(largest, images, labels)
                 losses.append(F.cross_entropy(logits, labels))
-                for spec in (smallest, *(draw() for _ in range(SANDWICHED))):
+                for spec in (smallest, *itertools.islice(draws, SANDWICHED)):
                     self._learn(spec, images, logits.softmax(dim=1))
                 if recipe.clip:
                     nn.utils.clip_grad_norm_(shared, recipe.clip)
-                optimizer.param_groups[0]["lr"] = learning_rate(recipe, epoch * steps + i, recipe.epochs * steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(recipe, epoch * steps + i, recipe.epochs * steps)
                 optimizer.step()
                 optimizer.zero_grad()
             means.append(float(torch.stack(losses).mean()))
@@ -279,20 +281,19 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("overrides", nargs="*", help="such as data=image_folder_32 data.root=FOLDER")
     chosen = parser.parse_args()
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
     networks = tabular.load(chosen.table).networks
     space = space_of(tabular.DRAWN, overrides=chosen.overrides)
     config = space.any_point.config
     prepare_process("cpu", threads=1)  # as each network of the table
     recipe = replace(config.train, optimizer="sgd", epochs=chosen.epochs or config.train.epochs)
     data = dataset.load(config.data, chosen.data_dir)
-    training, begun = Training(Supernet(covering(space), config.data.channels), data, recipe), time.monotonic()
+    training, begun = Training(Supernet(covering_of(space), config.data.channels), data, recipe), time.monotonic()
     training.run(*ends(space), drawn_from(space, np.random.default_rng(0)))
     print(f"trained in {time.monotonic() - begun:.0f} s on one core", flush=True)
     places = [place_of(space, row) for row in networks.to_dict("records")]
     found = [training.top1(space.planned(space.overrides(place)).config.arch) for place in places]
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame({"key": networks["key"], "top1": found}).to_csv(chosen.out, index=False)
-    print(f"{chosen.out}: {len(found)} networks")
 
 
 if __name__ == "__main__":

@@ -138,6 +138,21 @@ def test_its_benchmarks_are_those_that_were_measured():
         assert table.read_text() in BENCH
 
 
+@pytest.mark.parametrize(
+    ("page", "section", "measured"),
+    [
+        ("search.md", "## A tabular benchmark", "bench_search_tabular.md"),
+        ("map.md", "## How well it orders networks", "bench_map.md"),
+    ],
+)
+def test_tables_on_the_tabular_benchmark_are_what_was_measured(page, section, measured):
+    rows = re.findall(r"^\| .*", (ROOT / "docs" / page).read_text().partition(section)[2], re.MULTILINE)
+    numbers = [number for row in rows for number in re.findall(r"\d+\.\d+ \(\d+\.\d+ to \d+\.\d+", row)]
+    assert len(numbers) >= 15
+    found = (ROOT / "docs" / measured).read_text().replace(" % (", " (")
+    assert [number for number in numbers if number not in found] == []
+
+
 def test_the_readme_reads_records_as_it_says(capsys):
     (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(program.replace('"results"', f'"{ROOT}/docs/results"'), {})

@@ -1,5 +1,6 @@
 """The supernet of bench/: networks are parts of it, and learn together."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -24,13 +25,13 @@ def drawn_space():
 
 @pytest.fixture(scope="module")
 def whole(drawn_space):
-    return supernet.Supernet(supernet.covering(drawn_space))
+    return supernet.Supernet(supernet.covering_of(drawn_space))
 
 
 def test_each_network_of_the_space_is_a_part(drawn_space, whole):
     draws = supernet.drawn_from(drawn_space, np.random.default_rng(0))
     listed = [drawn_space.point(point).config.arch for point in draw.draw(drawn_space)]
-    for spec in [*listed, *(draws() for _ in range(50)), *supernet.ends(drawn_space)]:
+    for spec in [*listed, *itertools.islice(draws, 50), *supernet.ends(drawn_space)]:
         network, places = build(spec), whole.parts(spec)
         assert dict(network.named_parameters()).keys() == places.keys()
         for name, parameter in network.named_parameters():
@@ -40,7 +41,7 @@ def test_each_network_of_the_space_is_a_part(drawn_space, whole):
 def test_the_ends_are_the_largest_and_the_smallest(drawn_space):
     most, least = (count(spec, 32, 3).macs for spec in supernet.ends(drawn_space))
     draws = supernet.drawn_from(drawn_space, np.random.default_rng(1))
-    others = [count(draws(), 32, 3).macs for _ in range(200)]
+    others = [count(spec, 32, 3).macs for spec in itertools.islice(draws, 200)]
     assert 0 < least < min(others) < max(others) < most <= drawn_space.at_most.macs
 
 
@@ -89,7 +90,7 @@ def test_networks_learn_together(spec, digits):
     shared = supernet.Supernet([spec], channels=1)
     training = supernet.Training(shared, digits, recipe)
     between = replace(spec, sr=0.375)
-    losses = training.run(spec, replace(spec, sr=0.25), lambda: replace(spec, pct_3x3=0.25))
+    losses = training.run(spec, replace(spec, sr=0.25), itertools.repeat(replace(spec, pct_3x3=0.25)))
     assert losses[-1] < 0.5 * losses[0]
     assert training.top1(between) > 0.5, "never drawn, ten classes"
 

@@ -83,6 +83,6 @@ def figure(view: View) -> Figure | None:
     shown = info(view)
     if shown is None:
         return None
-    whole, (ax,) = panels(columns=1, width=2.5 + 1.3 * len(shown.axes), height=4.2)
+    whole, (ax,) = panels(columns=1, width=2.5 + 1.1 * len(shown.axes), height=4.2)
     draw(shown, ax)
     return whole
