@@ -9,7 +9,7 @@ Then: what a search costs that begins with a map's best networks, and the time o
 import argparse
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, scale
 
 from bench import replay, tabular
 from bench.measure import Row, markdown
@@ -38,7 +38,7 @@ from sweep.record import Record
 from sweep.search import guided
 from sweep.search.spec import SearchSpec
 
-FITTED, DRAWS = 20, 5
+FITTED, DRAWS = 20, 20
 ALIKE = 1.2  # the most by which the MACs of two networks differ that are about equally large
 SHARE = 0.99  # of the table's hypervolume
 GOAL = 0.95  # of the tau between two seeds
@@ -88,23 +88,29 @@ def tau(a: Floats, b: Floats, pairs: Pairs) -> float:
     return float(agree[pairs].mean()) if pairs.any() else np.nan
 
 
-# A predictor expects the accuracies of networks, from the features and the accuracies of others.
-Predictor = Callable[[Floats, Floats, Floats], Floats]
+# A predictor expects the accuracies of networks, from the features and the accuracies of others. The last argument
+# says how many of the features, the first ones, are costs.
+Predictor = Callable[[Floats, Floats, Floats, int], Floats]
 
 
-def ridge(known: Floats, top1: Floats, asked: Floats) -> Floats:
+def ridge(known: Floats, top1: Floats, asked: Floats, _: int) -> Floats:
     """Ridge regression; of a single feature it gives that feature's order."""
     return make_pipeline(StandardScaler(), Ridge()).fit(known, top1).predict(asked)
 
 
-def forest(known: Floats, top1: Floats, asked: Floats) -> Floats:
+def forest(known: Floats, top1: Floats, asked: Floats, _: int) -> Floats:
     """A random forest."""
     return RandomForestRegressor(300, random_state=0, n_jobs=1).fit(known, top1).predict(asked)
 
 
-def process(known: Floats, top1: Floats, asked: Floats) -> Floats:
+def process(known: Floats, top1: Floats, asked: Floats, costs: int) -> Floats:
     """The map's Gaussian process."""
-    return Surrogate(known, top1).expect(asked).top1
+    return Surrogate(known, top1, costs).expect(asked).top1
+
+
+def alike(known: Floats, top1: Floats, asked: Floats, _: int) -> Floats:
+    """The map's process with settings that weigh as much as costs."""
+    return process(known, top1, asked, known.shape[1])
 
 
 def rows(networks: Networks, second: Floats | None = None) -> Iterator[Row]:
@@ -122,22 +128,25 @@ def rows(networks: Networks, second: Floats | None = None) -> Iterator[Row]:
             what="two seeds", peer=f"{len(both)} networks", goal="-", measured=f"{values[0]:.2f}",
             detail=f"{values[1]:.2f} among equal MACs",
         )  # fmt: skip
-    costs = {name: networks.columns[name] for name in ("parameters", "macs")}
-    learned: list[tuple[str, Predictor, Mapping[str, NDArray]]] = [
-        ("parameters alone", ridge, {"parameters": costs["parameters"]}),
-        ("MACs alone", ridge, {"macs": costs["macs"]}),
+    learned: list[tuple[str, Predictor, Iterable[str]]] = [
+        ("parameters alone", ridge, ["parameters"]),
+        ("MACs alone", ridge, ["macs"]),
         ("ridge regression", ridge, networks.columns),
         ("random forest", forest, networks.columns),
-        ("Gaussian process", process, networks.columns),
+        ("Gaussian process of costs alone", process, COLUMNS),
+        ("Gaussian process, settings weigh as costs", alike, networks.columns),
+        ("the map's Gaussian process", process, networks.columns),
     ]
-    more: dict[str, Mapping[str, NDArray]] = {"": {}, " and one epoch of each": {"epoch_1": networks.epoch_1}}
+    more = {"": [], " and one epoch of each": [scale(networks.epoch_1)]}
     if networks.supernet is not None:
-        more[" and the supernet"] = {"supernet": networks.supernet}
-        yield _row("the supernet alone", networks, networks.supernet[:, None], ridge, limit)
-    for name, predictor, columns in learned:
+        more[" and the supernet"] = [scale(networks.supernet)]
+        yield _row("the supernet alone", networks, networks.supernet[:, None], 0, ridge, limit)
+    for name, predictor, names in learned:
+        columns = {each: networks.columns[each] for each in names}
+        encoder = Encoder(columns)
         for also, others in more.items():
-            known = {**columns, **others}
-            yield _row(f"{name}{also}", networks, Encoder(known).matrix(known), predictor, limit)
+            features = np.column_stack([*others, encoder.matrix(columns)])  # the others weigh as costs
+            yield _row(f"{name}{also}", networks, features, len(others) + encoder.costs, predictor, limit)
     yield _band(networks)
 
 
@@ -148,10 +157,10 @@ def _draws(networks: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]
         yield order[:FITTED], order[FITTED:]
 
 
-def _row(name: str, networks: Networks, features: Floats, predictor: Predictor, goal: str) -> Row:
+def _row(name: str, networks: Networks, features: Floats, costs: int, predictor: Predictor, goal: str) -> Row:
     found: list[list[float]] = [[], []]
     for known, asked in _draws(len(networks.top1)):
-        expected = predictor(features[known], networks.top1[known], features[asked])
+        expected = predictor(features[known], networks.top1[known], features[asked], costs)
         for values, times in zip(found, (np.inf, ALIKE), strict=True):
             values.append(tau(expected, networks.top1[asked], pairs_of(networks.macs[asked], times)))
     return Row(
@@ -162,9 +171,10 @@ def _row(name: str, networks: Networks, features: Floats, predictor: Predictor, 
 
 def _band(networks: Networks) -> Row:
     """The part of held-out networks within the band."""
-    features, found, widths = Encoder(networks.columns).matrix(networks.columns), [], []
+    encoder, found, widths = Encoder(networks.columns), [], []
+    features = encoder.matrix(networks.columns)
     for known, asked in _draws(len(networks.top1)):
-        expected = Surrogate(features[known], networks.top1[known]).expect(features[asked])
+        expected = Surrogate(features[known], networks.top1[known], encoder.costs).expect(features[asked])
         top1 = networks.top1[asked]
         found.append(float(np.mean((expected.low <= top1) & (top1 <= expected.high))))
         widths.append(100 * float(np.mean(expected.high - expected.low)))

@@ -52,7 +52,15 @@ def test_the_process_orders_better_than_costs_alone_and_no_better_than_the_seeds
         "two seeds",
         *(
             f"tau: {name}{early}"
-            for name in ("parameters alone", "MACs alone", "ridge regression", "random forest", "Gaussian process")
+            for name in (
+                "parameters alone",
+                "MACs alone",
+                "ridge regression",
+                "random forest",
+                "Gaussian process of costs alone",
+                "Gaussian process, settings weigh as costs",
+                "the map's Gaussian process",
+            )
             for early in ("", " and one epoch of each")
         ),
         "coverage of the 90 % band",
@@ -62,15 +70,15 @@ def test_the_process_orders_better_than_costs_alone_and_no_better_than_the_seeds
     def measured(what: str) -> float:
         return float(re.match(r"[\d.]+", found[what].measured)[0])
 
-    assert measured("tau: Gaussian process") > measured("tau: MACs alone") + 0.1
+    assert measured("tau: the map's Gaussian process") > measured("tau: MACs alone") + 0.1
     assert measured("tau: MACs alone") > measured("tau: parameters alone")
     assert 0.8 <= measured("coverage of the 90 % band") <= 1
     assert float(found["tau: MACs alone"].goal) == pytest.approx(0.95 * measured("two seeds"), abs=0.01)
     alone = next(compared.rows(networks))
     assert (alone.what, alone.goal) == ("tau: parameters alone", "-"), "no second seed, no goal"
     shared = {row.what: row.measured for row in compared.rows(networks._replace(supernet=networks.top1))}
-    assert shared["tau: the supernet alone"] == "1.00 (1.00 to 1.00, n = 5)", "it knows the order"
-    assert {"tau: Gaussian process and the supernet", "tau: MACs alone and the supernet"} < shared.keys()
+    assert shared["tau: the supernet alone"] == "1.00 (1.00 to 1.00, n = 20)", "it knows the order"
+    assert {"tau: the map's Gaussian process and the supernet", "tau: MACs alone and the supernet"} < shared.keys()
 
 
 def test_searches_with_and_without_a_map_are_replayed_to_99_percent():

@@ -261,7 +261,7 @@ def test_a_map_checks_itself_on_held_out_networks(made):
 
 def test_a_check_is_of_expectations_without_the_network_itself():
     random = np.random.default_rng(0)
-    found = check(random.normal(size=(60, 5)), random.uniform(0.5, 0.9, 60))
+    found = check(random.normal(size=(60, 5)), random.uniform(0.5, 0.9, 60), costs=5)
     assert abs(found.tau) < 0.3, "of noise nothing can be expected"
     assert 0.75 <= found.coverage <= 1
 

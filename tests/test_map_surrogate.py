@@ -37,7 +37,7 @@ def posterior(surrogate: Surrogate, known: np.ndarray, asked: np.ndarray) -> tup
 def test_expectation_and_band_are_those_of_the_closed_form():
     features, _, top1 = made_up(30, 0.02)
     asked = made_up(20, 0, seed=1)[0]
-    surrogate = Surrogate(features, top1)
+    surrogate = Surrogate(features, top1, costs=4)
     found = surrogate.expect(asked)
     target = np.log(1 - top1)
     weights, covariance = posterior(surrogate, features, asked)
@@ -53,7 +53,7 @@ def test_expectation_and_band_are_those_of_the_closed_form():
 def test_the_run_that_narrows_the_band_most_is_that_of_brute_force():
     features, _, top1 = made_up(15, 0.02)
     pool = made_up(12, 0, seed=1)[0]
-    surrogate = Surrogate(features, top1)
+    surrogate = Surrogate(features, top1, costs=4)
 
     def left(added: list[int]) -> float:
         """The mean variance over the pool when these were trained too."""
@@ -71,7 +71,7 @@ def test_held_out_networks_are_ordered_and_within_the_band_as_often_as_it_says()
     coverage, tau, of_noise = [], [], []
     for seed in range(6):
         features, exact, top1 = made_up(240, 0.03, seed)
-        expected = Surrogate(features[:40], top1[:40]).expect(features[40:])
+        expected = Surrogate(features[:40], top1[:40], costs=4).expect(features[40:])
         coverage.append(np.mean((expected.low <= top1[40:]) & (top1[40:] <= expected.high)))
         tau.append(kendalltau(expected.top1, top1[40:]).statistic)
         of_noise.append(kendalltau(exact[40:], top1[40:]).statistic)
@@ -84,7 +84,7 @@ def test_what_was_never_varied_has_a_wider_band():
     features[:, 3] = 0
     asked = np.zeros((2, 4))
     asked[1, 3] = 3
-    found = Surrogate(features, top1).expect(asked)
+    found = Surrogate(features, top1, costs=4).expect(asked)
     widths = found.high - found.low
     assert widths[1] > 1.1 * widths[0]
 
@@ -100,21 +100,32 @@ def test_costs_are_logarithms_and_texts_are_flags():
     assert encoder.matrix(columns) == pytest.approx(
         np.array([[-scale, -np.sqrt(0.5)], [0, np.sqrt(2)], [scale, -np.sqrt(0.5)]])
     ), "sr does not differ"
+    assert encoder.costs == 1
     with pytest.raises(InputError, match=r"^bypass must be one of those of the map \(none, simple\), got 'complex'$"):
         encoder.matrix(columns | {"bypass": np.array(["none", "complex", "none"])})
+
+
+def test_settings_weigh_as_the_accuracies_say():
+    random = np.random.default_rng(0)
+    features = random.normal(size=(40, 8))  # a cost and seven settings
+    for moved_by, weight in ((0, 0.1), (7, 1)):
+        error = np.exp(-2 + 0.2 * features[:, moved_by] + random.normal(0, 0.01, 40))
+        surrogate = Surrogate(features, 1 - error, costs=1)
+        assert surrogate._weights.tolist() == [1, *[weight] * 7]
+        assert surrogate.expect(features[:1]).top1 == pytest.approx(1 - error[:1], abs=0.01)
 
 
 def test_few_or_equal_networks_are_refused():
     features, _, top1 = made_up(9, 0.1)
     with pytest.raises(InputError, match=r"^a map must be of 10 trained networks or more, got 9$"):
-        Surrogate(features, top1)
+        Surrogate(features, top1, costs=4)
     with pytest.raises(InputError, match=r"^a map must be of networks that differ in a setting, got 'none that do'$"):
-        Surrogate(np.empty((10, 0)), np.full(10, 0.5))
+        Surrogate(np.empty((10, 0)), np.full(10, 0.5), costs=0)
 
 
 def test_equal_accuracies_and_perfect_ones_have_a_map():
     features, _, _ = made_up(12, 0)
-    found = Surrogate(features, np.ones(12)).expect(features)
+    found = Surrogate(features, np.ones(12), costs=4).expect(features)
     assert (found.low <= found.top1).all()
     assert (found.top1 <= found.high).all()
     assert found.top1 == pytest.approx(1 - 1e-4)

@@ -47,9 +47,9 @@ class Fitted:
         self.plans = {_plan(config) for config in (*trained.configs, *trained.others)}
         self.costs = self.grid.costs(self.grid.settings, COSTS)
         self.possible: NDArray[np.bool_] = np.all([column > 0 for column in self.costs.values()], axis=0)
-        self._encoder = Encoder(self.columns(np.flatnonzero(self.possible)))
-        self.features = self._encoder.matrix(runs.columns(trained.configs, self.grid.axes))
-        self._surrogate = Surrogate(self.features, trained.top1)
+        self.encoder = Encoder(self.columns(np.flatnonzero(self.possible)))
+        self.features = self.encoder.matrix(runs.columns(trained.configs, self.grid.axes))
+        self._surrogate = Surrogate(self.features, trained.top1, self.encoder.costs)
 
     def columns(self, points: NDArray[np.intp]) -> Columns:
         """What the surrogate knows of these points of the grid."""
@@ -58,11 +58,11 @@ class Fitted:
 
     def expect(self, columns: Columns) -> Expectation:
         """The expectation of networks with these costs and settings."""
-        return self._surrogate.expect(self._encoder.matrix(columns))
+        return self._surrogate.expect(self.encoder.matrix(columns))
 
     def narrowing(self, points: NDArray[np.intp], count: int) -> NDArray[np.intp]:
         """The points whose runs would narrow the band over all of these most, the best first."""
-        best = self._surrogate.narrowing(self._encoder.matrix(self.columns(points)))
+        best = self._surrogate.narrowing(self.encoder.matrix(self.columns(points)))
         return points[list(itertools.islice(best, count))]
 
 
@@ -80,7 +80,7 @@ def make(records: Iterable[Record], words: Sequence[str] = (), at_most: AtMost =
     points = np.flatnonzero(allowed)
     require(len(points) > 0, "the bounds", "such that a network of the space keeps them", ", ".join(at_most.texts))
     expected = fitted.expect(fitted.columns(points))
-    checked = check(fitted.features, fitted.trained.top1)
+    checked = check(fitted.features, fitted.trained.top1, fitted.encoder.costs)
     return Map(
         name=_name(grid.base.data.name, words, at_most),
         data=grid.base.identity["data"],
@@ -102,7 +102,7 @@ def make(records: Iterable[Record], words: Sequence[str] = (), at_most: AtMost =
     )
 
 
-def check(features: Floats, top1: Floats) -> Check:
+def check(features: Floats, top1: Floats, costs: int) -> Check:
     """Expect each network from those of the other folds. No check where these would be too few."""
     from scipy.stats import kendalltau  # here: takes a second
 
@@ -112,7 +112,7 @@ def check(features: Floats, top1: Floats) -> Check:
     middle, inside = np.empty(len(top1)), np.empty(len(top1), bool)
     for fold in range(FOLDS):
         out = folds == fold
-        expected = Surrogate(features[~out], top1[~out]).expect(features[out])
+        expected = Surrogate(features[~out], top1[~out], costs).expect(features[out])
         middle[out] = expected.top1
         inside[out] = (expected.low <= top1[out]) & (top1[out] <= expected.high)
     tau = float(kendalltau(middle, top1).statistic)

@@ -21,6 +21,8 @@ MOST_NETWORKS = 300  # that are fitted: the time grows with their third power
 CONFIDENCE = 0.9  # of the band
 REFITTED = 40  # up to as many networks: the hyperparameters too are fitted without the one that is predicted
 CHUNK = 2**15  # networks that are predicted at a time: memory does not grow with their number
+WEIGHTS = (0.1, 1.0)  # of a setting where a cost weighs 1: most of what a setting does, it does through the costs
+NOISE = (0.01, 1.0)  # bounds on its variance, where that of the targets is 1: with less, a process fits 20 runs exactly
 TOP1 = (1e-4, 1 - 1e-4)  # accuracies beyond these count as these: the logarithm of no error is infinite
 # The costs to learn from: the others follow from them.
 COLUMNS = ("parameters", "macs", "activations", "peak_ram_bytes")
@@ -41,16 +43,19 @@ class Encoder:
     """Columns of networks as a matrix: costs as logarithms, numbers as they are, a column for each text but the first.
 
     Each column of the matrix has mean 0 and variance 1 over the networks that the encoder was made from. Columns that
-    do not differ among these are left out: nothing can be learned of them.
+    do not differ among these are left out: nothing can be learned of them. The first columns are those of costs; how
+    many they are is `costs`.
     """
 
     def __init__(self, columns: Columns) -> None:
         self.texts = {
             name: sorted(set(values.tolist())) for name, values in columns.items() if values.dtype.kind in "OU"
         }
-        self.numbers = [name for name in columns if name not in self.texts]
+        self.logarithms = [name for name in columns if name in COSTS]
+        self.numbers = [name for name in columns if name not in {*self.texts, *self.logarithms}]
         raw = self._raw(columns)
         self._kept = raw.max(axis=0) > raw.min(axis=0)
+        self.costs = int(self._kept[: len(self.logarithms)].sum())
         self._mean, self._deviation = raw[:, self._kept].mean(axis=0), raw[:, self._kept].std(axis=0)
 
     def matrix(self, columns: Columns) -> Floats:
@@ -62,31 +67,32 @@ class Encoder:
         return found
 
     def _raw(self, columns: Columns) -> Floats:
-        numbers = [
-            np.log(columns[name].astype(float)) if name in COSTS else columns[name].astype(float)
-            for name in self.numbers
-        ]
+        costs = [np.log(columns[name].astype(float)) for name in self.logarithms]
+        numbers = [columns[name].astype(float) for name in self.numbers]
         flags = [(columns[name] == value).astype(float) for name, known in self.texts.items() for value in known[1:]]
-        return np.column_stack([*numbers, *flags])
+        return np.column_stack([*costs, *numbers, *flags])
 
 
 class Surrogate:
     """Expected accuracy of networks, learned from the accuracies of some.
 
     The process is a linear function of the features and a smooth deviation from it; its target is the logarithm of the
-    error. Features: of the trained networks, by an Encoder that was made from the networks to be predicted. Raises
-    InputError for fewer than LEAST_NETWORKS.
+    error. Settings weigh less than costs, by that one of WEIGHTS which makes the accuracies most likely. Features: of
+    the trained networks, by an Encoder that was made from the networks to be predicted; costs: how many of the
+    features, the first ones, are costs. Raises InputError for fewer than LEAST_NETWORKS.
     """
 
-    def __init__(self, features: Floats, top1: Floats) -> None:
+    def __init__(self, features: Floats, top1: Floats, costs: int) -> None:
         require(len(top1) >= LEAST_NETWORKS, "a map", f"of {LEAST_NETWORKS} trained networks or more", len(top1))
         require(features.shape[1] > 0, "a map", "of networks that differ in a setting", "none that do")
-        self._features, self._error = features, _error(top1)
-        self._process = _fitted(self._features, self._error)
+        self._error = _error(top1)
+        cost = np.arange(features.shape[1]) < costs
+        fits = [(weights, _fitted(features * weights, self._error)) for weights in np.where(cost, 1, np.array(WEIGHTS)[:, None])]
+        self._weights, self._process = max(fits, key=lambda fit: fit[1].log_marginal_likelihood_value_)
 
     @functools.cached_property
     def _width(self) -> float:
-        return _width(self._features, self._error, self._process.kernel_)
+        return _width(self._process.X_train_, self._error, self._process.kernel_)
 
     def expect(self, features: Floats) -> Expectation:
         """The expectation of networks with these features, each with a band.
@@ -98,7 +104,7 @@ class Surrogate:
 
     def _part(self, features: Floats) -> Floats:
         """Shape (3, networks): the fields of an Expectation."""
-        mean, deviation = self._process.predict(features, return_std=True)
+        mean, deviation = self._process.predict(features * self._weights, return_std=True)
         half = self._width * deviation
         found: Floats = np.maximum(0, 1 - np.exp(np.stack([mean, mean + half, mean - half])))
         return found
@@ -114,7 +120,7 @@ class Surrogate:
         process = self._process
         latent, noise = process.kernel_.k1, process.kernel_.k2.noise_level
         others = np.empty((0, features.shape[1])) if known is None else known
-        rows = np.concatenate([others, features])
+        rows = np.concatenate([others, features]) * self._weights
         reduced = solve_triangular(process.L_, latent(process.X_train_, rows), lower=True)
         covariance = latent(rows) - reduced.T @ reduced
         done = list(range(len(others)))
@@ -151,7 +157,7 @@ def _fitted(features: Floats, error: Floats, kernel: Any = None, *, keep: bool =
     if kernel is None:
         linear = ConstantKernel(0.1, (1e-4, 1e2)) * DotProduct(sigma_0=0, sigma_0_bounds="fixed")
         smooth = ConstantKernel(0.1, (1e-4, 1e2)) * RBF(math.sqrt(features.shape[1]), (1.0, 1e2))
-        kernel = (linear + smooth) + WhiteKernel(0.05, (1e-3, 1.0))
+        kernel = (linear + smooth) + WhiteKernel(0.05, NOISE)
     optimizer = None if keep else "fmin_l_bfgs_b"
     process = GaussianProcessRegressor(kernel, optimizer=optimizer, normalize_y=True)
     with warnings.catch_warnings():

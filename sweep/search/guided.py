@@ -24,7 +24,7 @@ class Guide:
     def __init__(self, space: Space, points: NDArray[np.intp], top1: Floats) -> None:
         self._space = space
         chosen = thinned(len(points))
-        self._surrogate = Surrogate(_features(space, points[chosen]), top1[chosen])
+        self._surrogate = Surrogate(_features(space, points[chosen]), top1[chosen], _encoder(space).costs)
 
     def width(self, points: NDArray[np.intp]) -> float:
         """How wide the band of these points is, the mean, a fraction of 1."""
@@ -85,7 +85,7 @@ def best(space: Space, spec: SearchSpec, known: trained.Trained) -> Iterator[int
     runs |= {axis.key: np.array([field_of(config, axis.key) for config in known.configs]) for axis in _single(space)}
     columns = _columns(space, points)
     encoder = Encoder({name: np.concatenate([column, runs[name]]) for name, column in columns.items()})
-    expected = Surrogate(encoder.matrix(runs), known.top1).expect(encoder.matrix(columns)).top1
+    expected = Surrogate(encoder.matrix(runs), known.top1, encoder.costs).expect(encoder.matrix(columns)).top1
     order = points[np.argsort(-expected, kind="stable")]
     cost = next((name for name in spec.objectives if name in COSTS), None)
     if cost is None:
