@@ -60,7 +60,7 @@ def ended(top1: float, job: Job, epochs: int, end: str = "") -> Trial:
 def test_no_point_breaks_a_constraint_or_comes_twice(sampler):
     made = space(parameters=6000, macs=1e6)
     assert 20 < made.allowed.sum() < 80
-    trials, jobs = run_search(made, SearchSpec(budget_runs=24, sampler=sampler, first=FIRST), epochs=3)
+    trials, jobs = run_search(made, SearchSpec(budget_runs=24, sampler=sampler, reduction=2, first=FIRST), epochs=3)
     assert len(trials) == 24
     assert all(made.costs["parameters"][i] <= 6000 and made.costs["macs"][i] <= 1e6 for i in trials)
     began = [job for job in jobs if job.epoch == 1]
@@ -71,7 +71,7 @@ def test_no_point_breaks_a_constraint_or_comes_twice(sampler):
 
 def test_the_published_networks_come_first_and_to_the_end():
     made = space()
-    _, jobs = run_search(made, SearchSpec(budget_runs=10, first=FIRST), epochs=3)
+    _, jobs = run_search(made, SearchSpec(budget_runs=10, reduction=2, first=FIRST), epochs=3)
     expected = [{"arch.sr": 0.25, "arch.bypass": "none"}, {"arch.bypass": "simple"}, {"arch.sr": 1.0}]
     assert [job.epoch for job in jobs[:3]] == [3, 3, 3]
     for job, values in zip(jobs, expected, strict=False):
@@ -84,7 +84,7 @@ def test_the_published_networks_come_first_and_to_the_end():
 def test_a_space_smaller_than_the_budget_is_enumerated():
     made = space(parameters=6000)
     allowed = set(np.flatnonzero(made.allowed).tolist())
-    trials, _ = run_search(made, SearchSpec(budget_runs=1000, reduction=1), epochs=2)
+    trials, _ = run_search(made, SearchSpec(budget_runs=1000), epochs=2)
     assert all(trial.status == "finished" for trial in trials.values())
     networks = {made.point(i).config.arch for i in allowed if made.point(i) is not None}
     assert {made.point(i).config.arch for i in trials} == networks
@@ -126,7 +126,7 @@ def test_a_search_that_is_launched_again_asks_what_it_would_have_asked(sampler):
     # A sixth of the points are second and third names of a network, which turn out on the way.
     grid = GRID | {"arch.incr_e": ["8", "16", "32"], "arch.freq": ["2", "4"]}
     del grid["arch.pct_3x3"], grid["arch.base_e"]
-    settings = SearchSpec(budget_runs=60, sampler=sampler, first=FIRST)
+    settings = SearchSpec(budget_runs=60, sampler=sampler, reduction=2, first=FIRST)
     made = Space(planner(), BASE, grid)
     lasting = Searcher(made, settings, 3)
     trials: dict[int, Trial] = {}
@@ -164,7 +164,7 @@ def test_children_of_nsga2_are_of_the_best_networks_that_were_tried():
 
 def test_in_the_end_nothing_is_left_that_might_be_on_the_front():
     made = space()
-    settings = SearchSpec(budget_runs=30)
+    settings = SearchSpec(budget_runs=30, reduction=2)
     trials, _ = run_search(made, settings, epochs=9)
     # The made-up curves keep their order, so what is expected is what comes.
     losses = {i: (-top1_of(made, i), float(made.costs["size_bytes"][i])) for i in trials}
@@ -175,7 +175,7 @@ def test_in_the_end_nothing_is_left_that_might_be_on_the_front():
 
 def test_killed_runs_go_on_before_anything_else():
     made = space()
-    searcher = Searcher(made, SearchSpec(budget_runs=10, first_rung=1, first=FIRST), 9)
+    searcher = Searcher(made, SearchSpec(budget_runs=10, reduction=2, first_rung=1, first=FIRST), 9)
     stopped = {7: Trial(status="stopped", curve=(0.5,))}
     for curve, rung in (((), 1), ((0.5, 0.6, 0.7), 4), ((0.5,) * 9, 9)):
         assert searcher.next(stopped | {9: Trial(status="killed", curve=curve)}) == Job(9, rung), "of 1, 2, 4, 8, 9"
@@ -198,7 +198,7 @@ def test_stopped_runs_of_which_nothing_is_to_be_decided_go_on():
 
 def test_upcoming_points_are_within_the_budget_and_not_tried():
     made = space()
-    searcher = Searcher(made, SearchSpec(budget_runs=3, first=FIRST), 3)
+    searcher = Searcher(made, SearchSpec(budget_runs=3, reduction=2, first=FIRST), 3)
     first = list(searcher.first)
     assert len(first) == 3
     assert searcher.upcoming({}) == first
@@ -215,7 +215,7 @@ def test_upcoming_points_of_one_network_are_its_first_in_the_order_of_the_runs()
     made = Space(planner(), BASE, {"arch.sr": ["0.25", "0.26", "1.0"]})  # 0.25 and 0.26 are one network
     searcher = Searcher(made, SearchSpec(budget_runs=2), 3, warm=(0, 2, 1))
     assert searcher.upcoming({}) == [0, 2]
-    assert [searcher.next(trials) for trials in ({}, {0: Trial(status="running")})] == [Job(0, 1), Job(2, 1)]
+    assert [searcher.next(trials) for trials in ({}, {0: Trial(status="running")})] == [Job(0, 3), Job(2, 3)]
 
 
 def test_failed_points_count_and_are_not_tried_again():
@@ -226,7 +226,7 @@ def test_failed_points_count_and_are_not_tried_again():
 
 
 def test_failed_runs_take_no_place_in_a_rung():
-    searcher = Searcher(space(), SearchSpec(budget_runs=1, objectives=["top1"]), 2)
+    searcher = Searcher(space(), SearchSpec(budget_runs=1, objectives=["top1"], reduction=2), 2)
     failed = {0: Trial(status="failed", curve=(0.9,)), 1: Trial(status="failed", curve=(0.8,))}
     stopped = {2: Trial(status="stopped", curve=(0.5,)), 3: Trial(status="stopped", curve=(0.4,))}
     assert searcher.next(failed | stopped) == Job(2, 2)
@@ -250,7 +250,7 @@ def test_entries_of_first_that_are_no_networks_of_the_space_are_left_out_with_th
 
 def test_the_highest_rung_is_promoted_first():
     # Rungs 1, 2, 4, 8, 9: both 0 and 3 are the best of their rung, and 0 is nearer to a result.
-    searcher = Searcher(space(), SearchSpec(budget_runs=1, objectives=["top1"], first_rung=1), 9)
+    searcher = Searcher(space(), SearchSpec(budget_runs=1, objectives=["top1"], reduction=2, first_rung=1), 9)
     reached = {0: 2, 1: 2, 2: 1, 3: 1}
     trials = {i: Trial(status="stopped", curve=(0.9 - i / 10,) * epochs) for i, epochs in reached.items()}
     assert searcher.next(trials) == Job(0, 4)

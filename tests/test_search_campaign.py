@@ -32,7 +32,7 @@ def campaign(results: Path, budget: int = 2) -> Campaign:
     options = Options(results_dir=str(results))
     base = [*TINY, "arch.fires=4"]
     space = Space(planner(), base, {"arch.sr": ["0.25", "0.5"], "arch.bypass": ["none", "simple"]})
-    searcher = Searcher(space, SearchSpec(budget_runs=budget, sampler="grid"), EPOCHS)
+    searcher = Searcher(space, SearchSpec(budget_runs=budget, sampler="grid", reduction=2), EPOCHS)
     return Campaign(
         manifest=Sweep(name="search", varied=("arch.sr", "arch.bypass"), points=(), search=searcher.spec.asked_for),
         store=store,

@@ -21,7 +21,7 @@ from tests.searching import BASE, space
 from tests.sweeping import answered
 from tests.test_search import run_search
 
-MAP = SearchSpec(budget_runs=40, sampler="map", objectives=["top1"], reduction=1)
+MAP = SearchSpec(budget_runs=40, sampler="map", objectives=["top1"])
 
 
 def test_the_search_ends_when_the_band_is_as_narrow_as_asked():

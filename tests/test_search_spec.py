@@ -35,7 +35,7 @@ def test_bounds_that_no_network_keeps_are_refused(bound):
         {"seed": -1},
         {"reduction": 0},
         {"first_rung": -1},
-        {"first_rung": 2, "reduction": 1},
+        {"first_rung": 2},
         {"band": 1.0, "sampler": "map"},
         {"band": 0.02},
         {"sampler": "map", "objectives": ["latency", "macs"]},
@@ -58,6 +58,6 @@ def test_rungs_are_multiples_up_to_the_end():
     assert SearchSpec(reduction=3, first_rung=1).rungs(27) == (1, 3, 9, 27)
     assert SearchSpec(reduction=3, first_rung=1).rungs(5) == (1, 3, 5)
     assert SearchSpec(reduction=2, first_rung=3).rungs(10) == (3, 6, 10)
-    assert SearchSpec(reduction=1).rungs(10) == SearchSpec(first_rung=10).rungs(10) == (10,)
-    thirds = {epochs: SearchSpec().rungs(epochs) for epochs in (1, 3, 9, 24)}
+    assert SearchSpec().rungs(10) == SearchSpec(reduction=2, first_rung=10).rungs(10) == (10,)
+    thirds = {epochs: SearchSpec(reduction=2).rungs(epochs) for epochs in (1, 3, 9, 24)}
     assert thirds == {1: (1,), 3: (1, 2, 3), 9: (3, 6, 9), 24: (8, 16, 24)}

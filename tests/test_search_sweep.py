@@ -26,7 +26,7 @@ from tests.test_launcher import trained_epochs
 
 NETWORK = (*TINY, "arch.fires=4", "data.limit=300")
 EARLIER = (*NETWORK, "arch.pct_3x3=0.25", "arch.sr=0.25")
-BASE = ("experiment=search", *NETWORK, "workers=2")
+BASE = ("experiment=search", *NETWORK, "workers=2", "search.reduction=2")
 AXES = (
     "arch.incr_e=8,16",
     "arch.freq=2",

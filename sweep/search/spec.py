@@ -60,9 +60,9 @@ class SearchSpec:
     at_most: AtMost = field(default_factory=AtMost)
     sampler: str = one_of(*SAMPLERS)
     seed: int = whole(0, least=0, doc="of the sampler")
-    # A network goes on from one rung to the next, `reduction` times as many epochs, if it is among the best
-    # 1/reduction of those that reached the rung. 1: all are trained to the end.
-    reduction: int = whole(2, least=1)
+    # 1: all networks are trained to the end. Else a network goes on from one rung to the next, `reduction` times as many
+    # epochs, if it is among the best 1/reduction of those that reached the rung.
+    reduction: int = whole(1, least=1)
     first_rung: int = whole(0, least=0, doc="epochs; 0: a third of the recipe's")
     retry_failed: bool = False  # runs that failed before this launch count as not tried: they may be chosen again
     # The band of the map holds 90 % of what is expected; its width is a fraction of 1, the mean over the space.
