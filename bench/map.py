@@ -42,6 +42,7 @@ FITTED, DRAWS = 20, 20
 ALIKE = 1.2  # the most by which the MACs of two networks differ that are about equally large
 SHARE = 0.99  # of the table's hypervolume
 GOAL = 0.95  # of the tau between two seeds
+AGAIN = "tabular_again"  # the experiment whose networks were trained with a second seed
 
 Floats = NDArray[np.float64]
 Pairs = NDArray[np.bool_]  # shape (networks, networks), above the diagonal
@@ -248,7 +249,7 @@ def million() -> Row:
 def second_seed(path: Path, table: tabular.Tabular) -> Floats | None:
     """The accuracies of the table's networks with seed 1, NaN where one has none; None if none has."""
     try:
-        other = tabular.load(path, seed=1)
+        other = tabular.load(path, AGAIN, seed=1)
     except ValueError:
         return None
     names = [name for name in settings_of(SqueezeNetSpec) if name in table.networks]

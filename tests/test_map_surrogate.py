@@ -50,6 +50,17 @@ def test_expectation_and_band_are_those_of_the_closed_form():
     assert widths[0] > 1
 
 
+def test_what_is_above_a_level_is_that_of_many_draws():
+    features, _, top1 = made_up(30, 0.02)
+    asked = made_up(5, 0, seed=1)[0]
+    surrogate = Surrogate(features, top1, costs=4)
+    levels = np.array([0.5, 0.86, 0.9])
+    mean, deviation = surrogate._process.predict(asked, return_std=True)
+    error = np.exp(mean + deviation * np.random.default_rng(0).normal(size=(200_000, 5)))
+    drawn = np.maximum(0, 1 - error[..., None] - levels).mean(axis=0)
+    assert surrogate.above(asked, levels) == pytest.approx(drawn, abs=2e-4)
+
+
 def test_the_run_that_narrows_the_band_most_is_that_of_brute_force():
     features, _, top1 = made_up(15, 0.02)
     pool = made_up(12, 0, seed=1)[0]

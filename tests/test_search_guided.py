@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 
 from fire.errors import InputError
+from fire.stats import hypervolume
 from sweep.commands.display import Display
 from sweep.config import Options
 from sweep.manifests import Sweep
 from sweep.map import stored
 from sweep.map.making import make
-from sweep.search import guided, history
+from sweep.search import guided, history, samplers
 from sweep.search.campaign import Campaign
-from sweep.search.searcher import Searcher, Trial
+from sweep.search.searcher import Observation, Searcher, Trial
 from sweep.search.spec import SearchSpec
 from sweep.store import Store
 from tests.records import record_of
 from tests.searching import BASE, space
 from tests.sweeping import answered
-from tests.test_search import run_search
+from tests.test_search import learnable_top1, run_search
 
 MAP = SearchSpec(budget_runs=40, sampler="map", objectives=["top1"])
 
@@ -66,6 +67,79 @@ def test_runs_under_way_are_not_proposed_again():
         chosen.append(made.network(job.point))
         trials[job.point] = Trial(status="running")
     assert len(set(chosen)) == 6
+
+
+def test_steps_hold_the_hypervolume_that_a_network_adds():
+    random = np.random.default_rng(0)
+    costs, top1 = random.random(12), random.random(12)
+    worst = top1.min() - np.ptp(top1) / 10
+    steps = guided.steps(costs, top1, most=1.5)
+    before = hypervolume(costs, top1, (1.5, worst))
+    for cost, accuracy in random.random((20, 2)):
+        widths = np.maximum(0, steps.ends - np.maximum(steps.starts, cost))
+        added = widths @ np.maximum(0, accuracy - steps.top1)
+        after = hypervolume([*costs, cost], [*top1, accuracy], (1.5, worst))
+        assert added == pytest.approx(after - before), (cost, accuracy)
+
+
+def asked(spec: SearchSpec, observations: list[Observation], seed: int = 0) -> list[int]:
+    """What the sampler ehvi proposes after these observations, the best first."""
+    made, untried = space(), np.ones(space().size, bool)
+    untried[[np.ravel_multi_index(codes, made.shape) for codes, _ in observations]] = False
+    found = list(samplers.ehvi(samplers.Question(made, untried, observations, np.random.default_rng(seed), spec)))
+    assert set(found) == set(np.flatnonzero(untried)), "each point comes"
+    return found
+
+
+def test_ehvi_begins_with_cheap_networks_of_all_sizes():
+    macs, codes = space().costs["macs"], space().codes
+    order = np.argsort(macs)[::-1].tolist()
+    for tried in range(10):
+        running = [Observation(tuple(codes[place].tolist()), None) for place in order[:tried]]
+        left = np.sort(macs[order[tried:]])
+        tenth = np.array_split(left[: len(left) // 2], 10)[tried]
+        assert tenth[0] <= macs[asked(SearchSpec(), running)[0]] <= tenth[-1]
+
+
+@pytest.mark.parametrize(
+    "objectives", [["top1"], ["top1", "size_bytes"], ["top1", "latency"], ["macs", "top1", "latency"]]
+)
+def test_ehvi_asks_for_what_is_accurate_for_its_cost(objectives):
+    made = space()
+    random = np.random.default_rng(0)
+    tried = random.permutation(made.size)[:40]
+    top1 = {i: learnable_top1(made, i) for i in range(made.size)}
+    costs = made.costs["macs" if "latency" in objectives else "size_bytes"]
+    place = objectives.index("top1")
+    seen = []
+    for i in tried.tolist():
+        losses = [float(costs[i])] * len(objectives)
+        losses[place] = -top1[i]
+        seen.append(Observation(tuple(made.codes[i].tolist()), tuple(losses)))
+    spent = SearchSpec(budget_runs=40, objectives=objectives)  # the cost of training counts no more
+    best, *others = asked(spent, seen)
+
+    def added(point: int) -> float:
+        known = np.append(tried, point)
+        cost = np.zeros(len(known)) if objectives == ["top1"] else np.log(costs[known])
+        return hypervolume(cost, [top1[i] for i in known], (np.log(costs.max()) + 1, 0))
+
+    gains = [added(point) for point in others]
+    assert added(best) >= np.quantile(gains, 0.9)
+
+
+def test_what_runs_is_expected_to_end_as_the_map_says():
+    made = space()
+    order = np.random.default_rng(0).permutation(made.size)
+    seen = [
+        Observation(tuple(made.codes[i].tolist()), (-learnable_top1(made, i), float(made.costs["size_bytes"][i])))
+        for i in order[:30].tolist()
+    ]
+    first = asked(SearchSpec(), seen)[0]
+    under_way = Observation(tuple(made.codes[first].tolist()), None)
+    second = asked(SearchSpec(), [*seen, under_way])[0]
+    sizes = made.costs["size_bytes"]
+    assert sizes[second] != sizes[first], "what a twin of it would add is expected already"
 
 
 def fill(store: Store, count: int = 40) -> list[str]:

@@ -87,7 +87,10 @@ class Surrogate:
         require(features.shape[1] > 0, "a map", "of networks that differ in a setting", "none that do")
         self._error = _error(top1)
         cost = np.arange(features.shape[1]) < costs
-        fits = [(weights, _fitted(features * weights, self._error)) for weights in np.where(cost, 1, np.array(WEIGHTS)[:, None])]
+        fits = [
+            (weights, _fitted(features * weights, self._error))
+            for weights in np.where(cost, 1, np.array(WEIGHTS)[:, None])
+        ]
         self._weights, self._process = max(fits, key=lambda fit: fit[1].log_marginal_likelihood_value_)
 
     @functools.cached_property
@@ -107,6 +110,20 @@ class Surrogate:
         mean, deviation = self._process.predict(features * self._weights, return_std=True)
         half = self._width * deviation
         found: Floats = np.maximum(0, 1 - np.exp(np.stack([mean, mean + half, mean - half])))
+        return found
+
+    def above(self, features: Floats, levels: Floats) -> Floats:
+        """By how much the accuracy is expected to exceed each level, where it does, times how likely that is.
+
+        Shape (networks, levels), fractions of 1. The error is log-normal, so the formula is that of the price of a put:
+        Black and Scholes 1973.
+        """
+        from scipy.special import ndtr
+
+        mean, deviation = self._process.predict(features * self._weights, return_std=True)
+        mean, deviation = mean[:, None], deviation[:, None]
+        lower = (_error(levels) - mean) / deviation
+        found: Floats = (1 - levels) * ndtr(lower) - np.exp(mean + deviation**2 / 2) * ndtr(lower - deviation)
         return found
 
     def narrowing(self, features: Floats, known: Floats | None = None) -> Iterator[int]:

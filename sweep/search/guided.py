@@ -2,12 +2,14 @@
 
 import functools
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fire.cost import COSTS
 from fire.errors import require, unknown
+from fire.stats import pareto_front
 from sweep.map import stored, trained
 from sweep.map.surrogate import COLUMNS, Columns, Encoder, Floats, Surrogate, thinned
 from sweep.search.space import Axis, Codes, Space, field_of
@@ -16,6 +18,26 @@ from sweep.store import Store
 
 BEGIN_WITH = 10  # networks
 MOST_TRIES = 50  # points of a class of cost, for one that is a network
+
+
+class Steps(NamedTuple):
+    """The best accuracy so far at each cost: `top1` from the cost `starts` to the cost `ends`."""
+
+    starts: Floats
+    ends: Floats
+    top1: Floats
+
+
+def steps(costs: Floats, top1: Floats, most: float) -> Steps:
+    """The steps of networks with these costs and accuracies, up to the cost `most`.
+
+    Below the cheapest network the accuracy is a tenth of the range less than the worst, so that the worst counts, too.
+    """
+    front = pareto_front(np.column_stack([costs, -top1]))
+    order = np.argsort(costs[front], kind="stable")
+    edges, best = costs[front][order], top1[front][order]
+    worst = top1.min() - np.ptp(top1) / 10
+    return Steps(np.append(-np.inf, edges), np.append(edges, most), np.append(worst, best))
 
 
 class Guide:
@@ -31,9 +53,23 @@ class Guide:
         expected = self._surrogate.expect(_features(self._space, points))
         return float((expected.high - expected.low).mean())
 
+    def expected(self, points: NDArray[np.intp]) -> Floats:
+        """The expected accuracy of these points, fractions of 1."""
+        return self._surrogate.expect(_features(self._space, points)).top1
+
+    def improvement(self, points: NDArray[np.intp], costs: Floats, steps: Steps) -> Floats:
+        """The hypervolume that a run of each of these points, of these costs, is expected to add to that of the steps.
+
+        Emmerich, Giannakoglou and Naujoks 2006, "Single- and multiobjective evolutionary optimization assisted by
+        Gaussian random field metamodels", where one objective is known.
+        """
+        widths = np.maximum(0, steps.ends - np.maximum(steps.starts, costs[:, None]))
+        found: Floats = (widths * self._surrogate.above(_features(self._space, points), steps.top1)).sum(axis=1)
+        return found
+
     def narrowing(self, points: NDArray[np.intp], under_way: Sequence[Codes]) -> Iterator[int]:
         """These points, first those whose runs would narrow the band over all of them most."""
-        running = _features(self._space, _points(self._space, under_way))
+        running = _features(self._space, places(self._space, under_way))
         for place in self._surrogate.narrowing(_features(self._space, points), running):
             yield int(points[place])
 
@@ -42,7 +78,7 @@ class Guide:
 def guide(space: Space, observed: tuple[tuple[Codes, float], ...]) -> Guide:
     """The guide from these points, by their codes, with their accuracies."""
     top1 = np.array([accuracy for _, accuracy in observed])
-    return Guide(space, _points(space, [codes for codes, _ in observed]), top1)
+    return Guide(space, places(space, [codes for codes, _ in observed]), top1)
 
 
 def possible(space: Space) -> NDArray[np.bool_]:
@@ -108,7 +144,8 @@ def _networks(space: Space, points: NDArray[np.intp], count: int) -> Iterator[in
             yield point
 
 
-def _points(space: Space, codes: Sequence[Codes]) -> NDArray[np.intp]:
+def places(space: Space, codes: Sequence[Codes]) -> NDArray[np.intp]:
+    """The points with these codes."""
     return np.array([np.ravel_multi_index(each, space.shape) for each in codes], np.intp)
 
 

@@ -16,7 +16,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweep.map.making import SAMPLE
-from sweep.map.surrogate import LEAST_NETWORKS
+from sweep.map.surrogate import LEAST_NETWORKS, Floats
 from sweep.search import guided
 from sweep.search.halving import best_first
 from sweep.search.searcher import Observation
@@ -27,6 +27,8 @@ ASKS = 2  # of Optuna, before the point nearest to its last answer is taken
 STARTUP = 10  # networks that are drawn at random before TPE has a model
 POPULATION = 20  # parents of NSGA-II
 ROUND = 5  # runs that follow one map
+REFIT = 20  # a map is fitted again once a REFIT-th more runs have ended
+CANDIDATES = 2**14  # points among which the one with the most to gain is looked for
 
 
 class Question(NamedTuple):
@@ -100,7 +102,62 @@ def narrowing(question: Question) -> Iterator[int]:
     yield from generator.permutation(points).tolist()
 
 
-SAMPLERS: dict[str, Sampler] = {"tpe": tpe, "nsga2": nsga2, "random": random, "grid": grid, "map": narrowing}
+def ehvi(question: Question) -> Iterator[int]:
+    """The points whose runs are expected to add most hypervolume for what their training costs.
+
+    What a network costs is known; a map of the runs so far says how accurate it may be. The first networks are cheap
+    ones, and the cost of training counts the less the more of the budget is spent: Lee et al. 2020, "Cost-aware
+    Bayesian optimization", arXiv:2003.10870.
+    """
+    space, spec, generator = question.space, question.spec, question.generator
+    points = generator.permutation(np.flatnonzero(question.untried & guided.possible(space)))
+    macs = space.costs["macs"].astype(float)
+    ended = [(codes, losses) for codes, losses in question.observations if losses is not None]
+    tried = len(question.observations)
+    if len(ended) < LEAST_NETWORKS:
+        cheap = points[np.argsort(macs[points], kind="stable")][: len(points) // 2]
+        yield from generator.permutation(np.array_split(cheap, LEAST_NETWORKS)[tried % LEAST_NETWORKS]).tolist()
+    elif len(points):
+        place = spec.objectives.index("top1")
+        fitted = len(ended) - len(ended) % max(1, len(ended) // REFIT)
+        guide = guided.guide(space, tuple((codes, -losses[place]) for codes, losses in ended[:fitted]))
+        known = guided.places(space, [codes for codes, _ in ended])
+        running = guided.places(space, [codes for codes, losses in question.observations if losses is None])
+        top1 = np.array([-losses[place] for _, losses in ended])
+        cost = _cost(question)
+        steps = guided.steps(
+            cost[np.concatenate([known, running])],
+            np.concatenate([top1, guide.expected(running)]),  # what runs is expected to end as the map says
+            cost[space.allowed].max() + (np.ptp(cost[space.allowed]) / 10 or 1),  # also if none is an objective
+        )
+        sample = points[:CANDIDATES]
+        gain = guide.improvement(sample, cost[sample], steps)
+        yield from sample[np.argsort(-gain / macs[sample] ** max(0, 1 - tried / spec.budget_runs))].tolist()
+    yield from points.tolist()
+
+
+def _cost(question: Question) -> Floats:
+    """Shape (space.size,): the logarithm of the cost that is an objective; of several, one that is drawn.
+
+    Where a latency is the only one, MACs stand for it: it is not known before a network is built and timed.
+    """
+    names = [name for name in question.spec.objectives if name != "top1"]
+    if not names:
+        return np.zeros(question.space.size)
+    known = [name for name in names if name != "latency"] or ["macs"]
+    chosen = question.space.costs[known[question.generator.integers(len(known))]]
+    logarithm: Floats = np.log(np.maximum(1, chosen.astype(float)))
+    return logarithm
+
+
+SAMPLERS: dict[str, Sampler] = {
+    "ehvi": ehvi,
+    "tpe": tpe,
+    "nsga2": nsga2,
+    "random": random,
+    "grid": grid,
+    "map": narrowing,
+}
 
 
 def nearest_untried(question: Question, proposals: Iterator[Codes]) -> Iterator[int]:

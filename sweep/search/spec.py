@@ -8,7 +8,8 @@ from fire.fields import check, number, one_of, whole
 
 MEASURED = ("top1", "latency")
 OBJECTIVES = ("top1", "size_bytes", "macs", "peak_ram_bytes", "weight_bytes", "flash_bytes", "latency")
-SAMPLERS = ("tpe", "nsga2", "random", "grid", "map")
+SAMPLERS = ("ehvi", "tpe", "nsga2", "random", "grid", "map")
+LEARN_TOP1 = ("ehvi", "map")  # samplers that expect accuracies
 REMOVED_SAMPLERS = {"gp": "tpe", "nsga3": "nsga2", "qmc": "random"}  # of earlier versions, and what to use instead
 
 
@@ -60,8 +61,8 @@ class SearchSpec:
     at_most: AtMost = field(default_factory=AtMost)
     sampler: str = one_of(*SAMPLERS)
     seed: int = whole(0, least=0, doc="of the sampler")
-    # 1: all networks are trained to the end. Else a network goes on from one rung to the next, `reduction` times as many
-    # epochs, if it is among the best 1/reduction of those that reached the rung.
+    # 1: all are trained to the end. Else a network goes on from one rung to the next, `reduction` times as many epochs,
+    # if it is among the best 1/reduction of those that reached the rung.
     reduction: int = whole(1, least=1)
     first_rung: int = whole(0, least=0, doc="epochs; 0: a third of the recipe's")
     retry_failed: bool = False  # runs that failed before this launch count as not tried: they may be chosen again
@@ -80,8 +81,9 @@ class SearchSpec:
         require(known, "search.objectives", f"some of {', '.join(OBJECTIVES)}, each once", self.objectives)
         rule = f"{' or '.join(MEASURED)}, with or without others"  # for others alone, nothing would have to be trained
         require(not distinct.isdisjoint(MEASURED), "search.objectives", rule, self.objectives)
-        learns = "top1" in distinct or self.sampler != "map"
-        require(learns, "search.sampler", "another than map for objectives without top1", self.sampler)
+        learns = "top1" in distinct or self.sampler not in LEARN_TOP1
+        others = " or ".join(name for name in SAMPLERS if name not in LEARN_TOP1)
+        require(learns, "search.sampler", f"{others} for objectives without top1", self.sampler)
         require(self.sampler == "map" or not self.band, "search.band", "0 unless search.sampler=map", self.band)
         read = self.reduction > 1 or self.first_rung == 0
         require(read, "search.first_rung", "0 with search.reduction=1, which has no rungs", self.first_rung)
