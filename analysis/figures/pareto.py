@@ -15,6 +15,7 @@ from analysis.view import View
 
 MARKERS = "osD^vPX"
 MOST_LOOKS = len(CYCLE) * len(MARKERS)  # groups before two look alike: the numbers have no common factor
+LEAST_SEEDS = 3  # whose interval is drawn: that of two is three times as wide and hides all others
 MOST_LABELS = 24  # of networks on fronts, beside a figure of this height
 # Of the fronts, in turn: their dashes, and where their numbers lie beside the networks, in points.
 LOOKS = (("-", (-11, 3)), ("--", (6, -9)), (":", (-11, -9)), ("-.", (6, 3)))
@@ -23,7 +24,7 @@ LOOKS = (("-", (-11, 3)), ("--", (6, -9)), (":", (-11, -9)), ("-.", (6, 3)))
 class Info(NamedTuple):
     """Networks of one data set, means over seeds: cost, test accuracy in percent, and the group that has a colour.
 
-    low, high: the ends of the accuracy's 95 % interval, NaN for one seed.
+    low, high: the ends of the accuracy's 95 % interval, NaN for fewer than LEAST_SEEDS.
     recipe: how each was trained, empty if all were trained alike or a search chose the recipe. front: whether no other
     network of its recipe beats it. label: of those on a front, the settings that tell them apart.
     """
@@ -63,8 +64,8 @@ def info(view: View) -> Info | None:
         axis=axis,
         cost=cost,
         accuracy=tuple(100 * groups["top1"]),
-        low=tuple(100 * groups["top1_low"]),
-        high=tuple(100 * groups["top1_high"]),
+        low=tuple(100 * groups["top1_low"].where(groups["n"] >= LEAST_SEEDS)),
+        high=tuple(100 * groups["top1_high"].where(groups["n"] >= LEAST_SEEDS)),
         group=tuple(str(value) for value in groups[view.group]),
         recipe=tuple(groups["recipe"]),
         front=tuple(front),
@@ -126,11 +127,11 @@ def draw(info: Info, ax: Axes) -> None:
         x, y, ends = size[known], accuracy[known], spread[:, known]
         ax.errorbar(x, y, yerr=ends, fmt="none", ecolor=color, elinewidth=1, capsize=3, zorder=1)
     if np.isfinite(spread).any():
-        # Two seeds can have an interval of half the axis, which would flatten all else: lines end beyond the points.
+        # An interval can be as wide as the axis, which would flatten all else: lines end beyond the points.
         beyond = max(np.ptp(accuracy) / 4, 0.5)
         ends = np.clip([info.low, info.high], accuracy.min() - beyond, accuracy.max() + beyond)
         set_accuracy_limits(ax, [*accuracy, *ends.flat])
-        ax.errorbar([], [], yerr=[], fmt="none", ecolor=GREY, elinewidth=1, capsize=3, label="95 % interval over seeds")
+        ax.errorbar([], [], yerr=[], fmt="none", ecolor=GREY, elinewidth=1, capsize=3, label="95 % interval, n >= 3")
     log_axis(ax, info.cost)
     ax.set_xlabel(info.axis.label(log=True))
     ax.set_ylabel(f"{info.axis.metric} accuracy, %")
