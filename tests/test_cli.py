@@ -42,7 +42,7 @@ def test_help():
 def test_help_tells_choices_and_what_an_experiment_varies():
     out = helped("experiment=sr", "seed=0,1")
     assert "\narch.bypass: none, simple, complex\n" in out
-    assert "\nsearch.sampler: tpe, nsga2, random, grid, map\n" in out
+    assert "\nsearch.sampler: ehvi, tpe, nsga2, random, grid, map\n" in out
     assert "\ncompress.pruning: sensitivity, table\n" in out
     assert "\ncompress.method:" not in out, "which is chosen by its group"
     assert "\narch.sr: 0.125,0.25,0.5,0.75,1.0\n" in out
