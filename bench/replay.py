@@ -204,26 +204,24 @@ def rows(table: Table) -> Iterator[Row]:
     budget = len(table.points) - 1  # of all points, a search takes the cheapest first and asks no sampler
     default = SearchSpec(budget_runs=budget)
 
-    def ours(reduction: int, sampler: str) -> Iterator[Row]:
-        spec = replace(default, reduction=reduction, sampler=sampler)
-        name = f"ours: {sampler}, reduction {reduction}, rungs {', '.join(map(str, spec.rungs(table.epochs)))}"
-        yield _row(name, table, [search(table, replace(spec, seed=seed)) for seed in SEEDS])
-
-    for reduction in REDUCTIONS:
-        yield from ours(reduction, default.sampler)
-    for sampler in SAMPLERS:
-        if sampler not in (default.sampler, "grid"):
-            yield from ours(default.reduction, sampler)
+    specs = [replace(default, reduction=reduction) for reduction in REDUCTIONS]
+    specs += [replace(default, sampler=name) for name in SAMPLERS if name not in (default.sampler, "grid")]
+    ours = []
+    for spec in specs:
+        rungs = ", ".join(map(str, spec.rungs(table.epochs)))
+        ours.append([table.trace(search(table, replace(spec, seed=seed))) for seed in SEEDS])
+        yield _row(f"ours: {spec.sampler}, reduction {spec.reduction}, rungs {rungs}", table, ours[-1])
     defaults = type(optuna.create_study(directions=["minimize", "minimize"]).sampler).__name__
     name = f"Optuna {optuna.__version__} as it comes ({defaults})"
-    yield _row(name, table, [plain_optuna(table, None, seed) for seed in SEEDS])
-    yield _ahead(f"ours at its defaults, less {name}", table, default)
-    nsga2 = [plain_optuna(table, optuna.samplers.NSGAIISampler(seed=seed), seed) for seed in SEEDS]
+    peers = [table.trace(plain_optuna(table, None, seed)) for seed in SEEDS]
+    yield _row(name, table, peers)
+    yield _ahead(f"ours at its defaults, less {name}", table, ours[specs.index(default)], peers)
+    nsga2 = [table.trace(plain_optuna(table, optuna.samplers.NSGAIISampler(seed=seed), seed)) for seed in SEEDS]
     yield _row(f"Optuna {optuna.__version__}, NSGAIISampler", table, nsga2)
-    yield _row("random order, each to the end", table, [random_order(table, seed) for seed in SEEDS])
-    yield _row("the fewest MACs first, each to the end", table, [cheapest_first(table)])
+    yield _row("random order, each to the end", table, [table.trace(random_order(table, seed)) for seed in SEEDS])
+    yield _row("the fewest MACs first, each to the end", table, [table.trace(cheapest_first(table))])
     for epochs in range(1, table.epochs):
-        yield _row(f"all for {_counted(epochs)}, then the best", table, [all_then_best(table, epochs)])
+        yield _row(f"all for {_counted(epochs)}, then the best", table, [table.trace(all_then_best(table, epochs))])
 
 
 def ask_rows(spaces: Sequence[Space]) -> Iterator[Row]:
@@ -237,9 +235,8 @@ def ask_rows(spaces: Sequence[Space]) -> Iterator[Row]:
             yield Row(what="an ask with 1,000 finished runs", peer=points, goal="0.2 s", measured=measured, detail=name)
 
 
-def _row(name: str, table: Table, replays: Sequence[Iterator[tuple[float, int | None]]]) -> Row:
+def _row(name: str, table: Table, traces: Sequence[Trace]) -> Row:
     """The hypervolume at each of SHARES, in percent of the whole table's; a dash before any run has ended."""
-    traces = [table.trace(steps) for steps in replays]
     ended = [any(trace.cost and trace.cost[0] <= share for trace in traces) for share in SHARES]
     volumes = [
         _percent([trace.at(share) for trace in traces]) if some else "-"
@@ -253,10 +250,8 @@ def _row(name: str, table: Table, replays: Sequence[Iterator[tuple[float, int | 
     )
 
 
-def _ahead(name: str, table: Table, spec: SearchSpec) -> Row:
-    """By how many points of the hypervolume our search is ahead of Optuna as it comes, by Welch's test over seeds."""
-    ours = [table.trace(search(table, replace(spec, seed=seed))) for seed in SEEDS]
-    peers = [table.trace(plain_optuna(table, None, seed)) for seed in SEEDS]
+def _ahead(name: str, table: Table, ours: Sequence[Trace], peers: Sequence[Trace]) -> Row:
+    """By how many points of the hypervolume our search is ahead of the peers' at each of SHARES: Welch's test."""
     shown = []
     for share in SHARES:
         found = welch([100 * trace.at(share) for trace in ours], [100 * trace.at(share) for trace in peers])

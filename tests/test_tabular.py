@@ -56,6 +56,13 @@ def test_the_experiment_within_resnet8s_budgets_has_exactly_these():
         assert at_most[name] == getattr(resnet8, name)
 
 
+def test_a_second_seed_is_for_every_fourth_network():
+    again, once = composed("experiment=tabular_again"), composed("experiment=tabular")
+    assert again.search.first == once.search.first[::4]
+    assert (again.seed, len(again.search.first)) == (1, again.search.budget_runs)
+    assert (again.train, again.search.at_most) == (once.train, once.search.at_most)
+
+
 CURVES = {3: (0.2, 0.5), 40: (0.3, 0.4), 77: (0.1, 0.6)}  # by points of the small space
 
 

@@ -21,7 +21,7 @@ MOST_TRIES = 50  # points of a class of cost, for one that is a network
 
 
 class Steps(NamedTuple):
-    """The best accuracy so far at each cost: `top1` from the cost `starts` to the cost `ends`."""
+    """The best accuracy so far at each cost: `top1` from the cost `starts` to the cost `ends`; shapes (steps,)."""
 
     starts: Floats
     ends: Floats
@@ -29,7 +29,7 @@ class Steps(NamedTuple):
 
 
 def steps(costs: Floats, top1: Floats, most: float) -> Steps:
-    """The steps of networks with these costs and accuracies, up to the cost `most`.
+    """The steps of networks with these costs, in any unit, and accuracies, fractions of 1, up to the cost `most`.
 
     Below the cheapest network the accuracy is a tenth of the range less than the worst, so that the worst counts, too.
     """
@@ -60,8 +60,8 @@ class Guide:
     def improvement(self, points: NDArray[np.intp], costs: Floats, steps: Steps) -> Floats:
         """The hypervolume that a run of each of these points, of these costs, is expected to add to that of the steps.
 
-        Emmerich, Giannakoglou and Naujoks 2006, "Single- and multiobjective evolutionary optimization assisted by
-        Gaussian random field metamodels", where one objective is known.
+        Shape (points,), in the unit of the costs. Emmerich, Giannakoglou and Naujoks 2006, "Single- and multiobjective
+        evolutionary optimization assisted by Gaussian random field metamodels", where one objective is known.
         """
         widths = np.maximum(0, steps.ends - np.maximum(steps.starts, costs[:, None]))
         found: Floats = (widths * self._surrogate.above(_features(self._space, points), steps.top1)).sum(axis=1)
@@ -69,7 +69,7 @@ class Guide:
 
     def narrowing(self, points: NDArray[np.intp], under_way: Sequence[Codes]) -> Iterator[int]:
         """These points, first those whose runs would narrow the band over all of them most."""
-        running = _features(self._space, places(self._space, under_way))
+        running = _features(self._space, points_of(self._space, under_way))
         for place in self._surrogate.narrowing(_features(self._space, points), running):
             yield int(points[place])
 
@@ -78,7 +78,7 @@ class Guide:
 def guide(space: Space, observed: tuple[tuple[Codes, float], ...]) -> Guide:
     """The guide from these points, by their codes, with their accuracies."""
     top1 = np.array([accuracy for _, accuracy in observed])
-    return Guide(space, places(space, [codes for codes, _ in observed]), top1)
+    return Guide(space, points_of(space, [codes for codes, _ in observed]), top1)
 
 
 def possible(space: Space) -> NDArray[np.bool_]:
@@ -144,8 +144,8 @@ def _networks(space: Space, points: NDArray[np.intp], count: int) -> Iterator[in
             yield point
 
 
-def places(space: Space, codes: Sequence[Codes]) -> NDArray[np.intp]:
-    """The points with these codes."""
+def points_of(space: Space, codes: Sequence[Codes]) -> NDArray[np.intp]:
+    """The points with these codes, of shape (codes,)."""
     return np.array([np.ravel_multi_index(each, space.shape) for each in codes], np.intp)
 
 

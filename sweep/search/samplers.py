@@ -121,8 +121,8 @@ def ehvi(question: Question) -> Iterator[int]:
         place = spec.objectives.index("top1")
         fitted = len(ended) - len(ended) % max(1, len(ended) // REFIT)
         guide = guided.guide(space, tuple((codes, -losses[place]) for codes, losses in ended[:fitted]))
-        known = guided.places(space, [codes for codes, _ in ended])
-        running = guided.places(space, [codes for codes, losses in question.observations if losses is None])
+        known = guided.points_of(space, [codes for codes, _ in ended])
+        running = guided.points_of(space, [codes for codes, losses in question.observations if losses is None])
         top1 = np.array([-losses[place] for _, losses in ended])
         cost = _cost(question)
         steps = guided.steps(
