@@ -12,7 +12,7 @@ import pandas as pd
 from analysis import results, tables
 from analysis.results import Results
 from fire.cost import COSTS
-from fire.errors import InputError
+from fire.errors import InputError, require
 from sweep.commands import exits
 from sweep.store import Store
 
@@ -35,6 +35,7 @@ def _main(arguments: list[str]) -> None:
     for damage in found.unreadable:
         print(f"analysis.tabular: {damage}", file=sys.stderr)
     rows = table(found)
+    require(len(rows) > 0, "results", "a directory with finished runs", str(given.results))
     given.out.parent.mkdir(parents=True, exist_ok=True)
     try:
         rows.to_parquet(given.out, index=False)

@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from fire.files import read, write
+from fire.files import PATIENCE, locked, read, write
 from sweep.commands import exits
 from sweep.manifests import Sweep
 from sweep.record import Record
@@ -53,15 +53,24 @@ def publish(source: Store, target: Store) -> tuple[int, int, list[Damage]]:
 
 
 def _add_run(record: Record, source: Store, target: Store) -> bool:
-    if target.holder(record.key):  # under way there: the run that ends is to stay
+    if not _replaces(record, target.read(record.key)):  # as most of the time: then no lock is left there
         return False
-    former = target.read(record.key)
-    if former is not None:
-        is_less = former.status == "finished" != record.status
-        if former == record or is_less or (former.end or "") > (record.end or ""):
+    with locked(target.folder(record.key) / ".lock", PATIENCE) as held:
+        former = target.read(record.key)
+        if not held or not _replaces(record, former):  # under way there: the run that ends is to stay
             return False
-    folder = target.folder(record.key)
-    folder.mkdir(parents=True, exist_ok=True)
+        _copy_run(record, former, source, target.folder(record.key))
+    return True
+
+
+def _replaces(record: Record, former: Record | None) -> bool:
+    if former is None:
+        return True
+    is_less = former.status == "finished" != record.status
+    return former != record and not is_less and (former.end or "") <= (record.end or "")
+
+
+def _copy_run(record: Record, former: Record | None, source: Store, folder: Path) -> None:
     added = ["record.json"]
     for name in FILES:
         path = source.folder(record.key) / name
@@ -74,7 +83,6 @@ def _add_run(record: Record, source: Store, target: Store) -> bool:
             if path.name not in (*added, ".lock") and not path.is_dir():
                 path.unlink()
     write(folder / "record.json", read(source.folder(record.key) / "record.json"))
-    return True
 
 
 def _add_sweep(sweep: Sweep, target: Store) -> bool:

@@ -1,6 +1,7 @@
 """Publishing: finished and stopped runs are added to the committed ones, and none is lost."""
 
 import os
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -21,7 +22,7 @@ def stores(tmp_path) -> tuple[Store, Store]:
 
 
 def names(store: Store, key: str) -> set[str]:
-    return set(os.listdir(store.folder(key)))
+    return set(os.listdir(store.folder(key))) - {".lock"}  # which stays where a run was written
 
 
 def test_runs_that_ended_are_added_and_none_is_lost(stores):
@@ -57,9 +58,24 @@ def test_a_run_that_is_under_way_stays(stores):
     (target.folder("a") / "checkpoint.pt").write_bytes(b"half")
     with locked(target.folder("a") / ".lock"):
         assert publish(*stores) == (0, 0, [])
-        assert names(target, "a") == {"checkpoint.pt", ".lock"}
+        assert names(target, "a") == {"checkpoint.pt"}
     assert publish(*stores) == (1, 0, [])
-    assert names(target, "a") == {"record.json", ".lock"}
+    assert names(target, "a") == {"record.json"}
+
+
+def test_a_run_that_ends_while_publish_waits_for_its_lock_is_kept(stores, monkeypatch):
+    source, target = stores
+    source.write(record("a", end=OLD))
+
+    @contextmanager
+    def locked_late(path, patience):
+        target.write(record("a", end=NEW))  # by the process that held the lock
+        with locked(path, patience) as held:
+            yield held
+
+    monkeypatch.setattr("sweep.publish.locked", locked_late)
+    assert publish(*stores) == (0, 0, [])
+    assert target.read("a").end == NEW
 
 
 def test_without_results_nothing_changes(stores):

@@ -114,6 +114,15 @@ def test_a_run_is_stopped_when_its_time_is_over(here, tmp_path, capsys):
     assert "once more" not in out
 
 
+def test_workers_are_dismissed_whatever_cannot_be_closed(here, tmp_path, monkeypatch):
+    engine, dismissed = ProcessEngine(here.having(results_dir=str(tmp_path)).options), []
+    engine._stack.callback(lambda: 1 / 0)
+    monkeypatch.setattr(engine, "dismiss", lambda: dismissed.append(engine))
+    with pytest.raises(ZeroDivisionError):
+        engine.close()
+    assert dismissed == [engine]
+
+
 @pytest.mark.parametrize(
     ("store", "is_shared", "sends"),
     [

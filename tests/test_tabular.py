@@ -103,6 +103,14 @@ def test_the_file_says_what_the_store_says(table):
     assert tabular.load(table, seed=1).curves.tolist() == [[0.9, 0.9]]
 
 
+def test_no_file_is_written_of_results_without_a_finished_run(tmp_path):
+    command = [sys.executable, "-m", "analysis.tabular", tmp_path, "--out", tmp_path / "made.parquet"]
+    ended = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    rule = "results must be a directory with finished runs"
+    assert (ended.returncode, ended.stderr) == (2, f"analysis.tabular: {rule}, got {str(tmp_path)!r}\n")
+    assert not (tmp_path / "made.parquet").exists()
+
+
 def test_the_committed_file_is_of_the_committed_runs(tmp_path):
     listing.table(read(ROOT / "docs/results")).to_parquet(tmp_path / "made.parquet", index=False)
     committed = pd.read_parquet(ROOT / "docs/tabular/networks.parquet")

@@ -132,12 +132,14 @@ class RemoteEngine(Engine):
 
     def close(self) -> None:
         """Have all workers end; their checkpoints stay."""
-        for worker in [*self._idle, *self._busy]:
-            worker.forget()
-            worker.connection.close()
-        self._idle, self._busy = [], []
-        self._stack.close()
-        self.dismiss()
+        try:
+            for worker in [*self._idle, *self._busy]:
+                worker.forget()
+                worker.connection.close()
+            self._idle, self._busy = [], []
+            self._stack.close()
+        finally:  # jobs in a queue must not outlive this process, whatever could not be closed
+            self.dismiss()
 
     def _join(self, connection: Connection, hello: wire.Said) -> None:
         try:
