@@ -116,6 +116,21 @@ def test_the_time_left_is_that_to_where_the_run_leaves_off(points, capsys):
     assert line.endswith(", 0:00 left")
 
 
+def test_the_time_left_of_a_sweep_counts_what_was_done_in_this_launch_alone(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("sweep.commands.display.time.monotonic", lambda: clock[0])
+    first, second, _ = runs = [point("data=digits", f"seed={seed}") for seed in (0, 1, 2)]
+    with Display(runs, Options()) as shown:
+        shown.started(first.key)
+        shown.progress(first.key, progress_after(1.5))  # of 2: its checkpoint is of epoch 1
+        shown.started(second.key)
+        shown.elsewhere(second.key)
+        shown.ended(first.key, None, "it failed")
+        clock[0] = 60.0
+        left = shown._sweep_seconds_left(shown._running, shown._ended)
+    assert left == pytest.approx(120.0), "half a run took a minute, one run is to come"
+
+
 def test_the_time_left_of_a_second_attempt_is_by_its_own_epochs(points, monkeypatch, capsys):
     clock = [0.0]
     monkeypatch.setattr("sweep.commands.display.time.monotonic", lambda: clock[0])

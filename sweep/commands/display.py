@@ -1,7 +1,7 @@
 """What a person sees while runs train: a live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import NamedTuple
 
@@ -60,7 +60,7 @@ class Display:
         self._labels = labels(points)
         self._store = Store(options.results_dir)
         self._running: dict[str, _Running] = {}
-        self._ended: set[str] = set()
+        self._ended: dict[str, float] = {}  # which part of the run was done here, the rest in earlier launches
         self._began = time.monotonic()
         self.reasons: dict[str, str] = {}  # why runs left no record, by their keys
         self.left_alone: set[str] = set()  # runs that were under way elsewhere, when last they were to start
@@ -85,7 +85,7 @@ class Display:
     def started(self, key: str, stop_epoch: int = 0) -> None:
         """A run has been started. stop_epoch: where it stops; 0: at its end."""
         self._running[key] = _Running(time.monotonic(), stop_epoch)
-        self._ended.discard(key)  # a search goes on with runs that it had stopped
+        self._ended.pop(key, None)  # a search goes on with runs that it had stopped
         self.left_alone.discard(key)
         if not self._console.is_terminal:
             self._console.print(f"{self._labels[key]}: started")
@@ -119,16 +119,16 @@ class Display:
     def elsewhere(self, key: str) -> None:
         """A run has been found under way in another process."""
         self._running.pop(key)
-        self._ended.add(key)
+        self._ended[key] = 0.0
         self.left_alone.add(key)
         holder = self._store.holder(key) or "another process"
         self._console.print(Text.assemble(("elsewhere ", "yellow"), f"{self._labels[key]}: under way on {holder}"))
 
     def ended(self, key: str, record: Record | None, message: str = "") -> None:
         """A run has ended, with this record or, if it left none, for this reason."""
-        began = self._running.pop(key).began
-        self._ended.add(key)
-        label, took = self._labels[key], duration(time.monotonic() - began)
+        run = self._running.pop(key)
+        self._ended[key] = 1 - (run.before / run.progress.epochs if run.progress else 0.0)
+        label, took = self._labels[key], duration(time.monotonic() - run.began)
         if record is not None and record.status == "finished":
             scores = f"test top-1 {percent(record.top1)}, validation {percent(record.validation_top1)}"
             self._console.print(Text.assemble(("finished ", "green"), f"{label}: {scores}, {took}"))
@@ -141,16 +141,16 @@ class Display:
                 self.reasons[key] = message
             self._console.print(Text.assemble(("failed ", "red"), f"{label}: {reason}, after {took}"))
 
-    def _sweep_seconds_left(self, running: Mapping[str, _Running], ended: Collection[str]) -> float | None:
+    def _sweep_seconds_left(self, running: Mapping[str, _Running], ended: Mapping[str, float]) -> float | None:
         """Until all runs have ended, at the rate of multiply-accumulates since the start."""
         total = sum(point.work for point in list(self._points.values()))
-        gained = sum(self._points[key].work for key in ended)
-        done = gained  # also in earlier launches, from whose checkpoints runs went on
+        gained = sum(self._points[key].work * part for key, part in ended.items())
+        done: float = sum(self._points[key].work for key in ended)  # also in earlier launches
         for key, run in running.items():
             if run.progress is not None:
                 share = self._points[key].work / run.progress.epochs
-                gained += int(share * (run.progress.epochs_done - run.before))
-                done += int(share * run.progress.epochs_done)
+                gained += share * (run.progress.epochs_done - run.before)
+                done += share * run.progress.epochs_done
         return (time.monotonic() - self._began) * (total - done) / gained if gained else None
 
     def _render(self) -> Group:
