@@ -8,8 +8,8 @@ It has an environment of its own, as NNCodec wants another NumPy. The smallest f
 at most MOST_LOST below the network's; it is reported with its accuracy on the test images. A ratio is our bytes over
 NNCodec's. Untuned, one setting of NNCodec varies, the step of its quantiser. A second row also varies the others that
 need no training: bench.nncodec_search. With --tune, it also trains biases and scales of filters (its fine-tuning
-and LSA), for as many epochs as our methods did: hours for a network. NNCodec has more tries than our methods, and the
-validation images choose among all of them.
+and LSA), with and without weights made zero, for as many epochs as our methods did: hours for a network. NNCodec has
+more tries than our methods, and the validation images choose among all of them.
 
 The score of each file is kept beside the table, in a .jsonl: the same command continues after a stop.
 """
