@@ -135,7 +135,8 @@ def locked(path: Path, patience: float = math.inf) -> Iterator[bool]:
     The kernel drops the lock when the process ends, however it ends. The file stays, and names the last process that
     held the lock: see `holder`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():  # without it, a folder that vanishes while this is asked would be made anew
+        path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab", buffering=0) as file:
         held = _lock(file, patience)
         if held:

@@ -125,12 +125,12 @@ def export(record: Record, config: RunConfig, options: Options, report: Callable
 
     if not store.is_exported(record, "onnx"):
         record = replace(record, **scored.write_onnx(folder / ONNX))
-        store.write(record)
+        store.write(record, anew=False)
     if not store.is_exported(record, options.export):
         if record.onnx_host != origin.host():  # which both files' latencies are of
             latency = runtime.latency(folder / ONNX)
             record = replace(record, onnx_latency_seconds=latency.median, onnx_latency_spread=latency.spread)
         record = replace(record, **scored.write_int8(folder / INT8_ONNX, tuned))
-        store.write(record)
+        store.write(record, anew=False)
         (folder / TUNING).unlink(missing_ok=True)
     return record

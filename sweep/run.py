@@ -31,7 +31,7 @@ from fire.weights.quantised import Compressed, to_float
 from sweep import curves, origin
 from sweep.config import Options, RunConfig
 from sweep.record import Record, Status
-from sweep.store import CHECKPOINT, COMPRESSED, WEIGHTS, Store
+from sweep.store import CHECKPOINT, COMPRESSED, WEIGHTS, Store, clear
 
 Report = Callable[[Progress | Note], None]
 Log = Callable[[str], None]
@@ -42,28 +42,34 @@ class BusyError(Exception):
 
 
 def run(
-    config: RunConfig, options: Options, report: Report = lambda news: None, *, patience: float = PATIENCE
+    config: RunConfig,
+    options: Options,
+    report: Report = lambda news: None,
+    *,
+    patience: float = PATIENCE,
+    anew: bool = True,
 ) -> Record:
     """Train the network of the configuration unless its run has finished. Returns its record, which is in the store.
 
     A failure becomes a record with status "failed"; a run that stops at options.stop_epoch, one with "stopped". Then
-    the network is exported as options.export says. Raises BusyError if another process keeps at it for `patience`
+    the network is exported as options.export says. anew: make the results directory if there is none: not in the
+    midst of a sweep, whose results may have been moved. Raises BusyError if another process keeps at it for `patience`
     seconds; StoreError or WriteError if the results cannot be written; InputError if the network cannot be exported.
     """
     store = Store(options.results_dir)
-    store.check_writable()
+    store.check_writable(anew=anew)
     key = config.key
     folder = store.folder(key)
+    folder.mkdir(exist_ok=True)
     with locked(folder / ".lock", patience) as held:
         if not held:
             raise BusyError(f"run {key} is under way elsewhere ({store.holder(key) or 'another process'})")
-        for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
-            leftover.unlink()
+        clear(folder)
         record = store.read(key)
         if record is None or record.status != "finished":
             write(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create({**config.parts, "seed": config.seed})))
             record = _attempt(config, options, folder, report)
-            store.write(record)
+            store.write(record, anew=False)
         if record.status != "finished":  # a run that was stopped goes on from its checkpoint
             return record
         store.tidy(key)
@@ -179,7 +185,7 @@ def _train(begun: Record, config: RunConfig, options: Options, folder: Path, rep
 
 def _compress(begun: Record, config: RunConfig, options: Options, folder: Path, report: Report, log: Log) -> Record:
     """Compress the network of the run without compression, which is trained first if need be."""
-    start = run(config.uncompressed, replace(options, export="none"), report, patience=math.inf)
+    start = run(config.uncompressed, replace(options, export="none"), report, patience=math.inf, anew=False)
     if start.status != "finished":
         raise TrainingError(f"the network to compress, run {start.key}, failed: {start.error}")
     log(f"compressing the network of run {start.key}")

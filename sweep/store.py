@@ -62,10 +62,11 @@ class Store:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
 
-    def check_writable(self) -> None:
-        """Raise StoreError unless files can be written, of LEAST_SPACE bytes."""
+    def check_writable(self, *, anew: bool = True) -> None:
+        """Raise StoreError unless files can be written, of LEAST_SPACE bytes. anew: make the directory if need be."""
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            if anew:
+                self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root) as probe:
                 probe.write(bytes(LEAST_SPACE))
                 probe.flush()
@@ -78,10 +79,11 @@ class Store:
         """Where the run's files are."""
         return self.root / key
 
-    def write(self, record: Record) -> None:
-        """Make the record the run's: after this it is done, was stopped, or has failed."""
+    def write(self, record: Record, *, anew: bool = True) -> None:
+        """Make the record the run's: after this it is done, was stopped, or has failed. anew: make its folder."""
         folder = self.folder(record.key)
-        folder.mkdir(parents=True, exist_ok=True)
+        if anew:
+            folder.mkdir(parents=True, exist_ok=True)
         write(folder / "record.json", dump(record))
 
     def read(self, key: str, on_damage: OnDamage = ignore) -> Record | None:
@@ -115,10 +117,12 @@ class Store:
         if not self.is_done(key):
             return
         with locked(self.folder(key) / ".lock", PATIENCE) as held:
+            if held:
+                clear(self.folder(key))
             record = self.read(key) if held else None
             # The record of a newer version, which has no configuration here, stays as it is.
             if record is not None and record.config is not None and record.data_title != title:
-                self.write(replace(record, data_title=title))
+                self.write(replace(record, data_title=title), anew=False)
 
     def holder(self, key: str) -> str | None:
         """Which process the run is under way in, as "host NAME, process NUMBER"; None if in none."""
@@ -173,9 +177,8 @@ class Store:
     def write_sweep(self, sweep: Sweep) -> Path:
         """Write the sweep's manifest; it replaces the one of the same name."""
         path = self.root / "sweeps" / f"{sweep.name}.json"
-        with locked(path.with_name(".lock")):  # whoever writes a manifest holds it: what is unfinished here was killed
-            for leftover in path.parent.glob(".*.tmp"):
-                leftover.unlink()
+        with locked(path.with_name(".lock")):  # whoever writes a manifest holds it
+            clear(path.parent)
             write(path, manifests.dump(sweep))
         return path
 
@@ -189,6 +192,12 @@ class Store:
             sweep = self.read_sweep(path.stem, on_damage)
             if sweep is not None:
                 yield sweep
+
+
+def clear(folder: Path) -> None:
+    """Remove what processes have left there that were killed while they wrote. The folder's lock must be held."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink()
 
 
 def load(path: Path | str, parse: Callable[[bytes], T], on_damage: OnDamage) -> T | None:

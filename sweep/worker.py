@@ -28,7 +28,7 @@ def work(
 
     threading.Thread(target=_follow_launcher, args=(connection,), daemon=True).start()
     try:
-        run(config, options, connection.send, patience=patience)
+        run(config, options, connection.send, patience=patience, anew=False)
     except Exception as error:  # the launcher shows why there is no record
         with contextlib.suppress(OSError):
             connection.send(described(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}")

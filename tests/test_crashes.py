@@ -92,6 +92,40 @@ def test_a_full_disk_is_named_wherever_it_strikes_and_is_no_failure_of_the_run(d
         assert list(made.store.keys()) == []
 
 
+def test_results_that_are_moved_in_the_midst_of_a_run_are_not_made_anew(data_dir, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        whole = operations(patch, tmp_path / "whole")
+        run(*launches(tmp_path / "whole", data_dir)[-1])
+    for number in [number for number, operation in enumerate(whole.done) if "unlink" not in operation]:
+        results, moved = tmp_path / str(number), tmp_path / f"{number} moved"
+
+        def move(results: Path = results, moved: Path = moved) -> None:
+            if results.exists():
+                results.rename(moved)
+
+        with monkeypatch.context() as patch:
+            operations(patch, results, limit=number, fail=move)
+            with pytest.raises((OSError, StoreError)):
+                run(*launches(results, data_dir)[-1])
+        assert not results.exists(), whole.done[number]
+        assert moved.exists()
+
+
+def test_a_worker_does_not_make_a_results_folder_that_is_gone(data_dir, tmp_path):
+    with pytest.raises(StoreError, match="No such file"):
+        run(*launches(tmp_path / "results", data_dir)[-1], anew=False)
+    assert not (tmp_path / "results").exists()
+
+
+def test_giving_a_title_removes_what_a_killed_launch_left(tmp_path):
+    made = Store(tmp_path)
+    made.write(record_of(point(*TINY).config))
+    (key,) = made.keys()
+    (made.folder(key) / ".record.json.7.tmp").touch()
+    made.set_title(key, "a title")
+    assert {path.name for path in made.folder(key).iterdir()} == {"record.json", ".lock"}
+
+
 @pytest.mark.parametrize(
     ("most_bytes", "file"), [(2**15, "results_dir must be a writable"), (100, "config.yaml"), (4096, "checkpoint.pt")]
 )
