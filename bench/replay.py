@@ -15,6 +15,7 @@ import optuna
 from bench.measure import Row
 from bench.tabular import Tabular
 from fire.stats import hypervolume, mean_interval, welch
+from sweep.map.surrogate import LEAST_NETWORKS
 from sweep.search import guided
 from sweep.search.halving import best_first
 from sweep.search.searcher import Searcher, Trial
@@ -134,6 +135,18 @@ def random_order(table: Table, seed: int) -> Iterator[tuple[float, int | None]]:
         yield table.cost_of(point, table.epochs), point
 
 
+def begin_cheap(table: Table, seed: int) -> list[int]:
+    """The networks that our search begins with: ehvi has no map yet, and takes cheap ones."""
+    return [point for _, point in search(table, SearchSpec(budget_runs=LEAST_NETWORKS, seed=seed)) if point is not None]
+
+
+def then_random(table: Table, begun: Sequence[int], seed: int) -> Iterator[tuple[float, int | None]]:
+    """The points in `begun`, then all others in random order, each trained to the end."""
+    others = [step for step in random_order(table, seed) if step[1] not in begun]
+    yield from ((table.cost_of(point, table.epochs), point) for point in begun)
+    yield from others
+
+
 def cheapest_first(table: Table) -> Iterator[tuple[float, int | None]]:
     """All points, the cheapest to train first, each trained to the end."""
     for point in sorted(table.points, key=lambda point: table.cost_of(point, table.epochs)):
@@ -147,8 +160,10 @@ def all_then_best(table: Table, epochs: int) -> Iterator[tuple[float, int | None
         yield table.cost_of(table.points[place], table.epochs - epochs), table.points[place]
 
 
-def plain_optuna(table: Table, sampler: optuna.samplers.BaseSampler | None, seed: int) -> Iterator[tuple[float, int]]:
-    """A study that trains each network to the end. sampler: None for Optuna's own choice.
+def plain_optuna(
+    table: Table, sampler: optuna.samplers.BaseSampler | None, seed: int, begun: Sequence[int] = ()
+) -> Iterator[tuple[float, int]]:
+    """A study that trains each network to the end. sampler: None for Optuna's own choice. begun: the first points.
 
     Instead of a proposal, the nearest network of the table is trained that was not yet, as in our search. The proposal
     fails, and Optuna learns that network's own settings with its results.
@@ -160,17 +175,23 @@ def plain_optuna(table: Table, sampler: optuna.samplers.BaseSampler | None, seed
         else optuna.distributions.CategoricalDistribution(range(len(axis.choices)))
         for axis in table.space.axes
     }
+
+    def settings_of(point: int) -> dict[str, int]:
+        return dict(zip(choices, table.space.codes[point].tolist(), strict=True))
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
     if sampler is None:
         study.sampler = type(study.sampler)(seed=seed)  # the same class with its defaults, so that it can be repeated
+    first = list(begun)
     while untried.any():
+        if first:
+            study.enqueue_trial(settings_of(first.pop(0)))
         trial = study.ask(choices)
         point = next(table.space.by_distance([trial.params[key] for key in choices], untried, random))
-        settings = dict(zip(choices, table.space.codes[point].tolist(), strict=True))
-        if settings != trial.params:
+        if settings_of(point) != trial.params:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            study.enqueue_trial(settings)
+            study.enqueue_trial(settings_of(point))
             trial = study.ask(choices)
         study.tell(trial, table.losses(point, table.epochs))
         untried[point] = False
@@ -216,6 +237,12 @@ def rows(table: Table) -> Iterator[Row]:
     peers = [table.trace(plain_optuna(table, None, seed)) for seed in SEEDS]
     yield _row(name, table, peers)
     yield _ahead(f"ours at its defaults, less {name}", table, ours[specs.index(default)], peers)
+    begun = {seed: begin_cheap(table, seed) for seed in SEEDS}
+    alike = [table.trace(plain_optuna(table, None, seed, begun[seed])) for seed in SEEDS]
+    yield _row(f"{name}, after our first {LEAST_NETWORKS} networks", table, alike)
+    chance = [table.trace(then_random(table, begun[seed], seed)) for seed in SEEDS]
+    yield _row(f"our first {LEAST_NETWORKS} networks, then random order", table, chance)
+    yield _ahead("ours at its defaults, less that", table, ours[specs.index(default)], chance)
     nsga2 = [table.trace(plain_optuna(table, optuna.samplers.NSGAIISampler(seed=seed), seed)) for seed in SEEDS]
     yield _row(f"Optuna {optuna.__version__}, NSGAIISampler", table, nsga2)
     yield _row("random order, each to the end", table, [table.trace(random_order(table, seed)) for seed in SEEDS])

@@ -61,6 +61,13 @@ def test_what_is_above_a_level_is_that_of_many_draws():
     assert surrogate.above(asked, levels) == pytest.approx(drawn, abs=2e-4)
 
 
+def test_nothing_is_gained_above_an_accuracy_that_cannot_be():
+    features, _, top1 = made_up(30, 0.02)
+    surrogate = Surrogate(features, top1, costs=4)
+    found = surrogate.above(20 * features, np.array([1.0, 1.02]))  # far from all runs it is unsure
+    assert (found >= 0).all()
+
+
 def test_the_run_that_narrows_the_band_most_is_that_of_brute_force():
     features, _, top1 = made_up(15, 0.02)
     pool = made_up(12, 0, seed=1)[0]
@@ -139,7 +146,7 @@ def test_equal_accuracies_and_perfect_ones_have_a_map():
     found = Surrogate(features, np.ones(12), costs=4).expect(features)
     assert (found.low <= found.top1).all()
     assert (found.top1 <= found.high).all()
-    assert found.top1 == pytest.approx(1 - 1e-4)
+    assert found.top1 == pytest.approx(1 - 1e-3)
 
 
 def test_of_many_networks_some_are_fitted():

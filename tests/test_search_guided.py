@@ -15,11 +15,12 @@ from sweep.map.making import make
 from sweep.search import guided, history, samplers
 from sweep.search.campaign import Campaign
 from sweep.search.searcher import Observation, Searcher, Trial
+from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
 from sweep.store import Store
 from tests.records import record_of
 from tests.searching import BASE, space
-from tests.sweeping import answered
+from tests.sweeping import TINY, answered, planner
 from tests.test_search import learnable_top1, run_search
 
 MAP = SearchSpec(budget_runs=40, sampler="map", objectives=["top1"])
@@ -126,6 +127,29 @@ def test_ehvi_asks_for_what_is_accurate_for_its_cost(objectives):
 
     assert volume(best) > volume()
     assert volume(best) >= np.quantile([volume(point) for point in others], 0.9)
+
+
+def test_ehvi_sees_which_recipe_is_better():
+    grid = {"arch.sr": [f"{sr:.2f}" for sr in np.linspace(0.1, 0.9, 9)], "train": ["quick", "mixup", "full"]}
+    made = Space(planner(), [*TINY, "arch.fires=2"], grid)
+    recipes = made.codes[:, 1]
+    tried = np.random.default_rng(0).permutation(made.size)[:15]
+    size = made.costs["size_bytes"]
+    seen = [
+        Observation(tuple(made.codes[i].tolist()), (-(0.5 + 0.2 * (recipes[i] == 2)), float(size[i])))
+        for i in tried.tolist()
+    ]
+    untried = np.ones(made.size, bool)
+    untried[tried] = False
+    first = next(samplers.ehvi(samplers.Question(made, untried, seen, np.random.default_rng(0))))
+    assert recipes[first] == 2, "costs say nothing of it"
+
+
+def test_the_map_of_ehvi_is_fitted_again_to_a_twentieth_more_runs():
+    assert [samplers._fitted(ended) for ended in (10, 11, 39, 41, 42)] == [10, 11, 39, 40, 42]
+    fitted = [samplers._fitted(ended) for ended in range(1000, 2001)]
+    assert len(set(fitted)) <= 16, "1.05 to the power of 14 is 2"
+    assert all(20 / 21 < many / ended <= 1 for many, ended in zip(fitted, range(1000, 2001), strict=True))
 
 
 def test_macs_stand_for_a_latency_that_is_not_known():

@@ -161,11 +161,16 @@ def test_a_replay_pays_for_epochs_by_macs_and_chooses_from_the_table_alone(table
     for steps in (
         replay.search(replayed, SearchSpec(budget_runs=3, reduction=1)),
         replay.random_order(replayed, seed=0),
+        replay.then_random(replayed, [40], seed=0),
         replay.plain_optuna(replayed, None, seed=0),
+        replay.plain_optuna(replayed, None, seed=0, begun=[77]),
     ):
         found = list(steps)
         assert {point for _, point in found} == set(CURVES)
         assert sum(cost for cost, _ in found) == replayed.cost
+    assert next(replay.then_random(replayed, [40], seed=0))[1] == 40
+    assert next(replay.plain_optuna(replayed, None, seed=0, begun=[77]))[1] == 77
+    assert set(replay.begin_cheap(replayed, seed=0)) <= set(CURVES)
     first, *then = replay.all_then_best(replayed, 1)
     assert first == (macs[list(CURVES)].sum(), None)
     assert sum(cost for cost, _ in then) == replayed.cost / 2

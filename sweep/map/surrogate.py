@@ -23,7 +23,7 @@ REFITTED = 40  # up to as many networks: the hyperparameters too are fitted with
 CHUNK = 2**15  # networks that are predicted at a time: memory does not grow with their number
 WEIGHTS = (0.1, 1.0)  # of a setting where a cost weighs 1: most of what a setting does, it does through the costs
 NOISE = (0.01, 1.0)  # bounds on its variance, where that of the targets is 1: with less, a process fits 20 runs exactly
-TOP1 = (1e-4, 1 - 1e-4)  # accuracies beyond these count as these: the logarithm of no error is infinite
+TOP1 = (1e-3, 1 - 1e-3)  # accuracies beyond these count as these: no error at all would be far from all others
 # The costs to learn from: the others follow from them.
 COLUMNS = ("parameters", "macs", "activations", "peak_ram_bytes")
 
@@ -122,6 +122,7 @@ class Surrogate:
 
         mean, deviation = self._process.predict(features * self._weights, return_std=True)
         mean, deviation = mean[:, None], deviation[:, None]
+        levels = np.clip(levels, *TOP1)
         lower = (_error(levels) - mean) / deviation
         found: Floats = (1 - levels) * ndtr(lower) - np.exp(mean + deviation**2 / 2) * ndtr(lower - deviation)
         return found

@@ -150,21 +150,28 @@ def points_of(space: Space, codes: Sequence[Codes]) -> NDArray[np.intp]:
 
 
 def _single(space: Space) -> list[Axis]:
-    """The axes of single settings: what a choice of a group means is in the costs."""
+    """The axes of single settings: what a choice of arch means is in the costs."""
     return [axis for axis in space.axes if axis.values[0] is not None]
 
 
 def _columns(space: Space, points: NDArray[np.intp]) -> Columns:
-    """What a map learns from, of these points."""
+    """What a map of networks learns from, of these points."""
     codes = dict(zip((axis.key for axis in space.axes), space.codes[points].T, strict=True))
     along = {axis.key: np.array(axis.values)[codes[axis.key]] for axis in _single(space)}
     return {name: space.costs[name][points] for name in COLUMNS} | along
 
 
+def _recipes(space: Space, points: NDArray[np.intp]) -> Columns:
+    """The recipes of these points, where they vary: no cost says which it is."""
+    codes = dict(zip((axis.key for axis in space.axes), space.codes[points].T, strict=True))
+    return {axis.key: np.array(axis.choices)[codes[axis.key]] for axis in space.axes if axis.is_recipe}
+
+
 @functools.lru_cache(maxsize=1)
 def _encoder(space: Space) -> Encoder:
-    return Encoder(_columns(space, np.flatnonzero(possible(space))))
+    points = np.flatnonzero(possible(space))
+    return Encoder({**_columns(space, points), **_recipes(space, points)})
 
 
 def _features(space: Space, points: NDArray[np.intp]) -> Floats:
-    return _encoder(space).matrix(_columns(space, points))
+    return _encoder(space).matrix({**_columns(space, points), **_recipes(space, points)})

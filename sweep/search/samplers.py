@@ -119,8 +119,7 @@ def ehvi(question: Question) -> Iterator[int]:
         yield from generator.permutation(np.array_split(cheap, LEAST_NETWORKS)[tried % LEAST_NETWORKS]).tolist()
     elif len(points):
         place = spec.objectives.index("top1")
-        fitted = len(ended) - len(ended) % max(1, len(ended) // REFIT)
-        guide = guided.guide(space, tuple((codes, -losses[place]) for codes, losses in ended[:fitted]))
+        guide = guided.guide(space, tuple((codes, -losses[place]) for codes, losses in ended[: _fitted(len(ended))]))
         known = guided.points_of(space, [codes for codes, _ in ended])
         running = guided.points_of(space, [codes for codes, losses in question.observations if losses is None])
         top1 = np.array([-losses[place] for _, losses in ended])
@@ -134,6 +133,14 @@ def ehvi(question: Question) -> Iterator[int]:
         gain = guide.improvement(sample, cost[sample], steps)
         yield from sample[np.argsort(-gain / macs[sample] ** max(0, 1 - tried / spec.budget_runs))].tolist()
     yield from points.tolist()
+
+
+def _fitted(ended: int) -> int:
+    """How many of the runs that have ended are in the map of ehvi, which is fitted again to a REFIT-th more."""
+    fitted = LEAST_NETWORKS
+    while (following := fitted + max(1, fitted // REFIT)) <= ended:
+        fitted = following
+    return fitted
 
 
 def _cost(question: Question) -> Floats:

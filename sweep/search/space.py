@@ -55,6 +55,11 @@ class Axis:
         return name if group == "arch" and name in COUNTED else None
 
     @property
+    def is_recipe(self) -> bool:
+        """Whether its choices are whole recipes: `train=fast,full`."""
+        return self.key == "train"
+
+    @property
     def ordered(self) -> bool:
         """Whether neighbouring choices are alike."""
         return _are_numbers(self.values)
