@@ -44,20 +44,27 @@ class Subject:
         """The train, validation or test images."""
         return Batches(getattr(self.images, part), self.images, self.recipe, CPU)
 
-    def top1(self, network: nn.Module) -> tuple[float, float]:
-        """Validation and test accuracy."""
-        validation, test = (evaluation.evaluate(network, self.batches(part), CPU) for part in ("validation", "test"))
-        return validation.top1, test.top1
+    def top1(self, network: nn.Module, part: str) -> float:
+        """The network's accuracy on the validation or test images."""
+        return evaluation.evaluate(network, self.batches(part), CPU).top1
 
     def file(self, settings: Settings) -> File:
-        """NNCodec's file of the network, decoded and scored. Scales of filters are multiplied into their weights."""
+        """NNCodec's file of the network, decoded and scored on the validation images."""
+        size, network = self._decoded(settings)
+        return File(made_by=settings, size=size, validation_top1=self.top1(network, "validation"))
+
+    def test_top1(self, settings: Settings) -> float:
+        """The test accuracy of the file with these settings, which is made again."""
+        return self.top1(self._decoded(settings)[1], "test")
+
+    def _decoded(self, settings: Settings) -> tuple[int, nn.Module]:
+        """The file's size, and what it decodes to. Scales of filters are multiplied into their weights."""
         with _silent():
             content = self._content(settings)
             decoded = nnc.decompress(content, reconstruct_lsa=True)
         network = copy.deepcopy(self.network)
         network.load_state_dict({name: torch.tensor(decoded[name]) for name in network.state_dict()})
-        validation_top1, top1 = self.top1(network)
-        return File(made_by=settings, size=len(content), validation_top1=validation_top1, top1=top1)
+        return len(content), network
 
     def _content(self, settings: Settings) -> bytes:
         weights, blocks = self._weights(settings), None

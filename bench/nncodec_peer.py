@@ -17,7 +17,7 @@ The score of each file is kept beside the table, in a .jsonl: the same command c
 import argparse
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,6 +50,7 @@ from sweep.store import WEIGHTS, Store
 PEER = "NNCodec 2.1.3"
 # What varies in NNCodec's files, and the most that our bytes over its bytes may be.
 GOALS = {"untuned": "0.3", "untuned, its settings searched": "0.3", "tuned": "0.6"}
+TestTop1 = Callable[[Settings], float]  # the accuracy of a file on the test images
 WITHIN = f"within {100 * MOST_LOST:.1f} points"
 
 
@@ -73,8 +74,10 @@ class Compared:
         return min(passing, key=_bytes, default=None)
 
 
-def compare(record: Record, files: Sequence[Record], top1: tuple[float, float], make: Make, tune: bool) -> Compared:
-    """files: ours of the network. top1: its validation and test accuracy. make: makes NNCodec's files of it."""
+def compare(
+    record: Record, files: Sequence[Record], top1: tuple[float, float], make: Make, test_top1: TestTop1, tune: bool
+) -> Compared:
+    """files: ours of the network. top1: its validation and test accuracy. make, test_top1: of NNCodec's files of it."""
     allowed = least(top1[0])
     begin = Settings(qp=FINEST)
     found = {
@@ -85,7 +88,8 @@ def compare(record: Record, files: Sequence[Record], top1: tuple[float, float], 
         untuned = found["untuned, its settings searched"]
         begin = replace(finer(smallest(untuned, allowed), begin), epochs=epochs(files))
         found["tuned"] = untuned + search(make, begin, TUNED, allowed)
-    theirs = {name: smallest(made, allowed) for name, made in found.items()}
+    chosen = {name: smallest(made, allowed) for name, made in found.items()}
+    theirs = {name: file and replace(file, top1=test_top1(file.made_by)) for name, file in chosen.items()}
     return Compared(record=record, validation_top1=top1[0], top1=top1[1], files=files, theirs=theirs)
 
 
@@ -187,7 +191,8 @@ def measure(store: Store, key: str, files: Sequence[Record], chosen: argparse.Na
     subject = Subject(network=network, images=images, recipe=record.config.train)
     weights = f"{key} {zlib.crc32(path.read_bytes()):08x}"
     make = kept(subject.file, chosen.out.with_suffix(".jsonl"), weights)
-    return compare(record, files, subject.top1(network), make, chosen.tune)
+    top1 = subject.top1(network, "validation"), subject.top1(network, "test")
+    return compare(record, files, top1, make, subject.test_top1, chosen.tune)
 
 
 def main() -> int:

@@ -197,7 +197,8 @@ def test_a_file_is_scored_as_the_network_that_it_decodes_to(subject, codec, netw
     scores = [
         evaluate(network, Batches(part, digits, RECIPE, cpu), cpu).top1 for part in (digits.validation, digits.test)
     ]
-    assert [made.validation_top1, made.top1] == scores
+    assert [made.validation_top1, subject.test_top1(PLAIN)] == scores
+    assert made.top1 is None, "not before it is chosen"
     assert scores[0] != scores[1], "else they could be exchanged"
     assert (made.made_by, made.size) == (PLAIN, len(codec.contents[-1]))
 
