@@ -21,11 +21,11 @@ from sweep.arithmetic import here
 from sweep.config import Options
 from sweep.engines import sharing, wire
 from sweep.engines.local import forked
+from sweep.pool import SECOND_PATIENCE
 from sweep.typed import build
 
 IDLE = 300.0  # seconds without a run after which a worker leaves: others may need its place
 SYNC = 30.0  # seconds between two times that an unfinished run's files are sent
-SECOND_PATIENCE = 150.0  # seconds that a run waits for a copy of itself, whose launcher has lost it
 
 
 @dataclass(frozen=True, kw_only=True)
