@@ -1,18 +1,20 @@
 """Engines whose cluster is played by the test: workers that join, are lost or never come, and who else knocks."""
 
 import errno
+import os
 import socket
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from fire.errors import InputError
 from sweep.config import Options
-from sweep.engines import ray_cluster, wire
+from sweep.engines import ray_cluster, slurm, wire
 from sweep.engines.door import Door
-from sweep.engines.spec import RaySettings
+from sweep.engines.spec import RaySettings, SlurmSettings
 from tests.processes import wait_until
 
 HELLO = {
@@ -129,6 +131,79 @@ def test_a_worker_of_another_version_is_named_once_and_has_not_started(on_ray, s
     cluster.end("")
     with pytest.raises(InputError, match=r"^workers cannot start on the Ray cluster: .* another version"):
         engine.hire()
+
+
+class Queue:
+    """SLURM's commands. jobs: what is in its queue; refusal: what sbatch says instead of taking jobs."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self.jobs, self.refusal = 0, ""
+        texts = {
+            "squeue": f"cat {folder}/jobs",
+            "sbatch": f"echo >>{folder}/arrays; cat {folder}/refusal >&2; test ! -s {folder}/refusal && echo job 7",
+            "srun": "",
+            "scancel": "",
+        }
+        for name, text in texts.items():
+            (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+            (folder / name).chmod(0o755)
+
+    def hire(self, engine) -> int:
+        """Have the engine look at the queue. Returns how often it has called sbatch so far."""
+        (self._folder / "jobs").write_text("7\n" * self.jobs)
+        (self._folder / "refusal").write_text(self.refusal)
+        engine.hire()
+        return len((self._folder / "arrays").read_text())
+
+
+@pytest.fixture
+def on_slurm(tmp_path, monkeypatch):
+    pytest.importorskip("submitit", reason="submitit is not installed (the extra slurm)")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm, "ASK", 0.0)
+    queue = Queue(tmp_path)
+    engine = slurm.SlurmEngine(Options(results_dir=str(tmp_path / "results"), workers=4), 100, SlurmSettings())
+    yield engine, queue
+    engine.close()
+
+
+def test_jobs_that_wait_in_a_busy_queue_have_not_failed(on_slurm, stack):
+    engine, queue = on_slurm
+    assert queue.hire(engine) == 1
+    connections = [greet(engine, 0, stack) for _ in range(4)]
+    queue.jobs = 3
+    arrays = [queue.hire(engine) for _ in range(4)]  # workers have left one after the other, and the new jobs wait
+    assert arrays == [2, 3, 4, 5]
+    leave(engine, *connections)
+    arrays = [queue.hire(engine) for _ in range(6)]
+    assert len(set(arrays[slurm.MOST_FAILURES :])) == 1, "those that wait may bring a worker"
+    greet(engine, 0, stack)
+    queue.jobs = 0
+    assert queue.hire(engine) == arrays[-1] + 1, "one has connected, so others may"
+
+
+def test_three_arrays_that_end_before_their_workers_connect_end_the_sweep(on_slurm):
+    engine, queue = on_slurm
+    for _ in range(slurm.MOST_FAILURES):
+        queue.hire(engine)
+    with pytest.raises(InputError, match=r"^jobs end before their workers connect; what they print is in \S+$"):
+        queue.hire(engine)
+
+
+def test_a_refusal_in_the_midst_of_a_sweep_is_said_once_and_jobs_are_submitted_later(on_slurm, stack):
+    engine, queue = on_slurm
+    queue.hire(engine)
+    greet(engine, 0, stack)
+    queue.refusal = "sbatch: error: too many jobs"
+    for _ in range(5):
+        queue.hire(engine)
+    (remark,) = engine.remarks()
+    assert remark.startswith("SLURM refuses the jobs: ")
+    assert remark.endswith("too many jobs")
+    queue.refusal = ""
+    assert queue.hire(engine) == 7
+    assert engine.remarks() == []
 
 
 def test_a_cut_network_is_noticed_within_two_minutes_also_while_data_is_on_its_way():
