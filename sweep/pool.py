@@ -19,6 +19,7 @@ from sweep.store import Store
 
 ATTEMPTS = 2  # of a run whose process was killed or ran out of memory
 LOSSES = 5  # of a run's workers in a row, without a finished epoch between them
+SECOND_PATIENCE = 150.0  # seconds that a run waits for a copy of itself, whose launcher has lost it
 LONGEST_WAIT = 86400.0  # seconds; the system's calls do not take any number of them
 OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError", "out of memory", "can't allocate memory")  # Python, CUDA, torch
 
@@ -111,7 +112,7 @@ class Pool:
         self._held: Job | None = None  # which waits for a worker
         self._running: dict[Connection, _Running] = {}
         self._attempts: dict[str, int] = {}
-        self._losses: dict[str, int] = {}
+        self._losses: dict[str, list[float]] = {}  # when, on the monotonic clock
         self._display = display
 
     def run(self) -> None:
@@ -121,7 +122,7 @@ class Pool:
             for line in self._engine.remarks():
                 self._display.remark(line)
             self._fill()
-            if not self._running and self._held is None:
+            if not self._running and self._held is None and not self._again:
                 return
             seconds = min((running.deadline for running in self._running.values()), default=float("inf"))
             seconds = min(max(0.0, seconds - time.monotonic()), self._engine.longest_wait)
@@ -145,7 +146,8 @@ class Pool:
             if not self._engine.free():
                 self._held = job
                 return
-            self._start(*job)
+            if not self._start(*job):
+                return
 
     def _next(self) -> Job | None:
         """What to run now; those that were killed come last: what took the memory may be over by then."""
@@ -156,16 +158,22 @@ class Pool:
             self._has_more = job is not None
         return self._again.pop(0) if job is None and self._again else job
 
-    def _start(self, config: RunConfig, options: Options) -> None:
-        worker = self._engine.start(config, options, again=config.key in self._losses)
+    def _start(self, config: RunConfig, options: Options) -> bool:
+        """Start the run. Returns False if it must wait for its lost copy, which has not ended yet."""
+        losses = self._losses.get(config.key, [])
+        worker = self._engine.start(config, options, again=bool(losses))
+        if worker is None and losses and time.monotonic() < losses[-1] + SECOND_PATIENCE:
+            self._again.append((config, options))
+            return False
         self._display.started(config.key, options.stop_epoch)
         if worker is None:
             self._forget(config.key)
             self._display.elsewhere(config.key)
-            return
+            return True
         deadline = time.monotonic() + options.timeout if options.timeout else float("inf")
         self._running[worker.connection] = _Running(worker, config, options, deadline)
         self._attempts[config.key] = self._attempts.get(config.key, 0) + 1
+        return True
 
     def _hear(self, connection: Connection) -> None:
         """Take a worker's message, or note that its run has ended, one way or another."""
@@ -192,10 +200,12 @@ class Pool:
 
     def _ended(self, running: _Running, ended: Ended) -> None:
         config, options, code = running.config, running.options, ended.code
-        if ended.lost and not running.late and self._losses.get(config.key, 0) + 1 < LOSSES:
-            self._losses[config.key] = self._losses.get(config.key, 0) + 1
+        losses = self._losses.get(config.key, [])
+        lost = running.message if code == ELSEWHERE and losses else ended.lost  # a lost copy may still be at it
+        if lost and not running.late and len(losses) + 1 < LOSSES:
+            self._losses[config.key] = [*losses, time.monotonic()]
             self._attempts[config.key] -= 1
-            self._display.retried(config.key, ended.lost)
+            self._display.retried(config.key, lost)
             self._again.append((config, options))
             return
         record = Store(options.results_dir).read(config.key) if code == 0 and not ended.lost else None

@@ -180,14 +180,17 @@ def test_arrays_have_their_space_before_they_are_written(tmp_path):
 
 def test_what_killed_decoders_left_is_removed_and_what_living_ones_have_is_not(digits_spec, tmp_path):
     folder = tmp_path / "cache"
-    for name in (".image_folder-dead.abc", ".image_folder-alive.abc"):
+    names = [
+        f".image_folder-{name}" for name in (f"dead.a{cache.HERE}", f"alive.a{cache.HERE}", "far.a@far", "old.a@far")
+    ]
+    for name in names:
         (folder / name).mkdir(parents=True)
         (folder / name / "train_images.npy").write_bytes(bytes(100))
+    os.utime(folder / names[-1], (0, 0))
     with open(folder / ".image_folder-alive.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         dataset.prepare(digits_spec, tmp_path)
-        assert not (folder / ".image_folder-dead.abc").exists()
-        assert (folder / ".image_folder-alive.abc" / "train_images.npy").is_file()
+        assert [(folder / name / "train_images.npy").is_file() for name in names] == [False, True, True, False]
 
 
 def test_the_images_of_an_evaluation_leave_nothing_behind(tmp_path):

@@ -1,13 +1,14 @@
 """The index of an image folder's files, and that data.limit chooses among them before anything is decoded."""
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fire.data import contents, dataset, decoding, folders
+from fire.data import contents, dataset, decoding, folders, streaming
 from fire.data.filelist import FileList
 from fire.data.split import places
 from tests.pictures import add, age, grey, spec, truncate, two_classes
@@ -54,6 +55,17 @@ def test_the_index_of_another_state_is_not_used(root, tmp_path):
     assert after.fingerprint != before.fingerprint
     for wanted in (before, after, replace(after, fingerprint="")):
         assert len(contents.listing(wanted, tmp_path).test) == 7
+
+
+def test_the_index_is_not_used_for_another_machine_s_copy(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(streaming, "RESIDENT_BYTES", 0)
+    wanted = planned(root, tmp_path)
+    dataset.prepare(wanted, tmp_path)
+    root.rename(tmp_path / "the launcher's images")
+    shutil.copytree(tmp_path / "the launcher's images", root, copy_function=shutil.copy)  # with times of its own
+    assert [*contents.listing(wanted, tmp_path).files] == [*folders.scan(root).files]
+    (pixels,) = dataset.load(wanted, tmp_path).test.images.batches([[0, 3]], 1)
+    assert pixels[:, 0, 0, 0].tolist() == [0, 100]
 
 
 def test_the_index_is_not_used_for_files_that_were_touched_just_now(root, tmp_path):

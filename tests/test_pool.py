@@ -6,6 +6,7 @@ from multiprocessing import Pipe
 import pytest
 
 from fire.train.progress import Epoch, Progress
+from sweep import pool
 from sweep.commands.display import Display
 from sweep.commands.exits import ELSEWHERE, FAILED
 from sweep.config import Options
@@ -137,6 +138,20 @@ def test_a_run_that_is_elsewhere_is_named_and_the_others_go_on(play):
         "elsewhere seed=0",
         "elsewhere seed=1",
     ]
+
+
+@pytest.mark.parametrize("busy", [None, ["it is under way", Ended(code=ELSEWHERE)]])
+def test_a_run_whose_lost_copy_is_still_at_it_is_tried_again(play, busy):
+    started, reasons, out = play({FIRST: [[LOST], busy, busy, [FINISHES]], SECOND: [[FINISHES]]})
+    assert (started[2:], reasons) == ([(FIRST, True)] * 3, {})
+    assert "elsewhere" not in out
+
+
+def test_no_run_waits_for_ever_for_its_lost_copy(play, monkeypatch):
+    busy = ["it is under way", Ended(code=ELSEWHERE)]
+    monkeypatch.setattr(pool, "SECOND_PATIENCE", 0.0)
+    _, reasons, out = play({FIRST: [[LOST], None], SECOND: [[LOST]] + [busy] * (LOSSES - 1)})
+    assert (reasons, out.count("elsewhere")) == ({}, 2)
 
 
 def test_a_run_that_says_why_it_failed_is_not_tried_again(play):

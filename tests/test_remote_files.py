@@ -40,7 +40,7 @@ def worker(engine):
     """A worker that sends its results, as the launcher has it, and its own end of the connection."""
     ours, theirs = socket.socketpair()
     arithmetic = {"precision": "fp32", "kernels": "torch", "threads": 1}
-    hello = Hello(host="far", process=1, is_there=False, is_locked=False, sends=True, arithmetic=arithmetic)
+    hello = Hello(number=0, host="far", process=1, is_there=False, is_locked=False, sends=True, arithmetic=arithmetic)
     made = RemoteWorker(engine, Connection(ours.detach()), hello)
     yield made, theirs
     made.forget()

@@ -57,7 +57,7 @@ def script(tmp_path: Path, monkeypatch, settings: SlurmSettings, *, sbatch="", *
         path.write_text(f"#!/bin/sh\n{text}\n")
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    engine = SlurmEngine(Options(results_dir=str(tmp_path / "results"), **options), 100, settings)
+    engine = SlurmEngine(Options(results_dir=str(tmp_path / "results"), **options), 1000, settings)
     try:
         engine.hire()
         assert stat.S_IMODE(next((tmp_path / "results" / ".slurm").glob("sweep-*")).stat().st_mode) == 0o700, (
@@ -103,6 +103,10 @@ def test_the_script_says_what_the_settings_say(tmp_path, monkeypatch):
     assert {name: flags(text).get(name) for name in expected} == expected
     lines = text.splitlines()
     assert lines.index("module load python") < lines.index("export A=1") < lines.index(next(filter(is_srun, lines)))
+
+
+def test_all_workers_may_run_at_a_time(tmp_path, monkeypatch):
+    assert flags(script(tmp_path, monkeypatch, SlurmSettings(), workers=500))["array"] == "0-499%500"
 
 
 def test_folders_of_launches_that_have_ended_are_removed(tmp_path, monkeypatch):

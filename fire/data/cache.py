@@ -11,7 +11,9 @@ so equal copies share a cache.
 import hashlib
 import json
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -29,6 +31,8 @@ from fire.errors import DataError
 from fire.files import locked, write
 
 FORMAT = 1
+HERE = "@" + socket.gethostname().replace(".", "_")  # ends the names of scratch folders
+LONG = 86400  # seconds, after which the scratch folder of another host is taken for one that was left
 
 
 class Stored(NamedTuple):
@@ -65,7 +69,7 @@ def scratch(data_dir: Path, name: str) -> Iterator[Path]:
         cache.mkdir(parents=True, exist_ok=True)
         _sweep(cache)
         with locked(cache / f".{name}.lock"):
-            temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=cache))
+            temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=HERE, dir=cache))
             try:
                 yield temporary
             finally:
@@ -75,10 +79,14 @@ def scratch(data_dir: Path, name: str) -> Iterator[Path]:
 
 
 def _sweep(cache: Path) -> None:
-    """Remove the scratch folders of processes that were killed, whose locks nobody holds."""
+    """Remove the scratch folders of processes that were killed, whose locks nobody holds.
+
+    On some mounts another host's locks cannot be seen, so folders of other hosts must be old, too.
+    """
     for leftover in cache.glob(".*.*"):
-        if leftover.is_dir():
-            with suppress(OSError):  # it may be another user's
+        with suppress(OSError):  # it may be another user's, or gone by now
+            is_ours = leftover.name.endswith(HERE) or leftover.stat().st_mtime < time.time() - LONG
+            if is_ours and leftover.is_dir():
                 with locked(leftover.with_suffix(".lock"), patience=0) as held:
                     if held:
                         shutil.rmtree(leftover, ignore_errors=True)

@@ -65,7 +65,9 @@ def listing(spec: DataSpec, data_dir: Path) -> Listing:
     memory = _memory(root, data_dir)
     known = _recall(memory)
     indexed = _indexed(root, memory.with_suffix(".npz")) if known and known[1] == spec.fingerprint else None
-    return indexed if known and indexed and indexed.state == known[0] else scan(root)
+    if known and indexed and indexed.state == known[0] and _is_there(indexed.train[0]):
+        return indexed
+    return scan(root)
 
 
 def stride(listing: Listing) -> int:
@@ -77,6 +79,13 @@ def _memory(root: Path, data_dir: Path) -> Path:
     """Where the folder's state and fingerprint are kept; its index is beside it, as .npz."""
     place = digest([(os.fsencode(root.resolve()),)])
     return data_dir / "cache" / f"contents-{place}.json"
+
+
+def _is_there(file: ImageFile) -> bool:
+    """Whether the file is as the index has it. Machines may have copies of the folder at the same path."""
+    with suppress(OSError):
+        return Path(file.path).stat().st_ctime_ns == file.changed_ns
+    return False
 
 
 def _recall(memory: Path) -> tuple[str, str] | None:

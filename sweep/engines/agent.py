@@ -21,11 +21,11 @@ from sweep.arithmetic import here
 from sweep.config import Options
 from sweep.engines import sharing, wire
 from sweep.engines.local import forked
+from sweep.pool import SECOND_PATIENCE
 from sweep.typed import build
 
 IDLE = 300.0  # seconds without a run after which a worker leaves: others may need its place
 SYNC = 30.0  # seconds between two times that an unfinished run's files are sent
-SECOND_PATIENCE = 150.0  # seconds that a run waits for a copy of itself, whose launcher has lost it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,7 @@ class Call:
     key: bytes = field(repr=False)
     runs: int = 0  # after which it leaves; 0: never
     seconds: float = float("inf")  # after which it leaves
+    number: int = 0  # which it says when it connects
 
 
 def serve(call: Call, bell: Connection | None = None) -> None:
@@ -46,7 +47,7 @@ def serve(call: Call, bell: Connection | None = None) -> None:
     leave_at = time.monotonic() + call.seconds
     connection = wire.connect(call.addresses, call.key)
     with connection, contextlib.suppress(wire.WireError, ConnectionError):
-        worker = _Agent(connection, bell, leave_at)
+        worker = _Agent(connection, call.number, bell, leave_at)
         for number in itertools.count(1):
             if not worker.do_next(is_last=number == call.runs):
                 break
@@ -65,8 +66,8 @@ def _sends(store: str, is_shared: bool) -> bool:
 
 
 class _Agent:
-    def __init__(self, connection: Connection, bell: Connection | None, leave_at: float) -> None:
-        """Greet the launcher."""
+    def __init__(self, connection: Connection, number: int, bell: Connection | None, leave_at: float) -> None:
+        """Greet the launcher. number: of the call."""
         self._connection = connection
         self._context: ForkServerContext = forkserver.context()
         self._bells = [] if bell is None else [bell]
@@ -78,11 +79,12 @@ class _Agent:
         is_there, is_locked = sharing.seen(Path(options.results_dir), welcome["token"])
         self._sends = _sends(welcome["store"], is_there and is_locked)
         names = hardware.gpus() if options.device != "cpu" else []
-        number = int(os.environ.get("SLURM_LOCALID", "0"))  # of this process on its machine, within a job
-        self._slot = names[number % len(names)] if names else None
+        place = int(os.environ.get("SLURM_LOCALID", "0"))  # of this process on its machine, within a job
+        self._slot = names[place % len(names)] if names else None
         wire.say(
             connection,
             "hello",
+            number=number,
             host=socket.gethostname(),
             process=os.getpid(),
             is_there=is_there,

@@ -4,11 +4,15 @@ import contextlib
 import queue
 import secrets
 import socket
+import struct
 import threading
+import time
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
 from sweep.engines import wire
+
+PAUSE = 0.1  # seconds, where nobody can be let in now
 
 
 class Door:
@@ -39,17 +43,26 @@ class Door:
         while True:
             try:
                 link, _ = self._socket.accept()
-            except OSError:
-                return
-            # A port scanner that says nothing must not keep workers out.
+            except OSError:  # the door is closed, or there are too many open files, or whoever knocked has left
+                if self._socket.fileno() < 0:
+                    return
+                time.sleep(PAUSE)
+                continue
+            # A port scanner that says nothing must not keep workers out, nor its thread and connection for ever.
             threading.Thread(target=self._greet, args=(link,), daemon=True).start()
 
     def _greet(self, link: socket.socket) -> None:
-        connection = wire.over(link)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), link, contextlib.ExitStack() as stack:
+            connection = stack.enter_context(wire.over(link.dup()))
+            _limit(link, wire.HANDSHAKE)  # `connection` is the same socket, so this holds for it, too
             if wire.accepted(connection, self.key):
+                _limit(link, 0)
                 wire.say(connection, "welcome", **self._welcome)
                 self.arrived.put((connection, wire.hear(connection, "hello")))
+                stack.pop_all()
                 self._ring.send_bytes(b"!")
-                return
-        connection.close()
+
+
+def _limit(link: socket.socket, seconds: float) -> None:
+    """Have reads of the socket fail that wait for longer; 0: none."""
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(seconds), 0))

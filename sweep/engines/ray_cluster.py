@@ -1,12 +1,14 @@
 """The engine of a Ray cluster: each run is a Ray task, which connects to the launcher."""
 
 import contextlib
+import itertools
 import logging
 import os
 import signal
 import socket
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -19,7 +21,7 @@ from sweep.engines.spec import RaySettings
 
 ADDRESS = "RAY_ADDRESS"
 OBJECTS_BYTES = 2**27  # of the store of a Ray that is started here: no run puts anything into it
-MOST_FAILURES = 5  # tasks in a row that end before they have connected
+MOST_FAILURES = 5  # tasks in a row that end before they have connected, while no other worker is connected
 NAME = "squeezenet-design-space"
 
 
@@ -31,9 +33,9 @@ class RayEngine(RemoteEngine):
         require(find_spec("ray") is not None, "hydra/launcher", "local where Ray is not installed (extra `ray`)", "ray")
         super().__init__(options, store=settings.store)
         self._most = min(runs, options.workers or runs)
-        self._tasks: list[Any] = []
+        self._tasks: dict[Any, int] = {}  # the number that its worker says when it connects
+        self._numbers = itertools.count(1)
         self._failures = 0
-        self._joined_before = 0
         try:
             self._ray = _joined(options)
         except BaseException:
@@ -50,7 +52,8 @@ class RayEngine(RemoteEngine):
         self._reap()
         room = self._most if self.options.workers else min(self._most, self._room())
         for _ in range(room - len(self._tasks)):
-            self._tasks.append(self._task.remote(self._call))
+            call = replace(self._call, number=next(self._numbers))
+            self._tasks[self._task.remote(call)] = call.number
 
     def dismiss(self) -> None:
         """Cancel what waits, and leave the cluster; a Ray that was started here ends."""
@@ -68,18 +71,21 @@ class RayEngine(RemoteEngine):
         return max(1, int(min(room)))
 
     def _reap(self) -> None:
-        """Forget tasks that have ended. Raises InputError if one after the other could not connect."""
-        if self.joined > self._joined_before:
-            self._joined_before, self._failures = self.joined, 0
-        done, self._tasks = self._ray.wait(self._tasks, num_returns=len(self._tasks), timeout=0)
+        """Forget tasks that have ended. Raises InputError if one after the other ends before its worker has joined."""
+        done, _ = self._ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=0)
         for task in done:
-            try:
-                self._ray.get(task)
-            except self._ray.exceptions.RayError as error:
-                self._failures += 1
-                if self._failures >= MOST_FAILURES:
-                    last = str(error).strip().splitlines()[-1]
-                    raise InputError(f"workers cannot start on the Ray cluster: {last}") from error
+            had_joined = self._tasks.pop(task) in self.numbers  # its run has ended, or its node has died
+            self._failures = 0 if had_joined or self.connected else self._failures + 1
+            if self._failures >= MOST_FAILURES:
+                raise InputError(f"workers cannot start on the Ray cluster: {self._why(task)}")
+
+    def _why(self, task: Any) -> str:
+        """What ended a task whose worker has not joined."""
+        try:
+            self._ray.get(task)
+        except self._ray.exceptions.RayError as error:
+            return str(error).strip().splitlines()[-1]
+        return "they have another version of this program"
 
 
 def _joined(options: Options) -> Any:

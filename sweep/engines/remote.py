@@ -49,10 +49,11 @@ class RemoteEngine(Engine):
         self._stack.callback(self.door.close)
         self._idle: list[RemoteWorker] = []
         self._busy: list[RemoteWorker] = []
-        self._hosts: set[str] = set()
         self._remarks: list[str] = []
+        self._remarked: set[str] = set()
         self._looked = -TEND
         self.joined = 0  # workers, in all
+        self.numbers: set[int] = set()  # of their calls
 
     @abstractmethod
     def hire(self) -> None:
@@ -64,6 +65,11 @@ class RemoteEngine(Engine):
     @abstractmethod
     def dismiss(self) -> None:
         """End what was started for workers, such as jobs in a queue. Their connections are closed before."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a worker now."""
+        return bool(self._idle or self._busy)
 
     def call(self, host: str, *, runs: int = 0, seconds: float = float("inf")) -> Call:
         """What a worker needs to connect. host: the setting, or where this machine is found."""
@@ -100,13 +106,15 @@ class RemoteEngine(Engine):
         return [self.door.bell, *(worker.connection for worker in self._idle)]
 
     def remarks(self) -> list[str]:
-        """What a person should know about hosts that have joined since the last call."""
+        """What a person should know that has not been said before."""
         new, self._remarks = self._remarks, []
         return new
 
     def remark(self, line: str) -> None:
-        """Keep a line for the next call of `remarks`."""
-        self._remarks.append(line)
+        """Keep a line for the next call of `remarks`, unless it has been kept before."""
+        if line not in self._remarked:
+            self._remarked.add(line)
+            self._remarks.append(line)
 
     def free(self) -> bool:
         """Whether a worker has no run."""
@@ -144,14 +152,15 @@ class RemoteEngine(Engine):
     def _join(self, connection: Connection, hello: wire.Said) -> None:
         try:
             worker = RemoteWorker(self, connection, build(Hello, {k: v for k, v in hello.items() if k != "is"}))
-        except ValueError:  # of another version
+        except ValueError:
             connection.close()
+            self.remark(f"host {hello.get('host')} has another version of this program: its workers get no runs")
             return
         self.joined += 1
+        self.numbers.add(worker.hello.number)
         self._idle.append(worker)
-        if worker.hello.host not in self._hosts:
-            self._hosts.add(worker.hello.host)
-            self._remarks += worker.hello.remarks
+        for line in worker.hello.remarks:
+            self.remark(line)
 
     def _leave(self, worker: "RemoteWorker") -> None:
         self._idle.remove(worker)
@@ -160,8 +169,12 @@ class RemoteEngine(Engine):
 
 @dataclass(frozen=True, kw_only=True)
 class Hello:
-    """What a worker says of itself. is_there, is_locked: whether it sees the results folder, and locks in it."""
+    """What a worker says of itself.
 
+    number: of its call. is_there, is_locked: whether it sees the results folder, and locks in it.
+    """
+
+    number: int
     host: str
     process: int
     is_there: bool

@@ -32,7 +32,7 @@ FOLDER = ".slurm"  # in the results folder: scripts, and the output of jobs
 # once, and submitit takes its own signal for a time-out then. This one does nothing.
 SIGNAL = "CONT@60"
 ASK = 5.0  # seconds between two questions to SLURM
-MOST_FAILURES = 3  # arrays in a row of which no worker connects
+MOST_FAILURES = 3  # arrays in a row of which no worker connects, while no other is connected
 
 
 class SlurmEngine(RemoteEngine):
@@ -60,7 +60,7 @@ class SlurmEngine(RemoteEngine):
         self._jobs: list[Any] = []
         self._alive = 0
         self._asked = -ASK
-        self._arrays = 0  # since the last worker joined
+        self._arrays = 0  # since a worker was connected
         self._joined_before = 0
 
     @property
@@ -73,6 +73,7 @@ class SlurmEngine(RemoteEngine):
             "qos": settings.qos,
             "setup": list(settings.setup),
             "additional_parameters": {"requeue": True, "signal": SIGNAL, **settings.parameters},
+            "array_parallelism": self._wanted,  # submitit's default lets 256 jobs run
         }
         return {
             "name": self._name,
@@ -89,23 +90,26 @@ class SlurmEngine(RemoteEngine):
         """Workers of a job."""
         return min(self._most, self._settings.gpus * self.options.runs_per_gpu) if self._settings.gpus else 1
 
+    @property
+    def _wanted(self) -> int:
+        """Jobs in all."""
+        return math.ceil(self._most / self._tasks)
+
     def hire(self) -> None:
-        """Submit as many jobs as are missing. Raises InputError if SLURM refuses them, or no worker ever connects."""
+        """Submit as many jobs as are missing. Raises InputError if SLURM refuses the first, or no worker connects."""
         if time.monotonic() < self._asked + ASK:
             return
         self._asked = time.monotonic()
-        if self.joined > self._joined_before:
+        if self.connected or self.joined > self._joined_before:
             self._joined_before, self._arrays = self.joined, 0
         known = self._count()
-        alive = self._alive if known is None else known
-        missing = math.ceil(self._most / self._tasks) - alive
-        self._alive = alive + max(0, missing)
-        if missing <= 0:
+        self._alive = self._alive if known is None else known
+        if self._alive >= self._wanted:
             return
-        if self._arrays >= MOST_FAILURES:
+        if self._arrays < MOST_FAILURES:
+            self._submit(self._wanted - self._alive)
+        elif known == 0:  # else a job that waits may bring a worker
             raise InputError(f"jobs end before their workers connect; what they print is in {self._folder}")
-        self._arrays += 1
-        self._submit(missing)
 
     def dismiss(self) -> None:
         """Cancel what waits or runs. What jobs printed stays if none has connected."""
@@ -121,6 +125,7 @@ class SlurmEngine(RemoteEngine):
                 self._folder.parent.rmdir()
 
     def _submit(self, count: int) -> None:
+        """Submit an array. Raises InputError if SLURM refuses it and no worker has joined: else it may not, later."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import submitit
@@ -133,8 +138,13 @@ class SlurmEngine(RemoteEngine):
                 with forkserver.interrupts_wait(), executor.batch():
                     self._jobs += [executor.submit(serve_job, call) for _ in range(count)]
             except (submitit.core.utils.FailedSubmissionError, submitit.core.utils.FailedJobError) as error:
-                why = " ".join(str(error).split())[-300:]
-                raise InputError(f"SLURM refuses the jobs: {why}") from error
+                why = f"SLURM refuses the jobs: {' '.join(str(error).split())[-300:]}"
+                if not self.joined:
+                    raise InputError(why) from error
+                self.remark(why)
+                return
+        self._arrays += 1
+        self._alive += count
 
     def _count(self) -> int | None:
         """Jobs that wait or run; None if that is unknown now."""

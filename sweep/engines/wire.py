@@ -78,8 +78,10 @@ def over(link: socket.socket) -> Connection:
     """The socket as a connection, which notices within two minutes that the other machine is gone."""
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
-        if hasattr(socket, name):  # Linux
+    # Nobody probes while data is on its way: without the last of these the system sends it again for 15 minutes.
+    linux = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 120_000}
+    for name, value in linux.items():
+        if hasattr(socket, name):
             link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     return Connection(link.detach())
 
