@@ -68,7 +68,8 @@ def draw(info: Info, ax: Axes) -> None:
         if info.in_order:
             ax.errorbar(cost, accuracy, yerr=spread, color=color, marker="o", capsize=3, label=line)
             for point, x, y in zip(points, cost, accuracy, strict=True):
-                ax.annotate(point, (x, y), xytext=(6, -12), textcoords="offset points", fontsize=8)  # free of bar and line
+                # Below and to the right, where neither the line nor the interval is.
+                ax.annotate(point, (x, y), xytext=(6, -12), textcoords="offset points", fontsize=8)
             continue
         for i, point in enumerate(points):
             place = kinds.index(point)
