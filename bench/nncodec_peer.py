@@ -8,8 +8,8 @@ It has an environment of its own, as NNCodec wants another NumPy. The smallest f
 at most MOST_LOST below the network's; it is reported with its accuracy on the test images. A ratio is our bytes over
 NNCodec's. Untuned, one setting of NNCodec varies, the step of its quantiser. A second row also varies the others that
 need no training: bench.nncodec_search. With --tune, it also trains biases and scales of filters (its fine-tuning
-and LSA), with and without weights made zero, for as many epochs as our methods did: hours for a network. NNCodec has
-more tries than our methods, and the validation images choose among all of them.
+and LSA), for as many epochs as our methods did, from the smallest file without training on: an hour or more for a
+network. NNCodec has more tries than our methods, and the validation images choose among all of them.
 
 The score of each file is kept beside the table, in a .jsonl: the same command continues after a stop.
 """
@@ -86,7 +86,7 @@ def compare(
     }
     if tune:
         untuned = found["untuned, its settings searched"]
-        begin = replace(finer(smallest(untuned, allowed), begin), epochs=epochs(files))
+        begin = finer(smallest(untuned, allowed), replace(begin, epochs=epochs(files)))
         found["tuned"] = untuned + search(make, begin, TUNED, allowed)
     chosen = {name: smallest(made, allowed) for name, made in found.items()}
     theirs = {name: file and replace(file, top1=test_top1(file.made_by)) for name, file in chosen.items()}

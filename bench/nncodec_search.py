@@ -21,8 +21,7 @@ SEARCHED: Mapping[str, Sequence[Any]] = {
     "row_skipping": (False, True),
     "sparsity": (0.0, 0.3, 0.5),
 }
-# Each value is a ladder of trainings; the settings that are left out stay as the untuned search found them.
-TUNED: Mapping[str, Sequence[Any]] = {"lsa": (False, True), "sparsity": SEARCHED["sparsity"]}
+TUNED: Mapping[str, Sequence[Any]] = {"lsa": (True,)}  # the others stay as the search without training found them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +76,14 @@ def smallest(files: Sequence[File], allowed: float) -> File | None:
 
 
 def ladder(make: Make, begin: Settings, allowed: float) -> list[File]:
-    """Files of coarser and coarser QP: every second one until FAR, and the next one after the coarsest that passes."""
-    files = {}
+    """Files of coarser and coarser QP: every second one until FAR, and the next one after the coarsest that passes.
+
+    Each file with epochs is a training, so their ladder ends sooner.
+    """
+    files, far = {}, MOST_LOST if begin.epochs else FAR
     for qp in range(begin.qp, COARSEST + 1, 2):
         files[qp] = make(replace(begin, qp=qp))
-        if files[qp].validation_top1 < allowed - FAR:
+        if files[qp].validation_top1 < allowed - far:
             break
     passing = [qp for qp, file in files.items() if file.validation_top1 >= allowed]
     if passing:
@@ -102,8 +104,14 @@ def search(make: Make, begin: Settings, choices: Mapping[str, Sequence[Any]], al
 
 
 def finer(file: File | None, begin: Settings) -> Settings:
-    """Where to begin a ladder: the file's settings at a finer QP, or `begin` if there is no file."""
-    return begin if file is None else replace(file.made_by, qp=max(file.made_by.qp - FINER, FINEST))
+    """Where to begin a ladder: the file's settings at a finer QP, or `begin` if there is no file.
+
+    With the epochs of `begin`; if it has any, at the file's own QP, as training only helps.
+    """
+    if file is None:
+        return begin
+    qp = file.made_by.qp if begin.epochs else max(file.made_by.qp - FINER, FINEST)
+    return replace(file.made_by, qp=qp, epochs=begin.epochs)
 
 
 def kept(make: Make, path: Path, network: str) -> Make:
