@@ -1,5 +1,9 @@
 """Faults on purpose: the library that puts them in, what the trials compare, and a few trials of each kind."""
 
+import argparse
+import contextlib
+import dataclasses
+import json
 import os
 import random
 import shutil
@@ -8,12 +12,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from bench.chaos import calls, damage
-from bench.chaos.__main__ import Row, markdown, merged
+from bench.chaos import calls, damage, kills, mutations
+from bench.chaos.__main__ import Fault, Row, _tried, held, markdown, merged
 from bench.chaos.commands import SOURCE, Ended
-from bench.chaos.results import differences, differences_of_search, left, trained_twice, untidy
-from bench.chaos.scene import Scene, Subject
+from bench.chaos.results import differences, differences_of_search, half_counted, left, trained_twice, untidy
+from bench.chaos.scene import Scene, Subject, Trial, attempt
+from fire.train import checkpoints
 from tests.sweeping import ROOT
 
 pytestmark = pytest.mark.skipif(
@@ -63,6 +69,27 @@ def test_calls_that_write_are_listed(library, tmp_path):
     assert done.stdout == "end\n"
     names = ["folder", "folder/a.tmp", "folder/a.tmp", "folder/a.tmp", "folder/a", "folder/a"]
     assert calls == [f"{call} {tmp_path}/{name}" for call, name in zip(CALLS, names, strict=True)]
+
+
+RELATIVE = """
+import os, sys
+os.chdir(sys.argv[1])
+os.mkdir("a")
+open("a/b", "w").close()
+os.truncate("a/b", 0)
+os.link("a/b", "a/c")
+os.symlink("b", "a/d")
+os.rename("a/c", "a/e")
+os.unlink("a/e")
+"""
+
+
+def test_calls_with_relative_paths_are_listed_with_whole_ones(library, tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.WRITER", RELATIVE)
+    (tmp_path / "folder").mkdir()
+    _, calls = struck(library, tmp_path / "folder")
+    made = ["mkdir a", "open a/b", "truncate a/b", "link a/c", "link a/d", "rename a/e", "unlink a/e"]
+    assert calls == [f"{call} {tmp_path}/folder/{path}" for call, path in (each.split() for each in made)]
 
 
 @pytest.mark.parametrize("number", range(len(CALLS)))
@@ -174,17 +201,89 @@ def test_other_files_are_differences(name, content, found, tmp_path):
     assert differences(left(one.parent), left(other.parent)) == [f"{other.name}/{name} {found}"]
 
 
-def test_a_search_may_choose_other_networks_but_no_other_bits(tmp_path):
+def searched(results: Path, *keys: str) -> Path:
+    """Results of a search that trained networks to the end."""
+    (results / "sweeps").mkdir(parents=True)
+    (results / "sweeps/search.json").write_text(json.dumps({"points": [{"key": key} for key in keys]}))
+    for key in keys:
+        (results / key).mkdir()
+        (results / key / "record.json").write_text(json.dumps({"key": key, "status": "finished", "top1": 0.5}))
+        (results / key / "weights.safetensors").write_text(key)
+    return results
+
+
+def test_a_search_may_choose_other_networks(tmp_path):
+    one, other = searched(tmp_path / "one", "a", "b"), searched(tmp_path / "other", "b", "c")
+    assert differences_of_search(left(one), left(other)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("b/record.json", None, ["1 runs have ended, not 2", "1 manifests name 2 runs, of which 1 have ended"]),
+        ("b/record.json", "{", ["1 runs have ended, not 2", "1 manifests name 2 runs, of which 1 have ended"]),
+        ("sweeps/search.json", None, ["0 manifests name 0 runs, of which 0 have ended"]),
+        ("sweeps/search.json", "{}", ["1 manifests name 0 runs, of which 0 have ended"]),
+        ("sweeps/more.json", "{}", ["2 manifests name 2 runs, of which 2 have ended"]),
+        ("c/weights.safetensors", None, ["c has no weights"]),
+        ("c/checkpoint.pt", "", ["c still has a checkpoint"]),
+        ("b/checkpoint.pt", "", ["b still has a checkpoint", "b/checkpoint.pt should not be there"]),
+        ("b/record.json", '{"status": "finished", "top1": 0.6}', ["b/record.json differs"]),
+        ("b/weights.safetensors", "others", ["b/weights.safetensors differs"]),
+        ("c/.record.json.5.tmp", "", ["c/.record.json.5.tmp should not be there"]),
+    ],
+)
+def test_a_search_that_lost_something_differs(name, content, found, tmp_path):
+    one, other = searched(tmp_path / "one", "a", "b"), searched(tmp_path / "other", "b", "c")
+    (other / name).unlink() if content is None else (other / name).write_text(content)
+    assert differences_of_search(left(one), left(other)) == found
+
+
+def test_where_results_lie_is_no_difference(tmp_path):
+    one, other = make(tmp_path / "one/results"), make(tmp_path / "other/results")
+    for folder in (one, other):
+        (folder / "config.yaml").write_text(f"root: {folder.parents[1]}/images\n")
+    assert differences(left(one.parent), left(other.parent)) == []
+
+
+def test_a_torn_record_differs_and_ends_nothing(tmp_path):
     one, other = make(tmp_path / "one"), make(tmp_path / "other")
-    make(tmp_path / "other/b")
-    (other / "record.json").write_text('{"top1": 0.6}')
-    assert differences_of_search(left(one.parent), left(other.parent)) == []
-    (other / "weights.safetensors").write_bytes(b"others")
-    (other / ".record.json.5.tmp").touch()
-    assert differences_of_search(left(one.parent), left(other.parent)) == [
-        f"{other.name}/weights.safetensors differs",
-        f"{other.name}/.record.json.5.tmp should not be there",
-    ]
+    (other / "record.json").write_text('{"top1": 0.')
+    assert differences(left(one.parent), left(other.parent)) == [f"{other.name}/record.json differs"]
+
+
+def test_what_is_left_over_in_a_cache_beside_the_results_is_a_difference(tmp_path):
+    one, other = make(tmp_path / "one/results"), make(tmp_path / "other/results")
+    for folder, key in ((one, "0123456789ab"), (other, "ba9876543210")):
+        (folder.parents[1] / "data").mkdir()
+        (folder.parents[1] / f"data/contents-{key}.json").touch()
+    assert differences(left(one.parent), left(other.parent)) == []
+    (other.parents[1] / "data/.contents.tmp").touch()
+    assert differences(left(one.parent), left(other.parent)) == ["data/.contents.tmp should not be there"]
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        ('{"status": "finished"}', ""),
+        ('{"status": "stopped"}', ""),
+        ('{"status": "failed", "error": "OSError: x"}', "counts as failed: OSError: x"),
+        ('{"status": "fin', "has a torn record"),
+    ],
+)
+def test_a_record_of_a_failure_is_half_counted(content, wrong, tmp_path):
+    folder = make(tmp_path)
+    (folder / "record.json").write_text(content)
+    assert half_counted(tmp_path) == ([f"{folder.name} {wrong}"] if wrong else [])
+
+
+def test_a_finished_record_without_weights_is_half_counted(tmp_path):
+    folder = make(tmp_path)
+    (folder / "record.json").write_text('{"status": "finished"}')
+    (folder / "weights.safetensors").unlink()
+    assert half_counted(tmp_path) == [f"{folder.name} counts as finished and has no weights"]
+    (folder / "network.fcn").touch()
+    assert half_counted(tmp_path) == []
 
 
 def test_an_epoch_that_was_trained_twice_is_counted_once_however_often_it_was_logged(tmp_path):
@@ -201,6 +300,124 @@ def test_a_traceback_more_than_a_line_and_another_exit_code_are_untidy():
     assert len(untidy(Ended(code=2, out="", err="sweep: a line\n"), (1,))) == 1
     assert len(untidy(Ended(code=1, out="", err="sweep: a line\nand another\n"), (1,))) == 1
     assert len(untidy(Ended(code=1, out="", err="Traceback (most recent call last):\n  x\nKeyError\n"), (1,))) == 1
+
+
+def test_an_error_without_a_line_and_an_orphan_are_untidy():
+    assert untidy(Ended(code=2, out="", err=""), (2,)) == ["0 lines of error: ''"]
+    assert untidy(Ended(code=1, out="", err=""), (1,)) == ["0 lines of error: ''"]
+    assert untidy(Ended(code=1, out="failures\n point  key  reason\n", err=""), (1,)) == []
+    assert untidy(Ended(code=0, out="", err="", orphans=2), (0,)) == ["orphans: 2"]
+
+
+@pytest.mark.parametrize(("made", "wrong"), [((), []), (("a/b",), ["results made anew, with a/b"]), (("a/",), [])])
+def test_a_folder_that_vanished_comes_back_as_it_was(made, wrong, tmp_path):
+    gone, away = tmp_path / "results", tmp_path / "results.gone"
+    away.mkdir()
+    (away / "own").touch()
+    for name in made:
+        (gone / name).parent.mkdir(parents=True)
+        (gone / name).mkdir() if name.endswith("/") else (gone / name).touch()
+    assert calls.returned(gone) == wrong
+    assert [path.name for path in gone.iterdir()] == ["own"]
+    assert calls.returned(gone) == []  # nothing had vanished
+
+
+@pytest.mark.parametrize(
+    ("name", "listed", "begun"),
+    [
+        ("run", ["mkdir results", "open results", "fsync #1 (deleted)", "mkdir results"], False),
+        ("run", ["mkdir results", "open results", "fsync #1 (deleted)", "mkdir results", "open results"], True),
+        ("search", ["open results", "open results", "open sweeps/.search.json.5.tmp"], False),
+        ("search", ["open results", "rename sweeps/search.json"], True),
+    ],
+)
+def test_when_a_run_has_begun(name, listed, begun):
+    each = Subject(name=name, begins=Path.mkdir, arguments=lambda _: (), expected={}, calls=[], differ=differences)
+    assert calls._begun(each, listed) == begun
+
+
+def test_a_process_that_is_not_there_yet_cannot_be_killed():
+    class Begun:
+        process = 2**30  # there is none
+
+        def poll(self) -> bool:
+            return False
+
+        def alive(self) -> list[int]:
+            return []
+
+    assert not any(kills._kill(Begun(), victim) for victim in kills.VICTIMS)
+
+
+def test_a_trial_that_raises_has_not_held():
+    assert attempt("a", lambda: json.loads("{")) == [
+        Trial(
+            what="a",
+            wrong=["JSONDecodeError: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"],
+        )
+    ]
+    assert attempt("a", lambda: None) == []
+    assert attempt("a", list) == [Trial(what="a", wrong=[])]
+
+
+def test_a_fault_that_cannot_be_tried_has_not_held(capsys):
+    def trials(scene: Scene, wanted: int):
+        raise RuntimeError("a run, with nothing in its way: exit code 1")
+        yield
+
+    fault = Fault(name="a", what="a", holds="a", trials=trials, sample=3, full=3)
+    tried = _tried(fault, argparse.Namespace(full=True, most=None, seed=0))
+    assert (tried.tried, tried.survived) == (1, 0)
+    assert "with nothing in its way" in capsys.readouterr().err
+
+
+def test_a_row_without_trials_has_not_held():
+    assert held(row("a", 3))
+    assert not held(row("a", 0))
+    assert not held(dataclasses.replace(row("a", 3), survived=2))
+
+
+def test_a_mutation_changes_what_a_file_says():
+    content = b'{"a": 1}'
+    drawn = iter([content, b'{"a":  1}', b'{"a": 2}', b""])
+    assert mutations.other(lambda *_: next(drawn), content, random.Random(0)) == b'{"a": 2}'
+
+
+def test_a_signed_checkpoint_is_read_past_its_digest(tmp_path):
+    whole = mutations.with_digest(b"state" * 100)
+    changed = mutations.signed(whole, random.Random(0))
+    assert changed != whole
+    assert checkpoints._verified(changed) != checkpoints._verified(whole)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_the_harm_of_a_pickle_is_done_where_torch_is_careless(zipped, tmp_path):
+    path = tmp_path / "net.pt"
+    path.write_bytes(damage.harm(tmp_path / "harm", 2, zipped))
+    with contextlib.suppress(Exception):
+        torch.load(path, weights_only=False)
+    assert (tmp_path / "harm").exists()
+
+
+def test_an_output_that_changes_must_say_why(tmp_path):
+    path = tmp_path / "chaos-x/7/results/0123456789abcdef/record.json"
+    usual = Ended(code=0, out="/tmp/chaos-x/3/results: 0.5\n", err="")
+    same = Ended(code=0, out="/tmp/chaos-x/7/results: 0.5\n", err="")
+    other = Ended(code=0, out="/tmp/chaos-x/7/results: 0.6\n", err="")
+    named = Ended(code=0, out="/tmp/chaos-x/7/results: 0.6 of 0123456789abcdef\n", err="")
+    assert damage._unnoticed(same, usual, path) == damage._unnoticed(named, usual, path) == []
+    assert len(damage._unnoticed(other, usual, path)) == 1
+
+
+def test_a_search_is_struck_at_some_of_its_calls(tmp_path):
+    made = [
+        Subject(
+            name=name, begins=Path.mkdir, arguments=lambda _: (), expected={}, calls=["a"] * 300, differ=differences
+        )
+        for name in ("run", "search")
+    ]
+    chosen = calls._shuffled(Scene(tmp_path, random.Random(0)), made, ("before", "after"))
+    assert [sum(each.name == name for each, *_ in chosen) for name in ("run", "search")] == [600, 200]
 
 
 def test_a_command_may_write_into_its_copy_and_its_own_output_alone():

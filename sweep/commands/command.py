@@ -88,7 +88,7 @@ def _train(point: Point, options: Options) -> None:
     with Display([point], options) as display:
         display.started(point.key, options.stop_epoch)
         try:
-            record = run(point.config, options, lambda progress: display.progress(point.key, progress))
+            record = run(point.config, options, lambda news: display.progress(point.key, news), anew=False)
         except BusyError as error:
             raise RunsError(str(error), ELSEWHERE) from error
         display.ended(point.key, record)

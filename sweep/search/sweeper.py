@@ -77,8 +77,8 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
         options = as_begun(options, store.read_sweep(launch.name))
         with closing(launcher.engine(options, min(spec.budget_runs, space.size))) as engine:
             campaign = _campaign(options, searcher, space, launch, partial(launcher.arithmetic, engine, options))
+            campaign.write_manifest()
             with runs_begun(), campaign.display:
-                campaign.write_manifest()
                 Pool(engine, campaign.next, campaign.display).run()
         with runs_begun():
             campaign.print_summary()
