@@ -12,8 +12,8 @@ from typing import Any
 from bench.chaos.commands import Ended
 from sweep.store import CHECKPOINT, COMPRESSED, WEIGHTS
 
-# What differs between two runs of the same bits: times, and what they are divided by.
-MEASURED = re.compile(r"(latency|seconds|images_per_second|_spread)|^(start|end|launched)$")
+# What differs between two runs of the same bits: times, what they are divided by, and the checkout meanwhile.
+MEASURED = re.compile(r"(latency|seconds|images_per_second|_spread)|^(start|end|launched|git_commit|git_dirty)$")
 HEX = re.compile(r"[0-9a-f]{12,}")  # in names of a cache, of a place
 UNREADABLE = "unreadable"
 
