@@ -41,6 +41,8 @@ def disks(scene: Scene, wanted: int) -> Trials:
 
 def _disks(scene: Scene) -> Trials:
     for each, number, fault in _shuffled(scene, subjects(scene), ("full", "read-only", "results gone", "data gone")):
+        if fault == "results gone" and each.calls[number] == "mkdir results":  # as if they had not been there
+            continue
         if fault == "data gone" and each.name != "run on images":  # scikit-learn has the digits in itself
             continue
 
