@@ -9,6 +9,7 @@ import random
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -255,14 +256,14 @@ def test_the_harm_of_a_pickle_is_done_where_torch_is_careless(zipped, tmp_path):
     assert (tmp_path / "harm").exists()
 
 
-def test_an_output_that_changes_must_say_why(tmp_path):
-    path = tmp_path / "chaos-x/7/results/0123456789abcdef/record.json"
-    usual = Ended(code=0, out="/tmp/chaos-x/3/results: 0.5\n", err="")
-    same = Ended(code=0, out="/tmp/chaos-x/7/results: 0.5\n", err="")
-    other = Ended(code=0, out="/tmp/chaos-x/7/results: 0.6\n", err="")
-    named = Ended(code=0, out="/tmp/chaos-x/7/results: 0.6 of 0123456789abcdef\n", err="")
-    assert damage._unnoticed(same, usual, path) == damage._unnoticed(named, usual, path) == []
-    assert len(damage._unnoticed(other, usual, path)) == 1
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_harmful_checkpoint_is_refused_without_a_warning_or_harm(zipped, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(mutations.with_digest(damage.harm(tmp_path / "harm", 4, zipped)))
+    with warnings.catch_warnings(record=True, action="always") as said, pytest.raises(checkpoints.CheckpointError):
+        checkpoints.read(path, 3)
+    assert not said
+    assert not (tmp_path / "harm").exists()
 
 
 def test_a_search_is_struck_at_some_of_its_calls(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.chaos import damage
 from bench.chaos.commands import Ended
 from bench.chaos.results import differences, differences_of_search, half_counted, left, trained_twice, untidy
 
@@ -151,3 +152,13 @@ def test_an_error_without_a_line_and_an_orphan_are_untidy():
     assert untidy(Ended(code=1, out="", err=""), (1,)) == ["0 lines of error: ''"]
     assert untidy(Ended(code=1, out="failures\n point  key  reason\n", err=""), (1,)) == []
     assert untidy(Ended(code=0, out="", err="", orphans=2), (0,)) == ["orphans: 2"]
+
+
+def test_an_output_that_changes_must_say_why(tmp_path):
+    path = tmp_path / "chaos-x/7/results/0123456789abcdef/record.json"
+    usual = Ended(code=0, out="/tmp/chaos-x/3/results: 0.5\n", err="")
+    same = Ended(code=0, out="/tmp/chaos-x/7/results: 0.5\n", err="")
+    other = Ended(code=0, out="/tmp/chaos-x/7/results: 0.6\n", err="")
+    named = Ended(code=0, out="/tmp/chaos-x/7/results: 0.6 of 0123456789abcdef\n", err="")
+    assert damage._unnoticed(same, usual, path) == damage._unnoticed(named, usual, path) == []
+    assert len(damage._unnoticed(other, usual, path)) == 1
