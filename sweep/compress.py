@@ -26,7 +26,7 @@ def main() -> None:
 def _main(arguments: list[str]) -> None:
     folder, overrides = command.first(arguments, "the folder of a run")
     config, options = compressed_config(folder, overrides)
-    command.run_one(Point(overrides=tuple(overrides), config=config), options)
+    command.run_one(Point(overrides=tuple(overrides), config=config), options, anew=False)
 
 
 def compressed_config(folder: Path, overrides: list[str]) -> tuple[RunConfig, Options]:

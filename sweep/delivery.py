@@ -79,7 +79,7 @@ def _compressed(config: RunConfig) -> RunConfig:
 
 def _finished(config: RunConfig, options: Options) -> Record:
     """The record of the run, which is made now unless it has finished. Raises RunsError if that fails."""
-    command.run_one(Point(overrides=(), config=config), options)
+    command.run_one(Point(overrides=(), config=config), options, anew=False)
     record = Store(options.results_dir).read(config.key)
     assert record is not None, "run_one raises unless the run has finished"
     return record

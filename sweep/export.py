@@ -56,7 +56,7 @@ def _run(folder: Path, wanted: str, out: Path | None, overrides: Sequence[str]) 
     config = config_of(folder, compressed=True)
     options = options_of(command.compose(overrides, [], ["data_dir"]))
     options = replace(options, results_dir=str(folder.parent), export=wanted)
-    command.run_one(Point(overrides=(), config=config), options)
+    command.run_one(Point(overrides=(), config=config), options, anew=False)
     record = Store(folder.parent).read(config.key)
     assert record is not None
     for path, name in [(folder / ONNX, "onnx"), (folder / INT8_ONNX, "int8")][: 2 if wanted == "int8" else 1]:

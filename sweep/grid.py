@@ -97,7 +97,7 @@ class StoreSweeper(Sweeper):
         else:  # one of Hydra's composes each run again, perhaps on another machine
             former = store.read_sweep(sweep.name)
             sweep = replace(sweep, arithmetic=None if former is None else former.arithmetic)
-            console().print(head + str(store.write_sweep(sweep)))
+            console().print(head + str(store.write_sweep(sweep, anew=False)))
             reasons = {}
             with runs_begun():
                 for batch in _batches(todo, store):
@@ -161,7 +161,7 @@ def _run(launcher: PoolLauncher, todo: list[Point], options: Options, sweep: Swe
                 console().print(f"computed in {described(arithmetic, options, recipes)}")
         elif former is not None:
             sweep = replace(sweep, arithmetic=former.arithmetic)
-        console().print(head + str(store.write_sweep(sweep)))
+        console().print(head + str(store.write_sweep(sweep, anew=False)))
         if engine is not None:
             runs = [*todo, *starts(todo, store)]
             with runs_begun(), Display(runs, options) as display:

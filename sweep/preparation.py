@@ -86,17 +86,18 @@ def print_dry_run(points: Sequence[Point], todo: Sequence[Point], store: Store) 
     print_table(dry_run_table(points, states, starts(todo, store)))
 
 
-def make_ready(points: Sequence[Point], todo: Sequence[Point], options: Options) -> None:
+def make_ready(points: Sequence[Point], todo: Sequence[Point], options: Options, *, anew: bool = True) -> None:
     """Prepare the results folder and the data sets of the runs to do: once, rather than in every worker.
 
-    Finished runs among the points get the title of their data set, if there is one.
+    Finished runs among the points get the title of their data set, if there is one. anew: make the results folder if
+    there is none: not where runs have been found in it already.
 
     Raises StoreError if results cannot be written, DataError if a data set cannot be had or does not fit its spec.
     """
     from fire.data import dataset  # here, as numpy takes as long as Hydra to import, and --help imports this module
 
     store = Store(options.results_dir)
-    store.check_writable()
+    store.check_writable(anew=anew)
     for key in {point.key for point in points} - {point.key for point in todo}:
         store.tidy(key)
     if options.data_title:

@@ -16,7 +16,7 @@ from fire.compress import methods
 from fire.cost import COSTS
 from fire.data import dataset
 from fire.data.batches import Batches
-from fire.errors import InputError, TrainingError
+from fire.errors import DataError, InputError, TrainingError
 from fire.files import PATIENCE, WriteError, append, locked, write
 from fire.machine.latency import latency
 from fire.machine.process import device_name, prepare_process
@@ -54,7 +54,8 @@ def run(
     A failure becomes a record with status "failed"; a run that stops at options.stop_epoch, one with "stopped". Then
     the network is exported as options.export says. anew: make the results directory if there is none: not in the
     midst of a sweep, whose results may have been moved. Raises BusyError if another process keeps at it for `patience`
-    seconds; StoreError or WriteError if the results cannot be written; InputError if the network cannot be exported.
+    seconds; StoreError or WriteError if the results cannot be written; DataError if the data set cannot be had;
+    InputError if the network cannot be exported.
     """
     store = Store(options.results_dir)
     store.check_writable(anew=anew)
@@ -106,7 +107,7 @@ def _attempt(config: RunConfig, options: Options, folder: Path, report: Report) 
         for name, value in vars(record).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise TrainingError(f"{name} must be finite, got {value}")
-    except WriteError:  # the disk is full: no fault of the run, which the next launch goes on with
+    except (WriteError, DataError):  # a full disk, or data that are gone: no fault of the run, which can go on later
         raise
     except Exception as error:  # whatever stops one run must not stop the sweep; the record tells
         expected = isinstance(error, InputError | TrainingError)

@@ -174,8 +174,13 @@ class Store:
         """Validation top-1 after each epoch of the run's curve."""
         return tuple(row.validation_top1 for row in self.curve(key, on_damage))
 
-    def write_sweep(self, sweep: Sweep) -> Path:
-        """Write the sweep's manifest; it replaces the one of the same name."""
+    def write_sweep(self, sweep: Sweep, *, anew: bool = True) -> Path:
+        """Write the sweep's manifest; it replaces the one of the same name.
+
+        Raises StoreError if there is no results directory; `anew` makes one.
+        """
+        if not anew and not self.root.is_dir():
+            raise StoreError(f"results_dir must be there until the end, got {str(self.root)!r}, which is gone")
         path = self.root / "sweeps" / f"{sweep.name}.json"
         with locked(path.with_name(".lock")):  # whoever writes a manifest holds it
             clear(path.parent)

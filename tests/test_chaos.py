@@ -1,19 +1,26 @@
-"""Faults on purpose: the library that puts them in, what the trials compare, and a few trials of each kind."""
+"""Faults on purpose: the library that puts them in, what counts as a trial, and a few trials of each kind."""
 
+import argparse
+import contextlib
+import dataclasses
+import json
 import os
 import random
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
-from bench.chaos import calls, damage
-from bench.chaos.__main__ import Row, markdown, merged
+from bench.chaos import calls, damage, kills, mutations
+from bench.chaos.__main__ import Fault, Row, _tried, held, markdown, merged
 from bench.chaos.commands import SOURCE, Ended
-from bench.chaos.results import differences, differences_of_search, left, trained_twice, untidy
-from bench.chaos.scene import Scene, Subject
+from bench.chaos.results import differences
+from bench.chaos.scene import Scene, Subject, Trial, attempt
+from fire.train import checkpoints
 from tests.sweeping import ROOT
 
 pytestmark = pytest.mark.skipif(
@@ -63,6 +70,27 @@ def test_calls_that_write_are_listed(library, tmp_path):
     assert done.stdout == "end\n"
     names = ["folder", "folder/a.tmp", "folder/a.tmp", "folder/a.tmp", "folder/a", "folder/a"]
     assert calls == [f"{call} {tmp_path}/{name}" for call, name in zip(CALLS, names, strict=True)]
+
+
+RELATIVE = """
+import os, sys
+os.chdir(sys.argv[1])
+os.mkdir("a")
+open("a/b", "w").close()
+os.truncate("a/b", 0)
+os.link("a/b", "a/c")
+os.symlink("b", "a/d")
+os.rename("a/c", "a/e")
+os.unlink("a/e")
+"""
+
+
+def test_calls_with_relative_paths_are_listed_with_whole_ones(library, tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.WRITER", RELATIVE)
+    (tmp_path / "folder").mkdir()
+    _, calls = struck(library, tmp_path / "folder")
+    made = ["mkdir a", "open a/b", "truncate a/b", "link a/c", "link a/d", "rename a/e", "unlink a/e"]
+    assert calls == [f"{call} {tmp_path}/folder/{path}" for call, path in (each.split() for each in made)]
 
 
 @pytest.mark.parametrize("number", range(len(CALLS)))
@@ -138,69 +166,115 @@ def test_the_table_is_made_in_parts(tmp_path):
     assert "| calls | - | 6 | 6 |" in written
 
 
-def make(results: Path) -> Path:
-    """Results of one run."""
-    folder = results / "0123456789abcdef"
-    folder.mkdir(parents=True)
-    (folder / "record.json").write_text('{"top1": 0.5, "start": "2026-01-01", "latency_seconds": 1.0}')
-    (folder / "curve.csv").write_text("epoch,validation_top1,seconds\n1,0.5,2.0\n")
-    (folder / "weights.safetensors").write_bytes(b"weights")
-    (folder / "log").write_text("2026-01-01T00:00:00+00:00 epoch 1: {'seconds': 2.0}\n")
-    return folder
-
-
-def test_times_are_no_difference(tmp_path):
-    one, other = make(tmp_path / "one"), make(tmp_path / "other")
-    (other / "record.json").write_text('{"top1": 0.5, "start": "2026-01-02", "latency_seconds": 2.0}')
-    (other / "curve.csv").write_text("epoch,validation_top1,seconds\n1,0.5,3.0\n")
-    (other / "log").unlink()
-    assert differences(left(one.parent), left(other.parent)) == []
+@pytest.mark.parametrize(("made", "wrong"), [((), []), (("a/b",), ["results made anew, with a/b"]), (("a/",), [])])
+def test_a_folder_that_vanished_comes_back_as_it_was(made, wrong, tmp_path):
+    gone, away = tmp_path / "results", tmp_path / "results.gone"
+    away.mkdir()
+    (away / "own").touch()
+    for name in made:
+        (gone / name).parent.mkdir(parents=True)
+        (gone / name).mkdir() if name.endswith("/") else (gone / name).touch()
+    assert calls.returned(gone) == wrong
+    assert [path.name for path in gone.iterdir()] == ["own"]
+    assert calls.returned(gone) == []  # nothing had vanished
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "found"),
+    ("name", "listed", "begun"),
     [
-        ("record.json", '{"top1": 0.6}', "differs"),
-        ("curve.csv", "epoch,validation_top1,seconds\n1,0.6,2.0\n", "differs"),
-        ("weights.safetensors", "other weights", "differs"),
-        (".record.json.5.tmp", "", "should not be there"),
-        ("weights.safetensors", None, "is missing"),
+        ("run", ["mkdir results", "open results", "fsync #1 (deleted)", "mkdir results"], False),
+        ("run", ["mkdir results", "open results", "fsync #1 (deleted)", "mkdir results", "open results"], True),
+        ("search", ["open results", "open results", "open sweeps/.search.json.5.tmp"], False),
+        ("search", ["open results", "rename sweeps/search.json"], True),
     ],
 )
-def test_other_files_are_differences(name, content, found, tmp_path):
-    one, other = make(tmp_path / "one"), make(tmp_path / "other")
-    path = other / name
-    path.unlink() if content is None else path.write_text(content)
-    assert differences(left(one.parent), left(other.parent)) == [f"{other.name}/{name} {found}"]
+def test_when_a_run_has_begun(name, listed, begun):
+    each = Subject(name=name, begins=Path.mkdir, arguments=lambda _: (), expected={}, calls=[], differ=differences)
+    assert calls._begun(each, listed) == begun
 
 
-def test_a_search_may_choose_other_networks_but_no_other_bits(tmp_path):
-    one, other = make(tmp_path / "one"), make(tmp_path / "other")
-    make(tmp_path / "other/b")
-    (other / "record.json").write_text('{"top1": 0.6}')
-    assert differences_of_search(left(one.parent), left(other.parent)) == []
-    (other / "weights.safetensors").write_bytes(b"others")
-    (other / ".record.json.5.tmp").touch()
-    assert differences_of_search(left(one.parent), left(other.parent)) == [
-        f"{other.name}/weights.safetensors differs",
-        f"{other.name}/.record.json.5.tmp should not be there",
+def test_a_process_that_is_not_there_yet_cannot_be_killed():
+    class Begun:
+        process = 2**30  # there is none
+
+        def poll(self) -> bool:
+            return False
+
+        def alive(self) -> list[int]:
+            return []
+
+    assert not any(kills._kill(Begun(), victim) for victim in kills.VICTIMS)
+
+
+def test_a_trial_that_raises_has_not_held():
+    assert attempt("a", lambda: json.loads("{")) == [
+        Trial(
+            what="a",
+            wrong=["JSONDecodeError: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"],
+        )
     ]
+    assert attempt("a", lambda: None) == []
+    assert attempt("a", list) == [Trial(what="a", wrong=[])]
 
 
-def test_an_epoch_that_was_trained_twice_is_counted_once_however_often_it_was_logged(tmp_path):
-    log = make(tmp_path) / "log"
-    assert trained_twice(tmp_path) == 0
-    log.write_text(log.read_text() + "2026-01-01T00:00:09+00:00 epoch 1: {'seconds': 2.0}\n")
-    assert trained_twice(tmp_path) == 0  # the same epoch, from its checkpoint
-    log.write_text(log.read_text() + "2026-01-01T00:00:09+00:00 epoch 1: {'seconds': 2.5}\n")
-    assert trained_twice(tmp_path) == 1
+def test_a_fault_that_cannot_be_tried_has_not_held(capsys):
+    def trials(scene: Scene, wanted: int):
+        raise RuntimeError("a run, with nothing in its way: exit code 1")
+        yield
+
+    fault = Fault(name="a", what="a", holds="a", trials=trials, sample=3, full=3)
+    tried = _tried(fault, argparse.Namespace(full=True, most=None, seed=0))
+    assert (tried.tried, tried.survived) == (1, 0)
+    assert "with nothing in its way" in capsys.readouterr().err
 
 
-def test_a_traceback_more_than_a_line_and_another_exit_code_are_untidy():
-    assert untidy(Ended(code=1, out="", err="sweep: a line\n"), (1,)) == []
-    assert len(untidy(Ended(code=2, out="", err="sweep: a line\n"), (1,))) == 1
-    assert len(untidy(Ended(code=1, out="", err="sweep: a line\nand another\n"), (1,))) == 1
-    assert len(untidy(Ended(code=1, out="", err="Traceback (most recent call last):\n  x\nKeyError\n"), (1,))) == 1
+def test_a_row_without_trials_has_not_held():
+    assert held(row("a", 3))
+    assert not held(row("a", 0))
+    assert not held(dataclasses.replace(row("a", 3), survived=2))
+
+
+def test_a_mutation_changes_what_a_file_says():
+    content = b'{"a": 1}'
+    drawn = iter([content, b'{"a":  1}', b'{"a": 2}', b""])
+    assert mutations.other(lambda *_: next(drawn), content, random.Random(0)) == b'{"a": 2}'
+
+
+def test_a_signed_checkpoint_is_read_past_its_digest(tmp_path):
+    whole = mutations.with_digest(b"state" * 100)
+    changed = mutations.signed(whole, random.Random(0))
+    assert changed != whole
+    assert checkpoints._verified(changed) != checkpoints._verified(whole)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_the_harm_of_a_pickle_is_done_where_torch_is_careless(zipped, tmp_path):
+    path = tmp_path / "net.pt"
+    path.write_bytes(damage.harm(tmp_path / "harm", 2, zipped))
+    with contextlib.suppress(Exception):
+        torch.load(path, weights_only=False)
+    assert (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_harmful_checkpoint_is_refused_without_a_warning_or_harm(zipped, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(mutations.with_digest(damage.harm(tmp_path / "harm", 4, zipped)))
+    with warnings.catch_warnings(record=True, action="always") as said, pytest.raises(checkpoints.CheckpointError):
+        checkpoints.read(path, 3)
+    assert not said
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_search_is_struck_at_some_of_its_calls(tmp_path):
+    made = [
+        Subject(
+            name=name, begins=Path.mkdir, arguments=lambda _: (), expected={}, calls=["a"] * 300, differ=differences
+        )
+        for name in ("run", "search")
+    ]
+    chosen = calls._shuffled(Scene(tmp_path, random.Random(0)), made, ("before", "after"))
+    assert [sum(each.name == name for each, *_ in chosen) for name in ("run", "search")] == [600, 200]
 
 
 def test_a_command_may_write_into_its_copy_and_its_own_output_alone():
@@ -212,7 +286,7 @@ def test_a_command_may_write_into_its_copy_and_its_own_output_alone():
 
 def test_a_trial_of_each_kind_holds():
     done = subprocess.run(
-        [sys.executable, "-m", "bench.chaos", "--most", "1"], cwd=ROOT, capture_output=True, text=True, timeout=600
+        [sys.executable, "-m", "bench.chaos", "--most", "1"], cwd=ROOT, capture_output=True, text=True, timeout=1200
     )
     assert done.returncode == 0, done.stdout + done.stderr
     table = done.stdout[done.stdout.index("| fault") :].strip().splitlines()[2:]

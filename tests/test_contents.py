@@ -50,6 +50,28 @@ def refuse_to_read(*arguments):
     raise AssertionError("read again")
 
 
+def test_what_is_found_while_a_folder_is_gone_is_not_remembered(root, tmp_path):
+    age(root)
+    listing = folders.scan(root)
+    root.rename(tmp_path / "moved")
+    gone = contents.fingerprint(listing, tmp_path / "data")
+    (tmp_path / "moved").rename(root)
+    assert fingerprint(root) == contents.fingerprint(listing, tmp_path / "other") != gone
+
+
+def test_what_a_killed_process_left_beside_the_index_is_removed(root, tmp_path):
+    age(root)
+    fingerprint(root)
+    cache = tmp_path / "data/cache"
+    (index,) = cache.glob("*.npz")
+    (cache / f".{index.name}.7.tmp").touch()
+    index.with_suffix(".json").unlink()
+    fingerprint(root)
+    assert {path.name for path in cache.iterdir()} == {
+        index.name, f"{index.stem}.json", f".{index.stem}.lock"
+    }  # fmt: skip
+
+
 def test_an_unchanged_folder_is_not_read_again(root, tmp_path, monkeypatch):
     age(root)
     before = fingerprint(root)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sweep import store
+from sweep.commands.command import run_one
 from sweep.commands.exits import described
 from sweep.config import Options
 from sweep.manifests import Sweep
@@ -115,6 +116,13 @@ def test_a_worker_does_not_make_a_results_folder_that_is_gone(data_dir, tmp_path
     with pytest.raises(StoreError, match="No such file"):
         run(*launches(tmp_path / "results", data_dir)[-1], anew=False)
     assert not (tmp_path / "results").exists()
+
+
+def test_a_network_to_compress_or_export_is_not_trained_where_its_results_were(tmp_path):
+    options = Options(results_dir=str(tmp_path / "results"), data_dir=str(tmp_path / "data"))
+    with pytest.raises(StoreError, match="No such file"):
+        run_one(point(*TINY), options, anew=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_giving_a_title_removes_what_a_killed_launch_left(tmp_path):

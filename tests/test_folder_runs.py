@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fire.data import contents
+from fire.errors import DataError
 from sweep.__main__ import answer
 from sweep.export import _main as export_command
 from sweep.preparation import check, make_ready
@@ -149,3 +150,11 @@ def test_a_file_of_weights_is_exported_on_a_folder_of_its_classes(root, capsys):
     export_command([str(weights), "data=image_folder", f"data.root={root}", f"data_dir={root.parent}/data"])
     assert weights.with_name("weights.onnx").is_file()
     assert f"test top-1 {100 * record.top1:.2f} %" in capsys.readouterr().out
+
+
+def test_data_that_are_gone_are_no_failure_of_the_run(root):
+    made = Launch(point(*arguments(root)).config, options(*arguments(root)))
+    root.rename(root.with_name("moved"))
+    with pytest.raises(DataError, match="must be an existing folder"):
+        run(*made)
+    assert Store(made.options.results_dir).read(made.config.key) is None

@@ -19,7 +19,7 @@ from sweep.search.campaign import Campaign
 from sweep.search.searcher import Searcher
 from sweep.search.space import Space
 from sweep.search.spec import SearchSpec
-from sweep.store import Store
+from sweep.store import Store, StoreError
 from tests.records import record_of
 from tests.sweeping import TINY, composed, launch, planner, write_curve
 
@@ -170,6 +170,17 @@ def test_the_manifest_names_a_run_before_it_begins(tmp_path):
     again = campaign(tmp_path, budget=4)
     assert [trial.status for trial in again.trials.values()] == ["killed"], "it left no record"
     assert again.next(())[0].key == job[0].key
+
+
+def test_a_search_whose_results_were_moved_does_not_make_them_anew(tmp_path):
+    results = tmp_path / "results"
+    made = campaign(results)
+    made.write_manifest()
+    assert made.next(()) is not None
+    results.rename(tmp_path / "moved")
+    with pytest.raises(StoreError, match="until the end"):
+        made.next(())
+    assert not results.exists()
 
 
 def test_a_search_over_an_experiment_has_a_name_of_its_own():

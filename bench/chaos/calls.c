@@ -100,10 +100,13 @@ static const char *path_of(int file, char *buffer) {
     return buffer;
 }
 
-/* The whole path of a name within an open folder. */
+/* The whole path of a name within an open folder, or the folder that this process is in. */
 static const char *path_at(int within, const char *name, char *buffer) {
-    if (!folder || !name || name[0] == '/' || within == AT_FDCWD) return name;
-    path_of(within, buffer);
+    if (!folder || !name || name[0] == '/') return name;
+    int before = errno;
+    if (within != AT_FDCWD) path_of(within, buffer);
+    else if (!getcwd(buffer, PATH_MAX)) buffer[0] = 0;
+    errno = before;
     size_t length = strlen(buffer);
     snprintf(buffer + length, PATH_MAX - length, "/%s", name);
     return buffer;
@@ -125,6 +128,7 @@ static const char *path_at(int within, const char *name, char *buffer) {
         return result;                                      \
     } while (0)
 
+#define HERE(path) path_at(AT_FDCWD, path, buffer)
 #define WRITES(flags) ((flags) & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC))
 #define MODE(flags)                           \
     mode_t mode = 0;                          \
@@ -136,9 +140,10 @@ static const char *path_at(int within, const char *name, char *buffer) {
     }
 #define OPEN(name)                                                                 \
     int name(const char *path, int flags, ...) {                                   \
+        char buffer[PATH_MAX];                                                     \
         MODE(flags)                                                                \
         if (!WRITES(flags)) return NEXT(name)(path, flags, mode);                  \
-        MEET("open", path, NEEDS_SPACE, NEXT(name)(path, flags, mode));            \
+        MEET("open", HERE(path), NEEDS_SPACE, NEXT(name)(path, flags, mode));      \
     }
 #define OPEN_AT(name)                                                                                      \
     int name(int within, const char *path, int flags, ...) {                                               \
@@ -187,17 +192,24 @@ ALLOCATE(posix_fallocate64, off64_t)
 #define OF_PATH(name, kind, call, parameters, values, path)              \
     int name parameters {                                                \
         char buffer[PATH_MAX];                                           \
-        (void)buffer;                                                    \
         MEET(call, path, kind, NEXT(name) values);                       \
     }
-OF_PATH(rename, FREES_SPACE, "rename", (const char *from, const char *to), (from, to), to)
+OF_PATH(rename, FREES_SPACE, "rename", (const char *from, const char *to), (from, to), HERE(to))
 OF_PATH(renameat, FREES_SPACE, "rename", (int old, const char *from, int new, const char *to), (old, from, new, to),
         path_at(new, to, buffer))
-OF_PATH(unlink, FREES_SPACE, "unlink", (const char *path), (path), path)
+OF_PATH(link, NEEDS_SPACE, "link", (const char *from, const char *to), (from, to), HERE(to))
+OF_PATH(linkat, NEEDS_SPACE, "link", (int old, const char *from, int new, const char *to, int flags),
+        (old, from, new, to, flags), path_at(new, to, buffer))
+OF_PATH(symlink, NEEDS_SPACE, "link", (const char *from, const char *to), (from, to), HERE(to))
+OF_PATH(symlinkat, NEEDS_SPACE, "link", (const char *from, int new, const char *to), (from, new, to),
+        path_at(new, to, buffer))
+OF_PATH(truncate, FREES_SPACE, "truncate", (const char *path, off_t size), (path, size), HERE(path))
+OF_PATH(truncate64, FREES_SPACE, "truncate", (const char *path, off64_t size), (path, size), HERE(path))
+OF_PATH(unlink, FREES_SPACE, "unlink", (const char *path), (path), HERE(path))
 OF_PATH(unlinkat, FREES_SPACE, "unlink", (int within, const char *path, int flags), (within, path, flags),
         path_at(within, path, buffer))
-OF_PATH(rmdir, FREES_SPACE, "rmdir", (const char *path), (path), path)
-OF_PATH(mkdir, NEEDS_SPACE, "mkdir", (const char *path, mode_t mode), (path, mode), path)
+OF_PATH(rmdir, FREES_SPACE, "rmdir", (const char *path), (path), HERE(path))
+OF_PATH(mkdir, NEEDS_SPACE, "mkdir", (const char *path, mode_t mode), (path, mode), HERE(path))
 OF_PATH(mkdirat, NEEDS_SPACE, "mkdir", (int within, const char *path, mode_t mode), (within, path, mode),
         path_at(within, path, buffer))
 

@@ -3,16 +3,16 @@
 Other calls are drawn in place of those that no fault struck: a command of several processes may make fewer than before.
 """
 
-import re
 import shutil
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from bench.chaos.commands import Ended, Faults
+from bench.chaos.commands import Ended
 from bench.chaos.results import untidy
-from bench.chaos.scene import Scene, Subject, Trial, Trials, subjects
+from bench.chaos.scene import Scene, Subject, Trials, attempt, short, subjects
 
-IN_A_RUN = re.compile(r"^\w+ [0-9a-f]{16}/")  # a call on a file of a run
+OF_A_SEARCH = 100  # its calls that are struck: it makes as many as all the others together, many times the same ones
 
 
 def kills(scene: Scene, wanted: int) -> Trials:
@@ -21,15 +21,17 @@ def kills(scene: Scene, wanted: int) -> Trials:
 
 
 def _kills(scene: Scene) -> Trials:
-    made = subjects(scene)
-    every = [(each, number, when) for each in made for number in range(len(each.calls)) for when in ("before", "after")]
-    for each, number, when in scene.chance.sample(every, len(every)):
-        results = scene.fresh()
-        ended = each.strike(results, Faults(folder=results, fault=when, at=number))
-        if not ended.struck:
-            continue
-        wrong = untidy(ended, (0, -9) if each.name == "search" else (-9,))  # a search goes on where a worker dies
-        yield _trial(each, number, when, wrong + each.again(results))
+    for each, number, when in _shuffled(scene, subjects(scene), ("before", "after")):
+
+        def trial(each: Subject = each, number: int = number, when: str = when) -> list[str] | None:
+            results = scene.fresh()
+            ended = each.strike(results, when, number)
+            if not ended.struck:
+                return None
+            codes = (0, -9) if each.name == "search" else (-9,)  # a search goes on where a worker dies
+            return untidy(ended, codes) + each.again(results)
+
+        yield from attempt(_what(each, number, when), trial)
 
 
 def disks(scene: Scene, wanted: int) -> Trials:
@@ -38,37 +40,63 @@ def disks(scene: Scene, wanted: int) -> Trials:
 
 
 def _disks(scene: Scene) -> Trials:
-    faults = ("full", "read-only", "results gone", "data gone")
-    every = [(each, number, fault) for each in subjects(scene) for number in range(len(each.calls)) for fault in faults]
-    for each, number, fault in scene.chance.sample(every, len(every)):
-        results = scene.fresh()
-        gone = {"results gone": results, "data gone": scene.data}.get(fault)
-        name = fault if gone is None else "vanish"
-        ended = each.strike(results, Faults(folder=results, fault=name, at=number, gone=gone))
-        wrong = _refused(each, number, fault, ended, results) if ended.struck else []
-        if gone is not None:
-            _return(gone)
-        if ended.struck:
-            yield _trial(each, number, fault, wrong + each.again(results))
+    for each, number, fault in _shuffled(scene, subjects(scene), ("full", "read-only", "results gone", "data gone")):
+        if fault == "results gone" and each.calls[number] == "mkdir results":  # as if they had not been there
+            continue
+        if fault == "data gone" and each.name != "run on images":  # scikit-learn has the digits in itself
+            continue
+
+        def trial(each: Subject = each, number: int = number, fault: str = fault) -> list[str] | None:
+            results = scene.fresh()
+            gone = {"results gone": results, "data gone": results.with_name("images")}.get(fault)
+            ended = each.strike(results, fault if gone is None else "vanish", number, gone)
+            if not ended.struck:
+                return None
+            found = results.with_name("results.gone") if gone == results else results
+            wrong = _refused(each, ended, results, found)
+            return wrong + ([] if gone is None else returned(gone)) + each.again(results)
+
+        yield from attempt(_what(each, number, fault), trial)
 
 
-def _trial(each: Subject, number: int, fault: str, wrong: list[str]) -> Trial:
-    return Trial(what=f"{each.name}, call {number} ({each.calls[number]}), {fault}", wrong=wrong)
+def _shuffled(scene: Scene, made: Sequence[Subject], faults: Sequence[str]) -> list[tuple[Subject, int, str]]:
+    """Each of the faults at each of the calls, at some of a search's; in random order."""
+    chosen = [
+        (each, number)
+        for each in made
+        for number in scene.sample(len(each.calls), OF_A_SEARCH if each.name == "search" else len(each.calls))
+    ]
+    every = [(each, number, fault) for each, number in chosen for fault in faults]
+    return scene.chance.sample(every, len(every))
 
 
-def _refused(each: Subject, number: int, fault: str, ended: Ended, results: Path) -> list[str]:
-    """What is wrong with how a command ends that cannot write: one line, 2 before the first run and 1 after."""
-    begun = any(IN_A_RUN.match(call) for call in each.calls[:number])
-    if ended.code == 0:  # the last calls can fail without harm, such as a lock's name; but nothing may be missing
-        found = results.with_name("results.gone") if fault == "results gone" else results
+def _what(each: Subject, number: int, fault: str) -> str:
+    return f"{each.name}, call {number} ({each.calls[number]}), {fault}"
+
+
+def _refused(each: Subject, ended: Ended, results: Path, found: Path) -> list[str]:
+    """What is wrong with how a command ends that cannot write or read: one line, 2 before the first run and 1 after.
+
+    The last calls can fail without harm, such as a lock's name; but then nothing may be missing in the results found.
+    """
+    if ended.code == 0:
         return untidy(ended, (0,)) + each.compare(found)
-    return untidy(ended, (1,) if begun else (1, 2))
+    return untidy(ended, (1,) if _begun(each, short(ended.calls, results)) else (2,))
 
 
-def _return(gone: Path) -> None:
-    """Put back the folder that vanished, unless the command made it anew: then what it left there counts."""
+def _begun(each: Subject, calls: Sequence[str]) -> bool:
+    """Whether a run has begun: it looks at the disk itself, after the command. A search has with its manifest."""
+    if each.name == "search":
+        return any(call.startswith("rename sweeps/") for call in calls)
+    return calls.count("open results") > 1
+
+
+def returned(gone: Path) -> list[str]:
+    """Put back the folder that vanished. Returns what is wrong if the command made files in its place."""
     away = gone.with_name(f"{gone.name}.gone")
-    if gone.exists():
-        shutil.rmtree(away, ignore_errors=True)
-    elif away.exists():
-        away.rename(gone)
+    if not away.exists():
+        return []
+    anew = [str(path.relative_to(gone)) for path in sorted(gone.rglob("*")) if path.is_file()]
+    shutil.rmtree(gone, ignore_errors=True)
+    away.rename(gone)
+    return [f"{gone.name} made anew, with {', '.join(anew)}"] if anew else []

@@ -29,7 +29,8 @@ LIBRARY = "CHAOS_LIBRARY"  # the environment's name for the compiled library
 class Ended:
     """How a command ended. code: -n if signal n killed it. calls: those that wrote below the watched folder.
 
-    struck: whether the fault struck one of its calls. scratch: the folder of its output, which is gone.
+    struck: whether the fault struck one of its calls. scratch: the folder of its output and of its temporary files,
+    which is gone. orphans: how many of its processes would not end after the first one.
     """
 
     code: int
@@ -40,6 +41,7 @@ class Ended:
     cpu_seconds: float = 0.0
     peak_bytes: int = 0
     scratch: Path | None = None
+    orphans: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +100,8 @@ class Command:
         """memory: the most bytes of addresses that each of its processes may have."""
         self._scratch = Path(tempfile.mkdtemp(prefix="chaos-"))
         (self._scratch / "count").write_bytes(bytes(16))
-        (self._scratch / "calls").touch()
+        for name in ("calls", "out", "err"):  # the process may be killed before it makes them
+            (self._scratch / name).touch()
         settings = {} if faults is None else faults.environment(self._scratch)
         sys.stdout.flush()
         self.process = os.fork()
@@ -118,8 +121,8 @@ class Command:
         """Whether the first process has ended."""
         return os.waitid(os.P_PID, self.process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def finish(self, seconds: float = 120) -> Ended:
-        """Wait for its end. One that takes longer is killed; its code is then -14 (SIGALRM)."""
+    def finish(self, seconds: float = 600) -> Ended:
+        """Wait for the end of all its processes. If the first takes longer, all are killed; its code is then -14."""
         end = time.monotonic() + seconds
         while not self.poll() and time.monotonic() < end:
             time.sleep(0.005)
@@ -127,6 +130,7 @@ class Command:
         if late:
             os.killpg(self.process, signal.SIGKILL)
         _, status, usage = os.wait4(self.process, 0)
+        orphans = len(self._orphans())  # before the output is read: workers write to it until they end
         texts = [(self._scratch / name).read_text(errors="replace") for name in ("out", "err")]
         calls, struck = self.calls, any((self._scratch / "count").read_bytes()[8:])
         shutil.rmtree(self._scratch, ignore_errors=True)
@@ -139,9 +143,10 @@ class Command:
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             peak_bytes=usage.ru_maxrss * 1024,
             scratch=self._scratch,
+            orphans=orphans,
         )
 
-    def orphans(self, seconds: float = 10) -> list[int]:
+    def _orphans(self, seconds: float = 10) -> list[int]:
         """Its processes that outlive the first one by this many seconds; they are killed then."""
         end = time.monotonic() + seconds
         while (left := self.alive()) and time.monotonic() < end:
@@ -162,9 +167,9 @@ def module(name: str, *arguments: str) -> Callable[[], None]:
     return action
 
 
-def run(name: str, *arguments: str, faults: Faults | None = None, seconds: float = 120) -> Ended:
+def run(name: str, *arguments: str, faults: Faults | None = None) -> Ended:
     """`python -m NAME ARGUMENTS` from its launch to its end."""
-    return Command(module(name, *arguments), faults).finish(seconds)
+    return Command(module(name, *arguments), faults).finish()
 
 
 def _be(action: Callable[[], None], scratch: Path, settings: dict[str, str], memory: int | None) -> None:
@@ -173,12 +178,13 @@ def _be(action: Callable[[], None], scratch: Path, settings: dict[str, str], mem
     try:
         os.setsid()
         for number, name in enumerate(("out", "err"), start=1):
-            os.dup2(os.open(scratch / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+            os.dup2(os.open(scratch / name, os.O_WRONLY | os.O_APPEND), number)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if memory is not None:
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-        os.environ.update(settings)
+        tempfile.tempdir = str(scratch)  # else those of a killed command would stay
+        os.environ.update(settings, TMPDIR=tempfile.tempdir)
         CDLL(os.environ[LIBRARY]).chaos_arm()
         action()
         code = 0

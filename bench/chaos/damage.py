@@ -1,23 +1,25 @@
 """Files that are damaged or made to do harm: a line for each, little time and memory, nothing executed."""
 
+import io
 import os
 import pickle
+import random
 import re
 import shutil
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from PIL import Image
 
 from bench.chaos import mutations
 from bench.chaos.commands import Ended, Faults, run
 from bench.chaos.results import Left, differences, left, untidy
-from bench.chaos.scene import NETWORK, RUN, Scene, Trial, Trials, subject
+from bench.chaos.scene import RUN, Scene, Trials, attempt, images, of_images, subject
+from sweep.store import Store
 
 MOST_SECONDS = 5.0  # of CPU, more than the command takes with whole files
 MOST_BYTES = 2**30  # likewise of memory
+PLACE = re.compile(r"\S*/chaos-\w+/\d+(?=/)")  # of a trial's own copy
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")  # which each line of a log begins with
 
 
@@ -26,7 +28,8 @@ class _Kind:
     """Files of one kind, and the command that reads them.
 
     files: a pattern below a copy of the whole ones. command: for such a copy and the file of it that is damaged.
-    rebuilt: the command must leave what it leaves with whole files.
+    rebuilt: the command must leave what it leaves with whole files. unseen: other content may be as good as the whole
+    one, so that the output changes without a word: it has no digest, or is the user's own.
     """
 
     name: str
@@ -35,33 +38,27 @@ class _Kind:
     command: Callable[[Path, Path], tuple[str, ...]]
     codes: tuple[int, ...] = (0, 2)
     rebuilt: bool = False
+    unseen: bool = False
 
 
 def _whole(scene: Scene) -> Path:
-    """A folder of whole files: of two finished runs, one of them compressed, of one that was stopped, and of images."""
+    """A folder of whole files: of two finished runs, one of them compressed, of one that was stopped, and of images.
+
+    The stopped one is there once more without its record, as a page shows a run that is under way.
+    """
     folder = scene.folder / "whole"
     results = folder / "results"
     places = (f"results_dir={results}", f"data_dir={folder / 'data'}")
     run("sweep", "-m", *RUN, "seed=0,1", *places)
     run("sweep", *RUN, "seed=2", "stop_epoch=1", *places)
-    _images(folder / "images", scene)
+    images(folder / "images", scene.chance)
     finished = next(path.parent for path in sorted(results.glob("*/weights.safetensors")))
     run("sweep.compress", str(finished), "compress=entropy", "compress.epochs=1", places[1], "threads=1")
+    stopped = next(path.parent for path in results.glob("*/checkpoint.pt"))
+    shutil.copytree(stopped, folder / "begun" / stopped.name, ignore=shutil.ignore_patterns("record.json"))
     (folder / "presets/train").mkdir(parents=True)
     (folder / "presets/train/mine.yaml").write_text("defaults:\n  - quick\nepochs: 2\nlr: 0.1\n")
     return folder
-
-
-def _images(folder: Path, scene: Scene) -> None:
-    """Sixteen pictures of two classes, in four formats."""
-    draw = np.random.default_rng(scene.chance.randrange(2**32))
-    for part, count in (("train", 6), ("val", 2)):
-        for label in ("a", "b"):
-            (folder / part / label).mkdir(parents=True)
-            for number in range(count):
-                pixels = draw.integers(0, 256, (24, 20, 3), dtype=np.uint8)
-                suffix = ("jpg", "png", "bmp", "tiff")[number % 4]
-                Image.fromarray(pixels).save(folder / part / label / f"{number}.{suffix}")
 
 
 def _again(copy: Path, seed: int) -> tuple[str, ...]:
@@ -70,13 +67,6 @@ def _again(copy: Path, seed: int) -> tuple[str, ...]:
 
 def _evaluate(copy: Path, path: Path) -> tuple[str, ...]:
     return ("sweep.evaluate", str(path), "data=digits", "data.limit=96", f"data_dir={copy}/data")
-
-
-def _folder(copy: Path, on_corrupt: str) -> tuple[str, ...]:
-    settings = ("data=image_folder", f"data.root={copy}/images", "data.stored_size=16", "data.image_size=16")
-    more = ("data.validation=2", f"data.on_corrupt={on_corrupt}", "train.epochs=1", "train.batch_size=4")
-    network = [each for each in NETWORK if not each.startswith(("data", "train.epochs", "train.batch"))]
-    return ("sweep", *network, *settings, *more, f"results_dir={copy}/new", f"data_dir={copy}/data", "threads=1")
 
 
 _KINDS = (
@@ -93,12 +83,20 @@ _KINDS = (
         command=lambda copy, path: ("bench.chaos.reading", f"{copy}/results"),
     ),
     _Kind(
+        name="configuration", files="begun/*/config.yaml", mutate=mutations.other_bytes,
+        command=lambda copy, path: ("bench.chaos.reading", f"{copy}/begun", "page"),
+    ),
+    _Kind(
         name="checkpoint", files="results/*/checkpoint.pt", mutate=mutations.flipped,
         command=lambda copy, path: _again(copy, 2), codes=(0,), rebuilt=True,
     ),
     _Kind(
+        name="checkpoint with its digest", files="results/*/checkpoint.pt", mutate=mutations.signed,
+        command=lambda copy, path: _again(copy, 2), codes=(0, 1), unseen=True,
+    ),
+    _Kind(
         name="weights", files="results/*/weights.safetensors", mutate=mutations.flipped,
-        command=lambda copy, path: _evaluate(copy, path),
+        command=lambda copy, path: _evaluate(copy, path), unseen=True,
     ),
     _Kind(
         name="compressed file", files="results/*/network.fcn", mutate=mutations.flipped,
@@ -106,19 +104,20 @@ _KINDS = (
     ),
     _Kind(
         name="cache", files="data/cache/*/*", mutate=mutations.flipped,
-        command=lambda copy, path: _again(copy, 3),
+        command=lambda copy, path: _again(copy, 3), unseen=True,
     ),
     _Kind(
         name="image, refused", files="images/*/*/*", mutate=mutations.flipped,
-        command=lambda copy, path: _folder(copy, "error"),
+        command=lambda copy, path: of_images(copy, copy / "new"), unseen=True,
     ),
     _Kind(
         name="image, left out", files="images/*/*/*", mutate=mutations.flipped,
-        command=lambda copy, path: _folder(copy, "skip"),
+        command=lambda copy, path: of_images(copy, copy / "new", "skip"), unseen=True,
     ),
     _Kind(
         name="preset", files="presets/train/mine.yaml", mutate=mutations.other_bytes,
         command=lambda copy, path: ("sweep", "--config-dir", f"{copy}/presets", "train=mine", "dry_run=true"),
+        unseen=True,
     ),
 )  # fmt: skip
 
@@ -126,25 +125,48 @@ _KINDS = (
 def files(scene: Scene, wanted: int) -> Trials:
     """One mutated file, and the command that reads it."""
     whole = _whole(scene)
-    usual: dict[str, Ended] = {}
-    expected: Left = {}
+    usual: dict[tuple[str, str], tuple[Ended, Left]] = {}
     for number in range(wanted):
         kind = _KINDS[number % len(_KINDS)]
-        copy = _copy(whole, scene)
-        path = scene.chance.choice(sorted(each for each in copy.glob(kind.files) if each.is_file()))
-        if kind.name not in usual:
-            usual[kind.name] = _read(kind, copy, path)
-            if kind.rebuilt:
-                expected = left(copy / "results")
-            shutil.rmtree(copy)
-            shutil.copytree(whole, copy)
-        path.write_bytes(kind.mutate(path.read_bytes(), scene.chance))
-        ended = _read(kind, copy, path)
-        wrong = untidy(ended, kind.codes) + _dear(ended, usual[kind.name]) + _outside(ended, copy)
-        if kind.rebuilt:
-            wrong += differences(expected, left(copy / "results"))
-        yield Trial(what=f"{kind.name}, trial {number}, {path.name}", wrong=wrong)
-        shutil.rmtree(copy)
+        every = sorted(path for path in whole.glob(kind.files) if path.is_file() and path.stat().st_size)
+        if kind.name == "curve":  # others than those of finished runs of sweeps are not read
+            every = [path for path in every if path.parent.name in _compared(whole / "results")]
+        name = str(scene.chance.choice(every).relative_to(whole))
+
+        def trial(kind: _Kind = kind, name: str = name) -> list[str]:
+            if (kind.name, name) not in usual:
+                copy = _copy(whole, scene)
+                usual[kind.name, name] = _read(kind, copy, copy / name), left(copy)
+                shutil.rmtree(copy)
+            return _damaged(kind, name, _copy(whole, scene), *usual[kind.name, name], scene.chance)
+
+        yield from attempt(f"{kind.name}, trial {number}, {name}", trial)
+
+
+def _compared(results: Path) -> set[str]:
+    store = Store(results)
+    return {key for sweep in store.sweeps() for key in sweep.keys if store.is_done(key)}
+
+
+def _damaged(kind: _Kind, name: str, copy: Path, usual: Ended, expected: Left, chance: random.Random) -> list[str]:
+    """What is wrong with how the command takes the file once it is mutated. usual, expected: with whole files."""
+    path = copy / name
+    path.write_bytes(mutations.other(kind.mutate, path.read_bytes(), chance))
+    ended = _read(kind, copy, path)
+    wrong = untidy(ended, kind.codes) + _dear(ended, usual) + _outside(ended, copy)
+    if kind.rebuilt:
+        wrong += differences(expected, left(copy))
+    elif ended.code == 0 and not kind.unseen:
+        wrong += _unnoticed(ended, usual, path)
+    shutil.rmtree(copy)
+    return wrong
+
+
+def _unnoticed(ended: Ended, usual: Ended, path: Path) -> list[str]:
+    """What is wrong if the output has changed and names neither the file nor its run."""
+    text, before = (PLACE.sub("", each.out + each.err) for each in (ended, usual))
+    named = path.name in text or path.parent.name in text
+    return [] if named or text == before else [f"an output that says not why it differs: {text[:200]!r}"]
 
 
 def _copy(whole: Path, scene: Scene) -> Path:
@@ -168,7 +190,12 @@ def _outside(ended: Ended, copy: Path) -> list[str]:
     """Calls that write elsewhere than into the copy and the folder of the command's own output."""
     allowed = [folder for folder in (copy, ended.scratch, Path("/dev"), Path("/proc")) if folder is not None]
     paths = {call: Path(os.path.normpath(call.split(" ", 1)[1])) for call in ended.calls}
-    return [call for call, path in paths.items() if not any(path.is_relative_to(folder) for folder in allowed)]
+    here = f"mkdir {Path.cwd()}/."  # Hydra makes the folder that it runs in, which is there
+    return [
+        call
+        for call, path in paths.items()
+        if call != here and not any(path.is_relative_to(folder) for folder in allowed)
+    ]
 
 
 class _Harm:
@@ -182,46 +209,77 @@ class _Harm:
 
 
 def pickles(scene: Scene, wanted: int) -> Trials:
-    """Pickles in place of files that torch reads."""
+    """Pickles in place of files that torch reads, by themselves or in the zip that torch makes."""
     whole = _whole(scene)
     for number in range(wanted):
-        copy = _copy(whole, scene)
-        marker = copy / "harm"
-        content = pickle.dumps(_Harm(marker), protocol=scene.chance.randint(0, 5))
-        if number % 2:
-            path = next((copy / "results").glob("*/checkpoint.pt"))
-            command, codes = _again(copy, 2), (0,)
-        else:
-            path = copy / scene.chance.choice(("net.pth", "net.pt", "net.safetensors", "net.fcn", "net.net"))
-            command, codes = ("sweep.evaluate", str(path), "data=digits", f"data_dir={copy}/data"), (2,)
-        path.write_bytes(content)
-        wrong = untidy(run(*command), codes) + (["it was executed"] if marker.exists() else [])
-        yield Trial(what=f"pickle as {path.name}", wrong=wrong)
+        name = scene.chance.choice(("net.pth", "net.pt", "net.safetensors", "net.fcn", "net.net"))
+        of_checkpoint, zipped, protocol = number % 2 == 1, number % 4 > 1, scene.chance.randint(0, 5)
+
+        def trial(
+            name: str = name, of_checkpoint: bool = of_checkpoint, zipped: bool = zipped, protocol: int = protocol
+        ) -> list[str]:
+            copy = _copy(whole, scene)
+            content = harm(copy / "harm", protocol, zipped)
+            if of_checkpoint:
+                path = next((copy / "results").glob("*/checkpoint.pt"))
+                # Without its digest it would not come to be read.
+                path.write_bytes(mutations.with_digest(content))
+                command, codes = _again(copy, 2), (0,)
+            else:
+                path = copy / name
+                path.write_bytes(content)
+                command, codes = ("sweep.evaluate", str(path), "data=digits", f"data_dir={copy}/data"), (2,)
+            return untidy(run(*command), codes) + (["it was executed"] if (copy / "harm").exists() else [])
+
+        yield from attempt(f"pickle {'in a zip ' * zipped}as {'checkpoint.pt' if of_checkpoint else name}", trial)
+
+
+def harm(marker: Path, protocol: int, zipped: bool) -> bytes:
+    """A file that makes the marker when torch loads it with all that pickles can do."""
+    content = pickle.dumps(_Harm(marker), protocol=protocol)
+    if not zipped:
+        return content
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, part in (("data.pkl", content), ("byteorder", b"little"), ("version", b"3\n")):
+            file.writestr(f"archive/{name}", part)
+    return buffer.getvalue()
 
 
 def overrides(scene: Scene, wanted: int) -> Trials:
-    """Mistyped commands, which train nothing."""
-    begun = run("sweep", *RUN, "dry_run=true", *scene.places(scene.folder / "none"))
+    """Mistyped commands, which train nothing and write nothing."""
+    nowhere = scene.folder / "none"
+
+    def dry(*arguments: str) -> Ended:
+        return run("sweep", *arguments, "dry_run=true", *scene.places(nowhere), faults=Faults(folder=Path("/")))
+
+    usual = dry(*RUN)
     for _ in range(wanted):
         arguments = [*RUN, "train=quick", "compress=entropy"]
         place = scene.chance.randrange(len(arguments))
         arguments[place] = mutations.typed(arguments[place], scene.chance)
-        flags = scene.chance.choice(((), (), ("-m",)))
-        ended = run("sweep", *flags, *arguments, "dry_run=true", *scene.places(scene.folder / "none"), seconds=60)
-        wrong = untidy(ended, (0, 2)) + _dear(ended, begun)
-        yield Trial(what=f"argument {arguments[place]!r}", wrong=wrong)
+        given = [*scene.chance.choice(((), (), ("-m",))), *arguments]
+
+        def trial(given: Sequence[str] = given) -> list[str]:
+            ended = dry(*given)
+            return untidy(ended, (0, 2)) + _dear(ended, usual) + _outside(ended, nowhere)
+
+        yield from attempt(f"argument {arguments[place]!r}", trial)
 
 
 def last_lines(scene: Scene, wanted: int) -> Trials:
     """The last line of any text file of a run that was stopped is cut short; the run must end as without that."""
     whole = subject(scene, "run", lambda results: ("sweep", *RUN, *scene.places(results)))
     for _ in range(wanted):
-        results = scene.fresh()
-        run(*whole.arguments(results), "stop_epoch=1")
-        texts = [path for path in results.rglob("*") if path.name in ("log", "curve.csv", "config.yaml", "record.json")]
-        path = scene.chance.choice(sorted(texts))
-        path.write_bytes(mutations.torn(path.read_bytes(), scene.chance))
-        wrong = whole.again(results)
-        lines = (results / path.parent.name / "log").read_text().splitlines()
-        wrong += [f"two lines of the log in one: {line[:80]}" for line in lines if TIME.search(line, 1)]
-        yield Trial(what=f"{path.name} of {path.stat().st_size} bytes", wrong=wrong)
+        name = scene.chance.choice(("log", "curve.csv", "config.yaml", "record.json"))
+
+        def trial(name: str = name) -> list[str]:
+            results = scene.fresh()
+            run(*whole.arguments(results), "stop_epoch=1")
+            (path,) = results.glob(f"*/{name}")
+            path.write_bytes(mutations.torn(path.read_bytes(), scene.chance))
+            wrong = whole.ended(results)
+            lines = path.with_name("log").read_text().splitlines()
+            return wrong + [f"two lines of the log in one: {line[:80]}" for line in lines if TIME.search(line, 1)]
+
+        yield from attempt(f"{name}, its last line torn", trial)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from bench.chaos.commands import Command, module
-from bench.chaos.results import left, untidy
-from bench.chaos.scene import NETWORK, Scene, Trial, Trials, subject
+from bench.chaos.results import differences, left, untidy
+from bench.chaos.scene import NETWORK, Scene, Trials, attempt, subject
 from sweep.pool import OUT_OF_MEMORY
 from sweep.store import Store
 
@@ -21,20 +21,25 @@ def trials(scene: Scene, wanted: int) -> Trials:
 
     small = subject(scene, "sweep", lambda results: arguments(results, SMALL))
     for _ in range(wanted):
-        results = scene.fresh()
         room = scene.chance.uniform(0.8, 1.6)
-        command = Command(module(*arguments(results, SMALL, LARGE)), memory=_addresses() + int(room * 2**30))
-        wrong = untidy(command.finish(), (1,))
-        records = {record.status: record for record in Store(results).records()}
-        failed, finished = records.get("failed"), records.get("finished")
-        if failed is None or not any(sign in (failed.error or "") for sign in OUT_OF_MEMORY):
-            wrong.append(f"the large run has no record of its want of memory: {failed and failed.error}")
-        if finished is None:
-            wrong.append("the small run has not finished")
-        else:
-            files = {name: text for name, text in left(results).items() if name.startswith(finished.key)}
-            wrong += [f"{name} differs" for name, text in files.items() if small.expected.get(name) != text]
-        yield Trial(what=f"{room:.2f} GiB for each process", wrong=wrong)
+
+        def trial(room: float = room) -> list[str]:
+            results = scene.fresh()
+            command = Command(module(*arguments(results, SMALL, LARGE)), memory=_addresses() + int(room * 2**30))
+            wrong = untidy(command.finish(), (1,))
+            records = {record.status: record for record in Store(results).records()}
+            failed, finished = records.get("failed"), records.get("finished")
+            if failed is None or not any(sign in (failed.error or "") for sign in OUT_OF_MEMORY):
+                wrong.append(f"the large run has no record of its want of memory: {failed and failed.error}")
+            if finished is None:
+                return [*wrong, "the small run has not finished"]
+            expected, found = (
+                {name: text for name, text in each.items() if name.startswith(f"{finished.key}/")}
+                for each in (small.expected, left(results))
+            )
+            return wrong + differences(expected, found)
+
+        yield from attempt(f"{room:.2f} GiB of addresses for each process", trial)
 
 
 def _addresses() -> int:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.chaos.commands import Faults, run
-from bench.chaos.results import trained_twice, untidy
-from bench.chaos.scene import RUN, Scene, Subject, Trial, Trials, subject
+from bench.chaos.results import records, untidy
+from bench.chaos.scene import RUN, Scene, Subject, Trials, attempt, subject
 
 YEAR = 365 * 86_400.0  # seconds
 
@@ -43,26 +43,25 @@ def trials(scene: Scene, wanted: int) -> Trials:
     every = [(change, stopped) for change in CHANGES for stopped in (True, False)]
     for chosen in scene.sample(len(every), wanted):
         change, stopped = every[chosen]
-        results = scene.fresh()
-        results.parent.mkdir(parents=True)
-        wrong = untidy(run(*whole.arguments(results), *(["stop_epoch=1"] if stopped else [])), (0,))
-        if not wrong:
-            wrong = _again(whole, results, change, stopped)
-        yield Trial(what=f"{change.what}, {'stopped' if stopped else 'finished'} run", wrong=wrong)
+
+        def trial(change: Change = change, stopped: bool = stopped) -> list[str]:
+            results = scene.fresh()
+            results.parent.mkdir(parents=True)
+            wrong = untidy(run(*whole.arguments(results), *(["stop_epoch=1"] if stopped else [])), (0,))
+            return wrong or _again(whole, results, change, stopped)
+
+        yield from attempt(f"{change.what}, {'stopped' if stopped else 'finished'} run", trial)
 
 
 def _again(whole: Subject, results: Path, change: Change, stopped: bool) -> list[str]:
     """What is wrong once the results have moved and the command has been launched again."""
     moved = results.with_name(change.folder)
     results.rename(moved)
-    before = {path: path.read_bytes() for path in moved.glob("*/record.json")}
+    before = records(moved)
     faults = Faults(folder=moved, clock=change.clock, host=change.host)
     wrong = untidy(run(*whole.arguments(moved), faults=faults), (0,))
-    changed = [path for path, content in before.items() if path.read_bytes() != content]
-    if bool(changed) != stopped:
+    if (records(moved) != before) != stopped:
         wrong.append("was not continued" if stopped else "was run again")
-    if twice := trained_twice(moved):
-        wrong.append(f"{twice} epochs trained twice")
     return wrong + whole.again(moved)
 
 

@@ -2,6 +2,10 @@
 
 import json
 import random
+from collections.abc import Callable
+from hashlib import sha256
+
+from fire.train.checkpoints import MAGIC
 
 VALUES = (
     None, True, -1, 0, 2, 10**30, 0.25, -0.5, 1e300, float("nan"), float("inf"),
@@ -11,6 +15,24 @@ VALUES = (
 )  # fmt: skip
 BYTES = (b"", b"\xff\xff", b"[" * 100_000, b"x" * 10_000, b"null", b"0" * 5_000, b"\x00", b"{}", b"[[]]", b"1e999")
 CHARACTERS = "=,.-+~!@#$%^&*()[]{}<>|\\/'\"`:; \t\n0123456789eEnaiftruxyzé結\ud800\x00\x1b"
+
+
+Mutate = Callable[[bytes, random.Random], bytes]
+
+
+def other(mutate: Mutate, content: bytes, chance: random.Random) -> bytes:
+    """The content mutated, drawn again until it says something else than before."""
+    while _says(changed := mutate(content, chance)) == _says(content):
+        pass
+    return changed
+
+
+def _says(content: bytes) -> object:
+    """The values of JSON, whatever its spaces; other content as it is."""
+    try:
+        return json.dumps(json.loads(content))
+    except (ValueError, RecursionError):
+        return content
 
 
 def json_or_bytes(content: bytes, chance: random.Random) -> bytes:
@@ -51,12 +73,24 @@ def flipped(content: bytes, chance: random.Random) -> bytes:
     return bytes(changed)
 
 
+def signed(content: bytes, chance: random.Random) -> bytes:
+    """A checkpoint with a mutated state, and the digest of that: it is whole, and not what a run wrote."""
+    return with_digest(flipped(content[len(MAGIC) + sha256().digest_size :], chance))
+
+
+def with_digest(state: bytes) -> bytes:
+    """The checkpoint of that state, as fire.train.checkpoints writes it."""
+    return MAGIC + sha256(state).digest() + state
+
+
 def typed(text: str, chance: random.Random) -> str:
     """A line of the command with some characters removed, replaced or added. No null, which no argument can have."""
+    before = text
     for _ in range(chance.randint(1, 4)):
         place, other = chance.randrange(len(text) + 1), chance.choice(CHARACTERS) * chance.choice((1, 1, 1, 40))
         text = text[:place] + other * (chance.random() < 0.7) + text[place + chance.randint(0, 2) :]
-    return text.replace("\x00", "")
+    text = text.replace("\x00", "")
+    return typed(text, chance) if text == before else text
 
 
 def torn(content: bytes, chance: random.Random) -> bytes:

@@ -17,13 +17,14 @@ import numpy as np
 from fire.data.filelist import FileList, ImageFile
 from fire.data.folders import Listing, digest, scan
 from fire.data.spec import DataSpec
-from fire.files import replacing, write
+from fire.files import locked, replacing, write
 from fire.machine import hardware
 
 READ_BYTES = 2 * 10**9  # larger folders are read in part
 SAMPLED = "sampled-"  # begins the fingerprints of larger folders
 FINGERPRINT = re.compile(rf"({SAMPLED})?[0-9a-f]{{16}}")
 COARSEST_NS = 2 * 10**9  # the longest step of a file system's clock: FAT's
+UNREADABLE = "unreadable"  # in place of a file's hash
 AT_ONCE = 4096  # files that are handed to the threads together: a million at once would take a gigabyte
 
 
@@ -43,16 +44,27 @@ def fingerprint(listing: Listing, data_dir: Path) -> str:
     began = time.time_ns()
     step = stride(listing)
     contents = zip(listing.files, _read(listing.files, step), strict=True)
-    found = digest((file.name, file.size_bytes, content) for file, content in contents)
+    unreadable: set[str] = set()
+
+    def described() -> Iterator[tuple[object, ...]]:
+        for file, content in contents:
+            if content == UNREADABLE:
+                unreadable.add(content)
+            yield file.name, file.size_bytes, content
+
+    found = digest(described())
     if step > 1:
         found = f"{SAMPLED}{found}"
     ended = time.time_ns()
-    # A file that was written just now may be written again without another time.
-    if not any(began - COARSEST_NS < file.modified_ns <= ended for file in listing.files):
+    # A file that was written just now may be written again without another time; one that could not be read, perhaps
+    # because the folder was moved away, may be there again as it was.
+    if not unreadable and not any(began - COARSEST_NS < file.modified_ns <= ended for file in listing.files):
         with suppress(OSError):  # where data_dir cannot be written, the folder is read at each launch
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            _keep(listing, memory.with_suffix(".npz"))
-            write(memory, json.dumps({"state": state, "fingerprint": found}))
+            with locked(memory.with_name(f".{memory.stem}.lock")):
+                for leftover in memory.parent.glob(f".{memory.stem}.*.tmp"):  # of a process that was killed
+                    leftover.unlink()
+                _keep(listing, memory.with_suffix(".npz"))
+                write(memory, json.dumps({"state": state, "fingerprint": found}))
     return found
 
 
@@ -136,7 +148,7 @@ def _read(files: Iterable[ImageFile], step: int) -> Iterator[str]:
             with open(image.path, "rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
-            return "unreadable"  # decoding says so
+            return UNREADABLE  # decoding says so
 
     numbered = enumerate(files)
     with ThreadPoolExecutor(hardware.cores()) as pool:  # files are read and hashed outside of the interpreter lock

@@ -8,6 +8,7 @@ import hashlib
 import io
 import math
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,7 +90,8 @@ def read(path: Path, epochs: int) -> Checkpoint | None:
         return None
     except OSError as error:
         raise CheckpointError(f"the checkpoint cannot be read ({error.strerror})") from error
-    with _refusing("the checkpoint is damaged, or of another version"):
+    # torch warns of a pickle that is not as it writes them, which the error says.
+    with _refusing("the checkpoint is damaged, or of another version"), warnings.catch_warnings(action="ignore"):
         state = torch.load(io.BytesIO(_verified(content)), map_location="cpu", weights_only=True)
         if state.pop("format") != FORMAT:
             raise CheckpointError("the checkpoint is of another version")

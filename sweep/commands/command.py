@@ -64,15 +64,18 @@ def compose(overrides: Sequence[str], parts: Sequence[str], options: Sequence[st
         return hydra.compose("config", overrides=overrides)
 
 
-def run_one(point: Point, options: Options) -> None:
-    """Run the point, with its progress shown. Raises RunsError if it does not finish."""
+def run_one(point: Point, options: Options, *, anew: bool = True) -> None:
+    """Run the point, with its progress shown. anew: make the results folder if there is none.
+
+    Raises RunsError if it does not finish.
+    """
     todo = unfinished([point], options)
     if todo:
         check(todo, options)
     if options.dry_run:
         print_dry_run([point], todo, Store(options.results_dir))
         return
-    make_ready([point], todo, options)
+    make_ready([point], todo, options, anew=anew)
     with runs_begun():
         if todo:
             _train(point, options)
@@ -88,7 +91,7 @@ def _train(point: Point, options: Options) -> None:
     with Display([point], options) as display:
         display.started(point.key, options.stop_epoch)
         try:
-            record = run(point.config, options, lambda progress: display.progress(point.key, progress))
+            record = run(point.config, options, lambda news: display.progress(point.key, news), anew=False)
         except BusyError as error:
             raise RunsError(str(error), ELSEWHERE) from error
         display.ended(point.key, record)

@@ -46,7 +46,7 @@ class Campaign:
                 self._elsewhere.add(job.point)
                 continue
             self._jobs[point.key] = job
-            self.write_manifest()
+            self.write_manifest(anew=False)
             self.display.add(point, self.space.label(job.point))
             stop_epoch = 0 if job.epoch == point.config.train.epochs else job.epoch
             return point.config, replace(self.options, stop_epoch=stop_epoch)
@@ -84,10 +84,13 @@ class Campaign:
         assert point is not None
         return point
 
-    def write_manifest(self) -> None:
-        """Write the points tried so far: before each run, as a run that it names and that has no record was killed."""
+    def write_manifest(self, *, anew: bool = True) -> None:
+        """Write the points tried so far: before each run, as a run that it names and that has no record was killed.
+
+        anew: make the results directory if there is none: not once runs have begun, as it may have been moved.
+        """
         points = tuple((self.space.overrides(index), self._run(index).key) for index in self.trials)
-        self.store.write_sweep(replace(self.manifest, points=points))
+        self.store.write_sweep(replace(self.manifest, points=points), anew=anew)
 
     def print_summary(self) -> None:
         """Print the numbers of runs, the Pareto front of the finished networks, and this launch's failures.

@@ -73,12 +73,12 @@ def search(sweeper: StoreSweeper, arguments: list[str]) -> None:
         if not held:
             where = files.holder(lock) or "another process"
             raise RunsError(f"search {launch.name} is under way elsewhere ({where})", ELSEWHERE)
-        make_ready([space.any_point], [space.any_point], options)
+        make_ready([space.any_point], [space.any_point], options, anew=False)
         options = as_begun(options, store.read_sweep(launch.name))
         with closing(launcher.engine(options, min(spec.budget_runs, space.size))) as engine:
             campaign = _campaign(options, searcher, space, launch, partial(launcher.arithmetic, engine, options))
+            campaign.write_manifest()
             with runs_begun(), campaign.display:
-                campaign.write_manifest()
                 Pool(engine, campaign.next, campaign.display).run()
         with runs_begun():
             campaign.print_summary()
