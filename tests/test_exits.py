@@ -100,6 +100,11 @@ def raising(error: BaseException):
         (PermissionError(13, "Permission denied", "/a/b"), BAD_INPUT, "'/a/b' cannot be used (Permission denied)"),
         (OSError(28, "No space left on device"), BAD_INPUT, "a file cannot be used (No space left on device)"),
         (RunsError("1 run is under way elsewhere", ELSEWHERE), ELSEWHERE, "1 run is under way elsewhere"),
+        (
+            InputError("a\nb must be one line, got '\x1b[2J größe'"),
+            BAD_INPUT,
+            r"a\nb must be one line, got '\x1b[2J größe'",
+        ),
         (KeyboardInterrupt(), INTERRUPTED, "interrupted; go on"),
     ],
 )

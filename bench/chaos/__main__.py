@@ -55,7 +55,11 @@ SAME = "the next launch leaves the bits of an undisturbed one, trains nothing tw
 
 def faults() -> tuple[Fault, ...]:
     """All of them. Their modules import what commands import, so this is called once that is done."""
-    from bench.chaos import calls, damage, kills, memory, moved, together
+    return (*_of_processes(), *_of_files())
+
+
+def _of_processes() -> tuple[Fault, ...]:
+    from bench.chaos import calls, kills, memory, moved, together
 
     return (
         Fault(
@@ -96,6 +100,13 @@ def faults() -> tuple[Fault, ...]:
             name="moved", what="clock set back, another host, results moved, odd paths",
             holds="nothing is trained again, a stopped run goes on", trials=moved.trials, sample=6, full=1_000,
         ),
+    )  # fmt: skip
+
+
+def _of_files() -> tuple[Fault, ...]:
+    from bench.chaos import damage
+
+    return (
         Fault(
             name="files",
             what="a mutated record, manifest, curve, configuration, preset, checkpoint (half with digest), weights, "

@@ -222,7 +222,7 @@ def pickles(scene: Scene, wanted: int) -> Trials:
             content = harm(copy / "harm", protocol, zipped)
             if of_checkpoint:
                 path = next((copy / "results").glob("*/checkpoint.pt"))
-                # Without its digest it would not come to be read.
+                # With its digest, else it would not be unpickled.
                 path.write_bytes(mutations.with_digest(content))
                 command, codes = _again(copy, 2), (0,)
             else:

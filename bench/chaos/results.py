@@ -138,7 +138,7 @@ def trained_twice(results: Path) -> int:
 def untidy(ended: Ended, codes: tuple[int, ...]) -> list[str]:
     """What is wrong with how a command ended: an orphan, a traceback, not one line of error, or another exit code.
 
-    Where runs have failed, the table of failures stands for that line.
+    Where runs have failed, the table of failures takes the place of that line.
     """
     wrong = [f"orphans: {ended.orphans}"] if ended.orphans else []
     if ended.code not in codes:

@@ -83,8 +83,9 @@ def described(error: OSError) -> str:
 
 
 def stop(program: str, message: str, code: int) -> NoReturn:
-    """Exit with a line on standard error."""
-    print(f"{program}: {message}", file=sys.stderr)
+    """Exit with a line on standard error. What does not print, such as a line's end in an argument, is escaped."""
+    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in message)
+    print(f"{program}: {line}", file=sys.stderr)
     sys.exit(code)
 
 
