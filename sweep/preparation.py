@@ -99,7 +99,7 @@ def make_ready(points: Sequence[Point], todo: Sequence[Point], options: Options,
     store = Store(options.results_dir)
     store.check_writable(anew=anew)
     for key in {point.key for point in points} - {point.key for point in todo}:
-        store.tidy(key)
+        store.tidy_finished(key)
     if options.data_title:
         for point in points:
             store.set_title(point.key, options.data_title)

@@ -109,8 +109,17 @@ class Store:
                 raise unknown("export", wanted)
 
     def tidy(self, key: str) -> None:
-        """Remove the checkpoint of a finished run, which a process that died may have left."""
+        """Remove what a process that died may have left of a finished run. The run's lock must be held."""
+        clear(self.folder(key))
         (self.folder(key) / CHECKPOINT).unlink(missing_ok=True)
+
+    def tidy_finished(self, key: str) -> None:
+        """Likewise, where nobody holds the lock; copies of runs under way, merged into these, leave the same."""
+        names = os.listdir(self.folder(key))
+        if CHECKPOINT in names or any(name.endswith(".tmp") for name in names):
+            with locked(self.folder(key) / ".lock", PATIENCE) as held:
+                if held:
+                    self.tidy(key)
 
     def set_title(self, key: str, title: str) -> None:
         """Write the title of its data set into the record of a finished run, unless another process is at the run."""

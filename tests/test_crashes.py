@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fire.files import locked
 from sweep import store
 from sweep.commands.command import run_one
 from sweep.commands.exits import described
@@ -167,18 +168,22 @@ def test_a_search_does_not_ask_again_for_what_a_record_has_although_curves_lost_
     assert len(set(asked)) == len(asked) >= 4
 
 
-def test_the_next_launch_removes_the_checkpoint_of_a_finished_run(tmp_path):
+def test_the_next_launch_removes_what_is_left_of_a_finished_run(tmp_path):
     finished, other = (point(*QUICK, f"seed={seed}") for seed in (0, 1))
     options = Options(results_dir=str(tmp_path))
     Store(tmp_path).write(record_of(finished.config, 0.5))
-    checkpoints = [Store(tmp_path).folder(each.key) / "checkpoint.pt" for each in (finished, other)]
-    for path in checkpoints:
+    names = ("checkpoint.pt", ".checkpoint.pt.7.tmp")  # the second one of a copy that was merged into these results
+    left = [Store(tmp_path).folder(each.key) / name for each in (finished, other) for name in names]
+    for path in left:
         path.parent.mkdir(exist_ok=True)
         path.touch()
     assert unfinished([finished, other], options) == [other]
-    assert all(path.exists() for path in checkpoints), "a dry run, which asks only that, changes nothing"
+    assert all(path.exists() for path in left), "a dry run, which asks only that, changes nothing"
+    with locked(left[0].with_name(".lock")):
+        make_ready([finished, other], [other], options)
+    assert all(path.exists() for path in left), "another process is at the run"
     make_ready([finished, other], [other], options)
-    assert [path.exists() for path in checkpoints] == [False, True]
+    assert [path.exists() for path in left] == [False, False, True, True]
 
 
 def test_the_next_manifest_removes_what_killed_launches_left(tmp_path):

@@ -146,7 +146,7 @@ def _campaign(
     if not options.dry_run:
         finished = [record for record in records.values() if record.status == "finished"]
         for record in finished:
-            store.tidy(record.key)
+            store.tidy_finished(record.key)
             if options.data_title:
                 store.set_title(record.key, options.data_title)
         if lacking := [record.key for record in finished if not store.is_exported(record, options.export)]:
