@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from bench.chaos import damage
+from bench.chaos.__main__ import Row, markdown
 from bench.chaos.commands import Ended
 from bench.chaos.results import differences, differences_of_search, half_counted, left, trained_twice, untidy
+from tests.sweeping import ROOT
 
 
 def make(results: Path) -> Path:
@@ -19,6 +21,15 @@ def make(results: Path) -> Path:
     (folder / "weights.safetensors").write_bytes(b"weights")
     (folder / "log").write_text("2026-01-01T00:00:00+00:00 epoch 1: {'seconds': 2.0}\n")
     return folder
+
+
+def test_the_documented_rows_are_those_that_were_made():
+    folder = ROOT / "docs/chaos"
+    rows = [Row(**row) for row in json.loads((folder / "faults.json").read_text())]
+    assert (folder / "table.md").read_text() == markdown(rows)
+    documented = (ROOT / "docs/reliability.md").read_text().splitlines()
+    listed = [line for line in documented if line.startswith("|")]
+    assert listed == [line for line in markdown(rows).splitlines() if line.startswith("|")]
 
 
 def test_times_are_no_difference(tmp_path):
