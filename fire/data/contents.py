@@ -44,12 +44,12 @@ def fingerprint(listing: Listing, data_dir: Path) -> str:
     began = time.time_ns()
     step = stride(listing)
     contents = zip(listing.files, _read(listing.files, step), strict=True)
-    unreadable: set[str] = set()
+    unreadable = False
 
     def described() -> Iterator[tuple[object, ...]]:
+        nonlocal unreadable
         for file, content in contents:
-            if content == UNREADABLE:
-                unreadable.add(content)
+            unreadable |= content == UNREADABLE
             yield file.name, file.size_bytes, content
 
     found = digest(described())

@@ -156,15 +156,20 @@ def _single(space: Space) -> list[Axis]:
 
 def _columns(space: Space, points: NDArray[np.intp]) -> Columns:
     """What a map of networks learns from, of these points."""
-    codes = dict(zip((axis.key for axis in space.axes), space.codes[points].T, strict=True))
+    codes = _codes(space, points)
     along = {axis.key: np.array(axis.values)[codes[axis.key]] for axis in _single(space)}
     return {name: space.costs[name][points] for name in COLUMNS} | along
 
 
 def _recipes(space: Space, points: NDArray[np.intp]) -> Columns:
     """The recipes of these points, where they vary: no cost says which it is."""
-    codes = dict(zip((axis.key for axis in space.axes), space.codes[points].T, strict=True))
+    codes = _codes(space, points)
     return {axis.key: np.array(axis.choices)[codes[axis.key]] for axis in space.axes if axis.is_recipe}
+
+
+def _codes(space: Space, points: NDArray[np.intp]) -> dict[str, NDArray[np.int64]]:
+    """The places of these points along each axis, by its key; each of shape (points,)."""
+    return dict(zip((axis.key for axis in space.axes), space.codes[points].T, strict=True))
 
 
 @functools.lru_cache(maxsize=1)
